@@ -1,0 +1,20 @@
+"""Shared settings and fixtures: one thread a process, so that parallel test processes do not fight for the cores."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real recordings that EEGAUG_DATA names."""
+    folder = os.environ.get("EEGAUG_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs real recordings: set EEGAUG_DATA to their folder")
+    return Path(folder)
