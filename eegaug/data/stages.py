@@ -1,0 +1,111 @@
+"""Names of the five sleep stages and the one table that maps every scorer's label onto them.
+
+The numbers are the same everywhere in the package: 0 = W, 1 = N1, 2 = N2, 3 = N3, 4 = REM. Stages 3 and 4 of
+Rechtschaffen and Kales (1968) are one stage, N3, of the AASM manual (Iber et al. 2007). Movement time and epochs that
+nobody could score have no stage: they are `UNSCORED` and are dropped, and counted, when recordings are read.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["STAGES", "UNSCORED", "parse_stage"]
+
+STAGES: tuple[str, ...] = ("W", "N1", "N2", "N3", "REM")
+"""Names of the stages; a stage's number is its place here."""
+
+UNSCORED = -1
+"""Code of an epoch without a stage: movement, artefact, unknown, not scored."""
+
+_SPELLINGS = {
+    0: ("w", "wake", "awake", "wakefulness", "sw"),
+    1: ("n1", "s1", "nrem1", "nrem 1", "stage1"),
+    2: ("n2", "s2", "nrem2", "nrem 2", "stage2"),
+    3: (
+        "n3",
+        "s3",
+        "nrem3",
+        "nrem 3",
+        "stage3",
+        "n4",
+        "s4",
+        "nrem4",
+        "nrem 4",
+        "stage4",
+        "sws",
+        "n3n4",
+        "n3/n4",
+        "s3s4",
+    ),
+    4: ("r", "rem", "sr", "rem sleep"),
+    UNSCORED: (
+        *(
+            "?",
+            "m",
+            "mt",
+            "mvt",
+            "movement",
+            "movement time",
+            "unscored",
+            "unknown",
+            "undefined",
+            "unsure",
+            "not scored",
+        ),
+        *("u", "art", "artefact", "artifact", "a", "l", "na", "n/a", "nan", "none", "x", "uncertain"),
+    ),
+}
+_CODES = {name: code for code, names in _SPELLINGS.items() for name in names}
+
+# What a bare number means. Both conventions agree on 0 to 3; 4 is REM where five stages are numbered, and stage 4 where
+# REM is 5 (Rechtschaffen and Kales). Below 0 and from 6 on the codes in use all mean movement, artefact or unscored.
+_NUMBERS = {
+    "aasm": {0: 0, 1: 1, 2: 2, 3: 3, 4: 4},
+    "r&k": {0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 4},
+}
+_NO_STAGE_NUMBERS = (-2, -1, 6, 7, 8, 9)
+
+
+def parse_stage(label: object, numbers: str = "r&k") -> int | None:
+    """Return the stage number of a scorer's label.
+
+    Parameters
+    ----------
+    label : str | int | float
+        What the scorer wrote: ``"Sleep stage 2"``, ``"N3"``, ``"REM"``, ``"Stage W"``, ``"4"``, ``5``, ``"?"`` and so
+        on; upper and lower case are the same. A digit behind the word "stage" is always Rechtschaffen and Kales
+        (``"Sleep stage 4"`` is N3).
+    numbers : {"r&k", "aasm"}
+        What a bare number means: ``"r&k"`` is 0 W, 1 to 4, 5 REM (3 and 4 are N3); ``"aasm"`` is 0 W, 1 N1, 2 N2, 3 N3,
+        4 REM.
+
+    Returns
+    -------
+    int | None
+        0 to 4; ``UNSCORED`` (-1) for movement, artefact and unknown; None where the label names no stage at all (an
+        event such as "Lights off").
+
+    Raises
+    ------
+    ValueError
+        If `numbers` is neither of the two.
+
+    Examples
+    --------
+    >>> [parse_stage(s) for s in ("Sleep stage W", "Sleep stage 4", "REM", "Movement time", "Lights off")]
+    [0, 3, 4, -1, None]
+    >>> parse_stage("4", numbers="aasm")
+    4
+    """
+    if numbers not in _NUMBERS:
+        raise ValueError(f"numbers={numbers!r} is not known: use 'r&k' (4 is stage 4, 5 is REM) or 'aasm' (4 is REM).")
+    text = re.sub(r"\s+", " ", str(label)).strip().strip("\"'").lower()
+    named = re.sub(r"^(sleep[ _-]*)?stage[ _:-]*", "", text)
+    named = re.sub(r"^sleep[ _-]+(?=[wrn])", "", named).strip()
+    if re.fullmatch(r"[+-]?\d+(\.0*)?", named):
+        number = int(float(named))
+        if number in _NO_STAGE_NUMBERS:
+            return UNSCORED
+        # "Sleep stage 4" is Rechtschaffen and Kales in EDF+, whatever bare numbers mean elsewhere in the file.
+        return _NUMBERS["r&k" if named != text else numbers].get(number)
+    return _CODES.get(named)

@@ -1,0 +1,394 @@
+"""Windows of many nights on disk, read one batch at a time.
+
+A store is a folder: ``store.json`` (channels, sampling rate, preprocessing, order of the nights, what was skipped), and
+for each night a raw little-endian float32 file ``*.f32`` of shape (windows, channels, times) with a small ``*.json``
+beside it. Windows are fetched with positioned reads into fresh memory, never by memory mapping: pages of a mapped file
+count as memory of the process, so a training run over mapped nights grows with their number. The folder holds no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eegaug.data.nights import NightDataset, Nights
+
+__all__ = ["NightDataset", "NightWriter", "Nights", "open_store"]
+
+FORMAT, VERSION = "eegaug-store", 1
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON knows it (NumPy scalars and arrays, tuples, paths)."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def _write_atomically(path: Path, data: bytes | np.ndarray) -> None:
+    """Write `data` so that `path` is either absent (or as before) or whole, whenever the process dies."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as f:
+            f.write(data if isinstance(data, bytes) else memoryview(data).cast("B"))
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_json(path: Path, content: dict) -> None:
+    _write_atomically(path, json.dumps(_plain(content), indent=1).encode())
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as err:
+        raise ValueError(
+            f"{path} is not a readable JSON file ({err}): delete the store folder and build it again."
+        ) from err
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not an object: it is not an eegaug store.")
+    return content
+
+
+def _night_stem(recording: str) -> str:
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "_", recording)[-60:].strip("._") or "night"
+    return f"{slug}-{hashlib.sha1(recording.encode()).hexdigest()[:8]}"
+
+
+class NightWriter:
+    """Write nights into a store folder, one at a time; a build that was killed goes on where it stopped.
+
+    Parameters
+    ----------
+    store_dir : path-like
+        The folder; made if it does not exist. A store that is already there must have been made with the same channels,
+        sampling rate, window and preprocessing.
+    ch_names : sequence of str
+        Channels, in order.
+    sfreq : float
+        Sampling rate in Hz.
+    window_s : float
+        Window length in seconds.
+    preprocessing : dict | Preprocessing | None
+        How the windows were made; kept in the store and handed on in ``Nights.preprocessing``.
+    allow_flat : bool
+        Accept a channel that is constant through a whole night. Off for recordings (it is a lost electrode); on for
+        simulated nights in which a lost channel is meant.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds a store made otherwise (the error says what differs).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     writer = NightWriter(folder, ["C3", "C4"], sfreq=100, window_s=30, preprocessing={})
+    ...     X = np.random.default_rng(0).standard_normal((4, 2, 3000)).astype("float32")
+    ...     writer.add(X, [0, 1, 2, 3], subject="s1", night=1)
+    ...     nights = writer.close()
+    ...     len(nights), nights.y.tolist()
+    (4, [0, 1, 2, 3])
+    """
+
+    def __init__(
+        self,
+        store_dir: str | os.PathLike,
+        ch_names: Sequence[str],
+        sfreq: float,
+        window_s: float,
+        preprocessing: Any = None,
+        *,
+        allow_flat: bool = False,
+    ):
+        if hasattr(preprocessing, "model_dump"):
+            preprocessing = preprocessing.model_dump()
+        self.store_dir = Path(store_dir)
+        self.allow_flat = allow_flat
+        self.header = _plain(
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "ch_names": list(ch_names),
+                "sfreq": float(sfreq),
+                "window_s": float(window_s),
+                "n_times": round(float(sfreq) * float(window_s)),
+                "preprocessing": dict(preprocessing or {}),
+            }
+        )
+        self.problems: list[dict] = []
+        self._order: list[str] = []
+        self._known: set[str] = set()
+        index = self.store_dir / "store.json"
+        if index.exists():
+            self._check_same(_read_json(index))
+            for path in sorted(self.store_dir.glob("*.json")):
+                if path.name != "store.json" and path.with_suffix(".f32").exists():
+                    self._known.add(_read_json(path)["recording"])
+        else:
+            self.store_dir.mkdir(parents=True, exist_ok=True)
+            _write_json(index, {**self.header, "complete": False})
+
+    def _check_same(self, old: dict) -> None:
+        if old.get("format") != FORMAT or old.get("version") != VERSION:
+            raise ValueError(
+                f"{self.store_dir} holds a {old.get('format')!r} of version {old.get('version')!r}, not version "
+                f"{VERSION} of "
+                f"{FORMAT!r}: choose another store folder."
+            )
+        was, now = (
+            {k: h.get(k) for k in ("ch_names", "sfreq", "window_s", "n_times")}
+            | {f"preprocessing {k}": v for k, v in h["preprocessing"].items()}
+            for h in (old, self.header)
+        )
+        differs = [f"{k} was {was.get(k)!r}, now {now.get(k)!r}" for k in was | now if was.get(k) != now.get(k)]
+        if differs:
+            raise ValueError(
+                f"The store {self.store_dir} was made otherwise: {'; '.join(differs)}. "
+                "Choose another store folder, or delete this one to build it again."
+            )
+
+    def _files(self, recording: str) -> tuple[Path, Path]:
+        stem = _night_stem(recording)
+        return self.store_dir / f"{stem}.f32", self.store_dir / f"{stem}.json"
+
+    def has(self, recording: str, source: Any = None) -> bool:
+        """Whether the night is already stored (from the same `source`, where one is given); then it is kept."""
+        if recording not in self._known:
+            return False
+        if source is not None and _read_json(self._files(recording)[1]).get("source") != _plain(source):
+            return False
+        if recording not in self._order:
+            self._order.append(recording)
+        return True
+
+    def write(
+        self,
+        X: np.ndarray,
+        y: Sequence[int],
+        *,
+        subject: str,
+        night: int | str = 1,
+        recording: str | None = None,
+        onset_s: Sequence[float] | None = None,
+        source: Any = None,
+        **description: Any,
+    ) -> str:
+        """Write one night's files and return its recording name; safe to call from several processes.
+
+        The night joins the store with `add`, or with `has` from the process that holds the writer.
+        """
+        recording = str(recording if recording is not None else f"{subject}-{night}")
+        X = np.ascontiguousarray(X, dtype="<f4")
+        self._check(X, y, recording)
+        if onset_s is not None and len(onset_s) != len(X):
+            raise ValueError(f"Recording {recording!r} has {len(X)} windows and {len(onset_s)} onsets.")
+        signal, index = self._files(recording)
+        entry = {
+            "recording": recording,
+            "subject": str(subject),
+            "night": night,
+            "n_windows": len(X),
+            "y": np.asarray(y).astype(int).tolist(),
+            "onset_s": None if onset_s is None else np.asarray(onset_s, float).round(6).tolist(),
+            "source": source,
+            "description": description,
+        }
+        index.unlink(missing_ok=True)
+        _write_atomically(signal, X)
+        _write_json(index, entry)
+        return recording
+
+    def add(self, X: np.ndarray, y: Sequence[int], *, subject: str, night: int | str = 1, **options: Any) -> None:
+        """Store one night.
+
+        Parameters
+        ----------
+        X : array, shape (n_windows, n_channels, n_times)
+            Windows, kept as float32.
+        y : sequence of int
+            Stage of each window (0 to 4), -1 where there is none.
+        subject : str
+            Whose night it is; splits are made over this name.
+        night : int | str
+            Which night of that subject.
+        recording : str, optional
+            Name of the recording, one of a kind in the store ("subject-night" if not given).
+        onset_s : sequence of float, optional
+            Start of each window in seconds from the start of the recording.
+        source : object, optional
+            Anything JSON can hold that says what the night was made from; see `has`.
+        **description
+            More about the night (age, file, ...), kept in the datasets' description.
+
+        Raises
+        ------
+        ValueError
+            If a sample is not finite, a channel is constant, or shapes do not fit; the recording, window and channel
+            are named.
+        """
+        recording = self.write(X, y, subject=subject, night=night, **options)
+        self._known.add(recording)
+        if recording not in self._order:
+            self._order.append(recording)
+
+    def adopt(self, recording: str) -> None:
+        """Take in a night that another process wrote with `write`."""
+        if not all(path.exists() for path in self._files(recording)):
+            raise FileNotFoundError(f"Recording {recording!r} is not in the store {self.store_dir}.")
+        self._known.add(recording)
+        self.has(recording)
+
+    def _check(self, X: np.ndarray, y: Sequence[int], recording: str) -> None:
+        shape = (len(self.header["ch_names"]), self.header["n_times"])
+        if X.ndim != 3 or X.shape[1:] != shape:
+            raise ValueError(
+                f"Recording {recording!r} has shape {X.shape}; the store holds (windows, {shape[0]}, {shape[1]}) for "
+                f"channels "
+                f"{self.header['ch_names']} at {self.header['sfreq']:g} Hz and windows of {self.header['window_s']:g} "
+                f"s."
+            )
+        if len(X) == 0:
+            raise ValueError(f"Recording {recording!r} has no window.")
+        if len(y) != len(X):
+            raise ValueError(f"Recording {recording!r} has {len(X)} windows and {len(y)} labels.")
+        refuse_not_finite(X, self.header["ch_names"], recording)
+        flat = X.max(axis=(0, 2)) == X.min(axis=(0, 2))
+        if flat.any() and not self.allow_flat:
+            names = [c for c, f in zip(self.header["ch_names"], flat, strict=True) if f]
+            raise ValueError(f"Recording {recording!r}: channel {', '.join(names)} is flat (constant) throughout.")
+
+    def close(self, recordings: Iterable[str] | None = None, *, truth: Any = None, source: Any = None) -> Nights:
+        """Finish the store and open it.
+
+        Parameters
+        ----------
+        recordings : iterable of str, optional
+            Order of the nights (those added or found, in that order, if not given).
+        truth : dict, optional
+            What was planted in simulated nights; must be plain data.
+        source : object, optional
+            What the whole store was made from.
+
+        Returns
+        -------
+        Nights
+
+        Raises
+        ------
+        ValueError
+            If the store holds no night.
+        """
+        order = list(recordings) if recordings is not None else self._order or sorted(self._known)
+        if not order:
+            raise ValueError(f"No night was stored in {self.store_dir}.")
+        more = {"complete": True, "source": source, "nights": order, "problems": self.problems, "truth": truth}
+        _write_json(self.store_dir / "store.json", {**self.header, **more})
+        return open_store(self.store_dir)
+
+
+def refuse_not_finite(X: np.ndarray, ch_names: Sequence[str], recording: str) -> None:
+    """Raise a ValueError naming recording, window and channel of the first sample that is NaN or infinite."""
+    # A sum of finite terms is finite, unless they overflow, which the second look sorts out: no mask for good data.
+    for i, window in enumerate(X):
+        if not np.isfinite(window.sum(dtype=np.float64)):
+            bad = ~np.isfinite(window)
+            if bad.any():
+                channel = ch_names[int(bad.any(axis=-1).argmax())]
+                raise ValueError(
+                    f"Recording {recording!r}, window {i}, channel {channel!r}: {int(bad.sum())} of {window.size} "
+                    f"samples are "
+                    "NaN or infinite. Repair or leave out this stretch before loading."
+                )
+
+
+def open_store(store_dir: str | os.PathLike) -> Nights:
+    """Open a store of nights for reading; no signal is read yet.
+
+    Parameters
+    ----------
+    store_dir : path-like
+        A folder that `NightWriter` made.
+
+    Returns
+    -------
+    Nights
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store, or a night's file is gone.
+    ValueError
+        If a file is damaged.
+    """
+    store_dir = Path(store_dir)
+    index = store_dir / "store.json"
+    if not index.exists():
+        raise FileNotFoundError(f"{store_dir} holds no store.json: it is not a store of nights.")
+    header = _read_json(index)
+    if header.get("format") != FORMAT or header.get("version") != VERSION:
+        raise ValueError(
+            f"{index} is {header.get('format')!r} version {header.get('version')!r}, not {FORMAT!r} {VERSION}."
+        )
+    if header.get("complete"):
+        paths = [store_dir / f"{_night_stem(r)}.json" for r in header["nights"]]
+    else:
+        paths = sorted(p for p in store_dir.glob("*.json") if p.name != "store.json")
+        warnings.warn(f"The store {store_dir} was not finished: {len(paths)} nights are there so far.", stacklevel=2)
+        if not paths:
+            raise ValueError(f"The store {store_dir} was not finished and holds no night yet.")
+    datasets = []
+    for path in paths:
+        signal = path.with_suffix(".f32")
+        if not (path.exists() and signal.exists()):
+            raise FileNotFoundError(
+                f"{path} or its .f32 file is gone from the store: delete the folder and build it again."
+            )
+        night = _read_json(path)
+        size, want = signal.stat().st_size, night["n_windows"] * len(header["ch_names"]) * header["n_times"] * 4
+        if size != want:
+            raise ValueError(
+                f"{signal} has {size} bytes where {want} are due: delete the store folder and build it again."
+            )
+        datasets.append(
+            NightDataset(
+                signal,
+                night["y"],
+                ch_names=header["ch_names"],
+                sfreq=header["sfreq"],
+                n_times=header["n_times"],
+                subject=night["subject"],
+                night=night["night"],
+                onset_s=night["onset_s"],
+                recording=night["recording"],
+                **night["description"],
+            )
+        )
+    return Nights(
+        datasets,
+        preprocessing=header["preprocessing"],
+        truth=header.get("truth"),
+        problems=header.get("problems") or (),
+    )
