@@ -1,0 +1,45 @@
+"""What happens to a signal: pure, batched, differentiable functions of tensors.
+
+No state and no randomness: every draw is an argument. :mod:`eegaug.operations` adds both.
+"""
+
+from eegaug.functional.frequency import (
+    filter_change,
+    frequency_shift,
+    hilbert,
+    modulate,
+    notch_change,
+    phase_change,
+    shift_ramps,
+)
+from eegaug.functional.sampling import relaxed_bernoulli
+from eegaug.functional.sensors import (
+    mix_channels,
+    permute_channels,
+    rotation_matrices,
+    rotation_table,
+    shuffle_permutation,
+    sign_flip,
+)
+from eegaug.functional.time import gaussian_noise, time_mask, time_mask_gain, time_reverse
+
+__all__ = [
+    "filter_change",
+    "frequency_shift",
+    "gaussian_noise",
+    "hilbert",
+    "mix_channels",
+    "modulate",
+    "notch_change",
+    "permute_channels",
+    "phase_change",
+    "relaxed_bernoulli",
+    "rotation_matrices",
+    "rotation_table",
+    "shift_ramps",
+    "shuffle_permutation",
+    "sign_flip",
+    "time_mask",
+    "time_mask_gain",
+    "time_reverse",
+]

@@ -1,0 +1,58 @@
+"""Relaxed random choices through which a gradient can flow."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["relaxed_bernoulli"]
+
+# The gradient of the surrogate vanishes for a probability of exactly 0 or 1; held this far away from both it still
+# tells a strength that sits on the border which way to go.
+_MARGIN = 0.02
+
+
+def _hold(value: Tensor, margin: float) -> Tensor:
+    """`value` held inside [margin, 1 - margin]; its gradient passes as if it were not."""
+    return value + (value.clamp(margin, 1.0 - margin) - value).detach()
+
+
+def relaxed_bernoulli(probability: Tensor, u: Tensor, temperature: float = 0.5, hard: bool = True) -> Tensor:
+    """Bernoulli draw that is differentiable in its probability.
+
+    Parameters
+    ----------
+    probability : Tensor
+        Probability of a one, in [0, 1].
+    u : Tensor
+        Uniform draws in [0, 1), broadcast against `probability`. The draw is one where ``u < probability``, so that a
+        probability of 0 never and of 1 always gives one.
+    temperature : float
+        Softness of the surrogate ``sigmoid((logit(probability) - logit(u)) / temperature)``.
+    hard : bool
+        True returns the exact draw and uses the surrogate for the gradient only (straight-through); False returns the
+        surrogate itself.
+
+    Returns
+    -------
+    Tensor
+        Zeros and ones (``hard=True``) or values in (0, 1).
+
+    References
+    ----------
+    .. [1] Maddison, Mnih and Teh (2017). The Concrete Distribution. ICLR.
+    .. [2] Bengio, Léonard and Courville (2013). Estimating or propagating gradients through stochastic neurons.
+       arXiv:1308.3432.
+
+    Examples
+    --------
+    >>> p = torch.tensor(0.3, requires_grad=True)
+    >>> b = relaxed_bernoulli(p, torch.tensor([0.1, 0.8]))
+    >>> b.tolist()
+    [1.0, 0.0]
+    """
+    eps = torch.finfo(u.dtype).eps
+    held = _hold(probability, _MARGIN if hard else eps)
+    soft = torch.sigmoid((torch.logit(held) - torch.logit(u.clamp(eps, 1.0 - eps))) / temperature)
+    if not hard:
+        return soft
+    # `soft - soft.detach()` is exactly zero, so the value is exactly the draw.
+    return (u < probability).to(soft.dtype) + (soft - soft.detach())

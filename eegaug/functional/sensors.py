@@ -1,0 +1,219 @@
+"""Operations across channels. Signals are ``(batch, channels, times)``, parameters ``(batch, ...)`` or ``(1, ...)``."""
+
+import numpy as np
+import torch
+from numpy.polynomial import legendre
+from torch import Tensor
+
+__all__ = [
+    "mix_channels",
+    "permute_channels",
+    "rotation_matrices",
+    "rotation_table",
+    "shuffle_permutation",
+    "sign_flip",
+]
+
+
+def sign_flip(X: Tensor) -> Tensor:
+    """Turn the polarity of every channel round.
+
+    Parameters
+    ----------
+    X : Tensor
+
+    Returns
+    -------
+    Tensor
+        ``-X``.
+
+    Examples
+    --------
+    >>> sign_flip(torch.tensor([1.0, -2.0])).tolist()
+    [-1.0, 2.0]
+    """
+    return -X
+
+
+def mix_channels(X: Tensor, matrix: Tensor) -> Tensor:
+    """Linear mixing of channels, one matrix per example or one for all.
+
+    Parameters
+    ----------
+    X : Tensor, shape (batch, channels, times)
+    matrix : Tensor, shape (batch or 1, channels, channels)
+        Output channel ``i`` is ``sum_j matrix[:, i, j] * X[:, j]``.
+
+    Returns
+    -------
+    Tensor, shape (batch, channels, times)
+
+    Examples
+    --------
+    >>> mix_channels(torch.tensor([[[1.0], [2.0]]]), torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])).flatten().tolist()
+    [2.0, 1.0]
+    """
+    # Automatic mixed precision would round the signal itself to 8 or 11 bits.
+    with torch.autocast(X.device.type, enabled=False):
+        return torch.matmul(matrix, X)
+
+
+def permute_channels(X: Tensor, permutation: Tensor) -> Tensor:
+    """Reorder channels, one permutation per example or one for all.
+
+    Parameters
+    ----------
+    X : Tensor, shape (batch, channels, times)
+    permutation : Tensor of int64, shape (batch or 1, channels)
+        Output channel ``i`` is input channel ``permutation[:, i]``.
+
+    Returns
+    -------
+    Tensor, shape (batch, channels, times)
+
+    Examples
+    --------
+    >>> permute_channels(torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[2, 0, 1]])).flatten().tolist()
+    [3.0, 1.0, 2.0]
+    """
+    if permutation.shape[0] == 1:
+        return X.index_select(1, permutation[0])
+    return X.gather(1, permutation[:, :, None].expand(-1, -1, X.shape[-1]))
+
+
+def shuffle_permutation(selected: Tensor, keys: Tensor) -> Tensor:
+    """Permutation of the selected channels among their own places.
+
+    Parameters
+    ----------
+    selected : Tensor of bool, shape (batch, channels)
+        Channels that take part; the others keep their place.
+    keys : Tensor, shape (batch, channels)
+        Uniform draws in [0, 1) whose order within the selected channels decides the permutation. Distinct keys give
+        every order of the selected channels the same chance.
+
+    Returns
+    -------
+    Tensor of int64, shape (batch, channels)
+
+    Examples
+    --------
+    >>> shuffle_permutation(torch.tensor([[True, False, True]]), torch.tensor([[0.9, 0.5, 0.1]])).tolist()
+    [[2, 1, 0]]
+    """
+    last = torch.arange(selected.shape[1], device=keys.device, dtype=keys.dtype) + 2.0
+    # Selected channels first, once in their own and once in a random order; the others after them, in their own.
+    places = torch.where(selected, last - (last[-1] + 1.0), last).argsort(1)
+    drawn = torch.where(selected, keys, last).argsort(1)
+    return torch.zeros_like(places).scatter(1, places, drawn)
+
+
+# -- rotations ---------------------------------------------------------------------------------------------------------
+
+_N_LEGENDRE = 50
+_STIFFNESS = 4
+_RIDGE = 1e-5
+
+
+def _spline(cosine: np.ndarray) -> np.ndarray:
+    """Spherical spline of Perrin et al. as a function of the cosine between two places."""
+    n = np.arange(1, _N_LEGENDRE + 1)
+    factors = (2 * n + 1) / (n.astype(float) ** _STIFFNESS * (n + 1.0) ** _STIFFNESS * 4 * np.pi)
+    return legendre.legval(cosine, np.r_[0.0, factors])
+
+
+def _turn(axis: str, angle: np.ndarray) -> np.ndarray:
+    """Right-handed rotation matrices about one axis, shape (n_angles, 3, 3)."""
+    i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
+    matrix = np.tile(np.eye(3), (len(angle), 1, 1))
+    matrix[:, i, i] = matrix[:, j, j] = np.cos(angle)
+    matrix[:, j, i], matrix[:, i, j] = np.sin(angle), -np.sin(angle)
+    return matrix
+
+
+def rotation_table(positions: np.ndarray, axis: str, exact_identity: bool = True) -> tuple[Tensor, Tensor]:
+    """Everything about a cap's rotation that does not depend on the angle.
+
+    The potential is read at electrode positions turned by the angle ``a``, off the spherical spline through the
+    measured values [1]_. The spline is a polynomial of degree 50 in the cosine between two places, so the interpolation
+    matrix is exactly a trigonometric polynomial of the angle::
+
+        W(a) = base + sum_k  (cos(k a) - 1) C_k + sin(k a) S_k
+
+    Its coefficients are found once, in float64; afterwards the matrices of a whole batch are one matrix product.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (n_channels, 3)
+        Unit vectors.
+    axis : {"x", "y", "z"}
+        x points to the right ear, y to the nose, z up.
+    exact_identity : bool
+        True takes the identity for ``W(0)``, so that no rotation is no change. False keeps the smoothing of the
+        spline's ridge in ``W(0)``, as braindecode does.
+
+    Returns
+    -------
+    base : Tensor of float64, shape (n_channels, n_channels)
+    table : Tensor of float64, shape (2, degree, n_channels * n_channels)
+        The matrices C and S. Degrees whose terms together are below 1e-9 are left out.
+
+    References
+    ----------
+    .. [1] Perrin, Pernier, Bertrand and Echallier (1989). Spherical splines for scalp potential and current density
+       mapping. Electroencephalography and Clinical Neurophysiology 72, 184-187.
+
+    Examples
+    --------
+    >>> base, table = rotation_table(np.eye(3), "z")
+    >>> base.shape, table.shape[2]
+    (torch.Size([3, 3]), 9)
+    """
+    n = len(positions)
+    system = np.ones((n + 1, n + 1))
+    system[:n, :n] = _spline(np.clip(positions @ positions.T, -1, 1)) + _RIDGE * np.eye(n)
+    system[n, n] = 0.0
+    inverse = np.linalg.inv(system)[:, :n]
+
+    def read(angle: np.ndarray) -> np.ndarray:
+        turned = np.einsum("aij,cj->aci", _turn(axis, angle), positions)
+        return _spline(np.clip(turned @ positions.T, -1, 1))
+
+    n_angles = 2 * _N_LEGENDRE + 2
+    spectrum = np.fft.rfft(read(2 * np.pi * np.arange(n_angles) / n_angles), axis=0)[1 : _N_LEGENDRE + 1]
+    weights = (spectrum * (2 / n_angles)) @ inverse[:n]
+    # What would be lost by stopping after each degree, for the worst entry of the matrix.
+    lost = np.abs(weights).max(axis=(1, 2))[::-1].cumsum()[::-1]
+    weights = weights[: max(1, int((lost > 1e-9).sum()))].reshape(-1, n * n)
+    still = read(np.zeros(1))[0] @ inverse[:n] + inverse[n]
+    base = np.eye(n) if exact_identity else still
+    return torch.from_numpy(base), torch.from_numpy(np.stack([weights.real, -weights.imag]))
+
+
+def rotation_matrices(angle: Tensor, base: Tensor, table: Tensor) -> Tensor:
+    """Interpolation matrices of rotated caps.
+
+    Parameters
+    ----------
+    angle : Tensor, shape (batch,)
+        In radians, right-handed.
+    base, table : Tensor
+        From :func:`rotation_table`, in the dtype of `angle`.
+
+    Returns
+    -------
+    Tensor, shape (batch, n_channels, n_channels)
+        Rows sum to one: what is the same everywhere stays.
+
+    Examples
+    --------
+    >>> base, table = rotation_table(np.eye(3), "z")
+    >>> bool((rotation_matrices(torch.zeros(2, dtype=torch.float64), base, table) == torch.eye(3)).all())
+    True
+    """
+    turns = angle[:, None] * torch.arange(1, table.shape[1] + 1, device=angle.device, dtype=angle.dtype)
+    # cos - 1 through the half angle: exactly zero at zero, and no cancellation beside it.
+    waves = torch.cat([-2.0 * torch.sin(turns / 2) ** 2, torch.sin(turns)], dim=1)
+    with torch.autocast(angle.device.type, enabled=False):
+        change = waves @ table.reshape(-1, table.shape[2])
+    return base + change.reshape(-1, *base.shape)

@@ -1,0 +1,187 @@
+"""Electrode names, positions and left-right partners.
+
+Recordings name their channels in many ways (``"EEG Fpz-Cz"``, ``"C3-CLE"``, ``"EEG C3-A2"``); the functions here read
+the electrodes out of such names, place them on the unit sphere and pair the left ones with the right ones.
+"""
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+from mne.channels import get_builtin_montages, make_standard_montage
+
+__all__ = ["electrode_name", "electrode_positions", "symmetry_permutation"]
+
+# The 10-20 system's old names for four electrodes of the 10-10 system.
+_OLD_NAMES = {"t3": "T7", "t4": "T8", "t5": "P7", "t6": "P8"}
+_PREFIX = re.compile(r"^(EEG|POL)[\s:_]+", re.IGNORECASE)
+_SEPARATOR = re.compile(r"\s*[-–/:]\s*|\s+")
+
+
+@lru_cache(maxsize=1)
+def _standard_positions() -> dict[str, np.ndarray]:
+    """Position in metres of every electrode that MNE knows, by its 10-05 name."""
+    built_in = set(get_builtin_montages())
+    positions: dict[str, np.ndarray] = {}
+    # MNE is renaming "standard_*" to "colin27_*"; where both names exist the old one warns.
+    for size in ("1005", "1020"):
+        name = f"colin27_{size}" if f"colin27_{size}" in built_in else f"standard_{size}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            positions.update(make_standard_montage(name).get_positions()["ch_pos"])
+    return positions
+
+
+@lru_cache(maxsize=1)
+def _spelling() -> dict[str, str]:
+    """Lower-case electrode name -> the spelling used by MNE's 10-05 montage."""
+    spelling = {name.lower(): name for name in _standard_positions()}
+    return spelling | _OLD_NAMES
+
+
+def _electrodes(ch_name: str) -> tuple[str | None, ...]:
+    """Electrodes named by one channel label, in order; None for a part that is no electrode."""
+    if not isinstance(ch_name, str):
+        raise TypeError(f"channel names must be str, got {ch_name!r} of type {type(ch_name).__name__}")
+    label = _PREFIX.sub("", ch_name.strip())
+    parts = [part.strip(".'\"") for part in _SEPARATOR.split(label)]
+    return tuple(_spelling().get(part.lower()) for part in parts)
+
+
+def electrode_name(ch_name: str) -> str:
+    """Name of the (first) electrode of a channel.
+
+    Parameters
+    ----------
+    ch_name : str
+        A channel label, for example ``"EEG Fpz-Cz"``, ``"C3-CLE"`` or ``"eeg c3"``. Of a bipolar derivation the first
+        electrode counts; the reference is ignored.
+
+    Returns
+    -------
+    str
+        The electrode in the spelling of MNE's 10-05 montage. The old names T3, T4, T5 and T6 become T7, T8, P7 and P8.
+
+    Raises
+    ------
+    ValueError
+        When the label names no electrode of the 10-05 montage.
+
+    Examples
+    --------
+    >>> [electrode_name(name) for name in ("EEG Fpz-Cz", "C3-CLE", "EEG F4-LER", "T3")]
+    ['Fpz', 'C3', 'F4', 'T7']
+    """
+    electrode = _electrodes(ch_name)[0]
+    if electrode is None:
+        raise ValueError(
+            f"channel {ch_name!r} is not in the 10-05 montage; rename it (for example 'C3' or 'EEG C3-A2'), "
+            "or pass positions={name: (x, y, z)} to operations that need to know where it is"
+        )
+    return electrode
+
+
+def electrode_positions(
+    ch_names: Sequence[str], positions: Mapping[str, Sequence[float]] | np.ndarray | None = None
+) -> np.ndarray:
+    """Positions of channels on the unit sphere.
+
+    Parameters
+    ----------
+    ch_names : sequence of str
+        Channel labels, in the order of the signal's channels.
+    positions : mapping, array (n_channels, 3) or None
+        Positions of the user's own electrodes, in any unit: a mapping from channel label or electrode name, or an array
+        in the order of `ch_names`. Channels that a mapping leaves out are looked up in MNE's template (Colin 27)
+        montage. The origin is the centre of the head; x points to the right ear, y to the nose, z up.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_channels, 3)
+        Unit vectors.
+
+    Raises
+    ------
+    ValueError
+        When a channel's position is unknown, not finite or at the origin; the message names the channel.
+
+    Examples
+    --------
+    >>> electrode_positions(["C3", "C4"]).shape
+    (2, 3)
+    """
+    ch_names = list(ch_names)
+    if positions is not None and not isinstance(positions, Mapping):
+        found = np.array(positions, dtype=np.float64)
+        if found.shape != (len(ch_names), 3):
+            raise ValueError(f"positions must have shape ({len(ch_names)}, 3) for {ch_names}, got {found.shape}")
+    else:
+        found = np.array([_position(name, positions or {}) for name in ch_names], dtype=np.float64).reshape(-1, 3)
+    length = np.linalg.norm(found, axis=1, keepdims=True)
+    bad = ~np.isfinite(found).all(axis=1) | ~(length[:, 0] > 0)
+    if bad.any():
+        which = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"position of channel {ch_names[which]!r} must be finite and not zero, got {found[which]}")
+    return found / length
+
+
+def _position(ch_name: str, own: Mapping[str, Sequence[float]]) -> np.ndarray:
+    if ch_name in own:
+        return np.asarray(own[ch_name], dtype=np.float64).reshape(3)
+    electrode = electrode_name(ch_name)
+    return np.asarray(own[electrode] if electrode in own else _standard_positions()[electrode], dtype=np.float64)
+
+
+def _mirror(electrode: str | None) -> str | None:
+    """The electrode on the other side of the head: C3 for C4, M2 for M1; midline electrodes are their own mirror."""
+    if electrode is None:
+        return None
+    electrode = _OLD_NAMES.get(electrode.lower(), electrode)
+    found = re.fullmatch(r"([A-Za-z]+?)(\d+)(h?)", electrode)
+    if found is None:
+        return electrode
+    letters, number, half = found.group(1), int(found.group(2)), found.group(3)
+    return f"{letters}{number + 1 if number % 2 else number - 1}{half}"
+
+
+def symmetry_permutation(ch_names: Sequence[str]) -> np.ndarray:
+    """Permutation of channels that exchanges the left and the right side of the head.
+
+    Parameters
+    ----------
+    ch_names : sequence of str
+        Channel labels, in the order of the signal's channels.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_channels,)
+        Output channel ``i`` is input channel ``permutation[i]``. It is its own inverse. Midline channels, channels
+        whose partner is absent and labels that name no electrode (EOG, EMG) stay where they are.
+
+    Notes
+    -----
+    A derivation is mirrored as a whole where that exists (``C3-A2`` with ``C4-A1``, ``Fp1-F7`` with ``Fp2-F8``), else
+    by its first electrode (``C3-A2`` with ``C4-A2``).
+
+    Examples
+    --------
+    >>> symmetry_permutation(["C3", "C4", "F3", "F4", "O1", "O2"]).tolist()
+    [1, 0, 3, 2, 5, 4]
+    >>> symmetry_permutation(["EEG Fpz-Cz", "EEG Pz-Oz"]).tolist()
+    [0, 1]
+    """
+    whole = [_electrodes(name) for name in ch_names]
+    permutation = np.arange(len(whole))
+    for key in (lambda parts: parts, lambda parts: parts[:1]):
+        free = [i for i in range(len(whole)) if permutation[i] == i and whole[i][0] is not None]
+        keys = {i: key(whole[i]) for i in free}
+        for i in free:
+            mirrored = tuple(_mirror(part) for part in keys[i])
+            partners = [j for j in free if keys[j] == mirrored]
+            rivals = [j for j in free if keys[j] == keys[i]]
+            # Only a pair that chooses each other keeps the permutation its own inverse.
+            if mirrored != keys[i] and len(partners) == 1 and len(rivals) == 1:
+                permutation[i] = partners[0]
+    return permutation

@@ -1,0 +1,407 @@
+"""What every operation on EEG shares: its settings, its random draws, its edge towards users, its probability."""
+
+import inspect
+import json
+import numbers
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eegaug.functional.sampling import relaxed_bernoulli
+from eegaug.montage import electrode_positions
+
+__all__ = ["Operation"]
+
+# Finite differences around 0 and 1 must be possible; anything further out is a mistake.
+_TOLERANCE = 1e-4
+# Operation and montage of the warnings already given by this process.
+_warned: set[tuple[str, tuple[str, ...] | int]] = set()
+
+
+def check_unit_interval(value: float | Tensor, what: str) -> None:
+    """Refuse numbers outside [0, 1]. Tensors on an accelerator pass unseen: looking at them would stall it."""
+    if isinstance(value, Tensor):
+        if value.device.type != "cpu" or value.numel() == 0 or torch.compiler.is_compiling():
+            return
+        low, high = (float(v) for v in torch.aminmax(value.detach()))
+    elif isinstance(value, numbers.Real):
+        low = high = float(value)
+    else:
+        raise TypeError(f"{what} must be a number or a tensor, got {value!r} of type {type(value).__name__}")
+    if not (low >= -_TOLERANCE and high <= 1.0 + _TOLERANCE):
+        raise ValueError(f"{what} must lie in [0, 1], got {high if high > 1.0 or high != high else low:g}")
+
+
+class Operation:
+    """A transformation of EEG windows whose strength is a magnitude in [0, 1].
+
+    The random draws, the strength and the signal are kept apart: :meth:`draw` knows neither the magnitude nor the
+    signal, and :meth:`apply` is a deterministic function that is differentiable in the signal and in the magnitude. A
+    magnitude of 0 is exactly the identity and 1 is the strength ``max_strength``, in ``unit``.
+
+    Parameters
+    ----------
+    sfreq : float or None
+        Sampling rate in Hz, needed by operations that speak of Hz or seconds.
+    ch_names : sequence of str or None
+        Channel labels, in the order of the signal's channels; needed by operations that speak of places on the head.
+    positions : mapping, array (n_channels, 3) or None
+        Electrode positions, see :func:`eegaug.montage.electrode_positions`. None uses the template montage.
+    max_strength : float or None
+        What magnitude 1 means, in ``unit``. None is the operation's default.
+    parity : bool
+        True reproduces braindecode's operation where the two differ.
+
+    Notes
+    -----
+    A new operation is a subclass with a ``name``, a ``family``, a :meth:`transform` and, if it is random,
+    :meth:`noise_shapes`; :func:`eegaug.operations.register_operation` makes it known by name::
+
+        @register_operation
+        class Scaling(Operation):
+            name, family, unit, default_max_strength = "scaling", "time", "log gain", 1.0
+            sentence = "scales windows by up to exp(±{strength:g})"
+
+            def noise_shapes(self, n, n_channels, n_times):
+                return {"u": (n,)}
+
+            def transform(self, X, magnitude, noise):
+                gain = torch.exp((2 * noise["u"] - 1) * magnitude * self.max_strength)
+                return X * gain[:, None, None]
+    """
+
+    name: ClassVar[str] = ""
+    family: ClassVar[str] = "time"
+    has_magnitude: ClassVar[bool] = True
+    default_max_strength: ClassVar[float] = 1.0
+    unit: ClassVar[str] = "probability"
+    needs_sfreq: ClassVar[bool] = False
+    needs_ch_names: ClassVar[bool] = False
+    # How the operation acts on a signal, for code that evaluates several operations at once: "reverse", "gain"
+    # (time_gain), "noise", "spectrum" (spectral_change), "modulation" (modulation), "mixing" (mixing_matrix) or None.
+    linear_form: ClassVar[str | None] = None
+    # What it does, in words; {strength} is the physical magnitude.
+    sentence: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        *,
+        sfreq: float | None = None,
+        ch_names: Sequence[str] | None = None,
+        positions: Mapping[str, Sequence[float]] | np.ndarray | None = None,
+        max_strength: float | None = None,
+        parity: bool = False,
+    ):
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"{type(self).__name__} has no name; give the class a `name` in snake_case")
+        if self.needs_sfreq and sfreq is None:
+            raise ValueError(f"{self.name} needs the sampling rate; pass sfreq=<Hz>")
+        if sfreq is not None and not (isinstance(sfreq, numbers.Real) and 0 < sfreq < float("inf")):
+            raise ValueError(f"sfreq must be a positive number of Hz, got {sfreq!r}")
+        if isinstance(ch_names, str):
+            raise TypeError(f"ch_names must be a list of channel names, got the string {ch_names!r}")
+        if self.needs_ch_names and ch_names is None:
+            raise ValueError(f"{self.name} needs to know the electrodes; pass ch_names=['C3', 'C4', ...]")
+        if max_strength is not None and not (
+            isinstance(max_strength, numbers.Real) and 0 < max_strength < float("inf")
+        ):
+            raise ValueError(
+                f"{self.name}: max_strength must be a positive number of {self.unit}, got {max_strength!r}"
+            )
+        self.sfreq = None if sfreq is None else float(sfreq)
+        self.ch_names = None if ch_names is None else tuple(ch_names)
+        # Resolved only where they matter: another operation of the same layer may live without positions.
+        self.positions = None
+        if positions is not None and self.ch_names is not None:
+            self.positions = tuple(map(tuple, electrode_positions(self.ch_names, positions).tolist()))
+        self.max_strength = float(self.default_max_strength if max_strength is None else max_strength)
+        self.parity = bool(parity)
+        self._cache: dict[Any, Any] = {}
+
+    # -- to be written by each operation -------------------------------------------------------------------------------
+
+    def noise_shapes(self, n: int, n_channels: int, n_times: int) -> dict[str, tuple[int, ...]]:
+        """Name and shape of each random tensor that the operation needs; the first dimension is `n`."""
+        return {}
+
+    def transform(self, X: Tensor, magnitude: Tensor | None, noise: dict[str, Tensor]) -> Tensor:
+        """The operation itself, once inputs are checked and brought to one shape.
+
+        Parameters
+        ----------
+        X : Tensor, float32 or float64, shape (batch, channels, times)
+        magnitude : Tensor, shape (batch,) or (1,), or None
+            In the dtype of `X`; None for operations without a magnitude.
+        noise : dict of Tensor
+            Draws whose first dimension is ``batch`` or 1; floating ones are in the dtype of `X`.
+
+        Returns
+        -------
+        Tensor
+            A new tensor of the shape of `X`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define transform()")
+
+    def void_reason(self, n_channels: int) -> str | None:
+        """Why the operation means nothing on this montage, or None when it does mean something."""
+        return None
+
+    # -- for everybody -------------------------------------------------------------------------------------------------
+
+    def draw(
+        self,
+        n: int,
+        n_channels: int,
+        n_times: int,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> dict[str, Tensor]:
+        """Everything random about `n` applications, independent of magnitude and signal.
+
+        Parameters
+        ----------
+        n, n_channels, n_times : int
+            Shape of the batch that the draws are for. Of a batch of sequences ``(batch, windows, channels, times)``
+            every window is drawn for: ``n = batch * windows``.
+        generator : torch.Generator or None
+            None draws from torch's default generator of `device`. A generator of another device (CPU draws for a GPU's
+            signal, say) is used where it is and its draws are copied.
+        device : device or None
+            Where the draws are wanted; None is the generator's device, or the CPU.
+
+        Returns
+        -------
+        dict of Tensor
+            float32 tensors whose first dimension is `n`; empty for operations that are not random.
+        """
+        if device is None:
+            device = "cpu" if generator is None else generator.device
+        source = device if generator is None else generator.device
+        return {
+            key: self._sample(shape, generator=generator, device=source, dtype=torch.float32).to(device)
+            for key, shape in self.noise_shapes(n, n_channels, n_times).items()
+        }
+
+    _sample = staticmethod(torch.rand)
+
+    def apply(
+        self,
+        X: Tensor,
+        magnitude: float | Tensor | None = None,
+        noise: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Apply the operation with given strength and draws.
+
+        Parameters
+        ----------
+        X : Tensor, shape (channels, times), (batch, channels, times) or (batch, windows, channels, times)
+            Floating point; never modified. bfloat16 and float16 are computed in float32.
+        magnitude : float, or Tensor of shape (), (batch,) or (batch, 1, 1)
+            In [0, 1]; ignored by operations without a magnitude. For sequences also ``(batch * windows,)``. Tensors on
+            an accelerator are not checked for their range, which would make the host wait.
+        noise : dict of Tensor
+            From :meth:`draw`. A first dimension of 1 serves all examples with the same draws; for sequences it may be
+            ``batch * windows`` (own draws for each window) or ``batch`` (shared by the windows of a sequence).
+
+        Returns
+        -------
+        Tensor
+            Shape, dtype and device of `X`.
+
+        Raises
+        ------
+        ValueError
+            When the magnitude lies outside [0, 1], or shapes do not fit.
+        """
+        windows, repeats = self._windows(X)
+        work = windows if windows.dtype in (torch.float32, torch.float64) else windows.float()
+        strength = None
+        if self.has_magnitude:
+            if magnitude is None:
+                raise ValueError(f"{self.name} needs a magnitude in [0, 1], got None")
+            check_unit_interval(magnitude, f"{self.name}: magnitude")
+            strength = self._per_window(magnitude, work, repeats, "magnitude")
+        self.warn_if_void(work.shape[1])
+        out = self.transform(work, strength, self._fit_noise(noise or {}, work, repeats))
+        return out.to(X.dtype).reshape(X.shape)
+
+    def mix(
+        self,
+        X: Tensor,
+        magnitude: float | Tensor | None,
+        noise: Mapping[str, Tensor] | None,
+        probability: float | Tensor,
+        u: Tensor,
+    ) -> Tensor:
+        """Apply the operation to each example with a probability, differentiably in that probability too.
+
+        Parameters
+        ----------
+        X, magnitude, noise
+            As for :meth:`apply`.
+        probability : float, or Tensor of shape () or (batch,)
+            In [0, 1].
+        u : Tensor, shape (batch,) or (1,)
+            Uniform draws in [0, 1); examples with ``u < probability`` are transformed. For sequences also
+            ``(batch * windows,)``.
+
+        Returns
+        -------
+        Tensor
+            ``X + b (T(X) - X)`` with ``b`` exactly 0 or 1. The gradient of ``b`` is that of a relaxed Bernoulli
+            variable of temperature 0.5 (:func:`eegaug.functional.relaxed_bernoulli`).
+        """
+        check_unit_interval(probability, f"{self.name}: probability")
+        applied = self.apply(X, magnitude, noise)
+        windows, repeats = self._windows(X)
+        wide = torch.promote_types(X.dtype, torch.float32)
+        reference = windows.new_empty((windows.shape[0], 0), dtype=wide)
+        chance = self._per_window(probability, reference, repeats, "probability")
+        b = relaxed_bernoulli(chance, self._per_window(u, reference, repeats, "u"))
+        # lerp gives exactly X at 0 and exactly T(X) at 1.
+        return torch.lerp(windows, applied.reshape(windows.shape), b.to(X.dtype)[:, None, None]).reshape(X.shape)
+
+    def __call__(
+        self,
+        X: Tensor,
+        magnitude: float | Tensor | None = None,
+        probability: float | Tensor = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draw and apply: :meth:`draw` followed by :meth:`apply`, or :meth:`mix` when `probability` is not 1."""
+        windows, _ = self._windows(X)
+        noise = self.draw(*windows.shape, generator=generator, device=X.device)
+        if isinstance(probability, numbers.Real) and probability == 1.0:
+            return self.apply(X, magnitude, noise)
+        source = X.device if generator is None else generator.device
+        u = torch.rand(windows.shape[0], generator=generator, device=source).to(X.device)
+        return self.mix(X, magnitude, noise, probability, u)
+
+    def physical(self, magnitude: float | Tensor) -> float | Tensor:
+        """Strength in ``unit`` of a magnitude in [0, 1]."""
+        return magnitude * self.max_strength
+
+    def describe(self, magnitude: float | None = None) -> str:
+        """What the operation does, in words and physical units."""
+        strength = self.max_strength if magnitude is None else self.physical(float(magnitude))
+        return (self.sentence or self.name.replace("_", " ")).format(strength=float(f"{strength:.4g}"))
+
+    def get_config(self) -> dict[str, Any]:
+        """Name and settings as plain data: ``get_operation(**op.get_config())`` builds an equal operation."""
+        config: dict[str, Any] = {"name": self.name}
+        for option in self.options():
+            value = getattr(self, option)
+            config[option] = list(value) if isinstance(value, tuple) else value
+        return config
+
+    @classmethod
+    def options(cls) -> tuple[str, ...]:
+        """Names of the keyword arguments of the class and its parents."""
+        names: dict[str, None] = {}
+        for parent in cls.__mro__:
+            if "__init__" in vars(parent) and parent is not object:
+                for parameter in list(inspect.signature(parent.__init__).parameters.values())[1:]:
+                    if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                        names.setdefault(parameter.name)
+        return tuple(names)
+
+    def warn_if_void(self, n_channels: int) -> None:
+        """Say, once for each montage in a process, that the operation means nothing on it."""
+        if (n_channels, "void") in self._cache:
+            return
+        self._cache[n_channels, "void"] = True
+        reason = self.void_reason(n_channels)
+        key = (self.name, self.ch_names or n_channels)
+        if reason is not None and key not in _warned:
+            _warned.add(key)
+            warnings.warn(f"{self.name} means nothing on this montage: {reason}", UserWarning, stacklevel=3)
+
+    # -- helpers -------------------------------------------------------------------------------------------------------
+
+    def _windows(self, X: Tensor) -> tuple[Tensor, int]:
+        """`X` as (windows, channels, times), and the number of windows of each example."""
+        if not isinstance(X, Tensor):
+            raise TypeError(f"{self.name}: X must be a torch.Tensor, got {type(X).__name__}; use torch.as_tensor(X)")
+        if not X.dtype.is_floating_point:
+            raise TypeError(f"{self.name}: X must be floating point, got {X.dtype}; use X.float()")
+        if X.ndim not in (2, 3, 4):
+            raise ValueError(
+                f"{self.name}: X must have shape (channels, times), (batch, channels, times) or "
+                f"(batch, windows, channels, times), got {tuple(X.shape)}"
+            )
+        n_channels = X.shape[-2]
+        if self.ch_names is not None and n_channels != len(self.ch_names):
+            raise ValueError(
+                f"{self.name} was built for the {len(self.ch_names)} channels {list(self.ch_names)}, "
+                f"got X with {n_channels} channels"
+            )
+        return X.reshape(-1, *X.shape[-2:]) if X.ndim != 3 else X, X.shape[1] if X.ndim == 4 else 1
+
+    def _per_window(self, value: float | Tensor, work: Tensor, repeats: int, what: str) -> Tensor:
+        """One number, or one per example, as a tensor of shape (1,) or (windows,)."""
+        n = work.shape[0]
+        if not isinstance(value, Tensor):
+            return torch.full((1,), float(value), dtype=work.dtype, device=work.device)
+        value = value.to(device=work.device, dtype=work.dtype).reshape(-1)
+        if value.shape[0] in (1, n):
+            return value
+        if value.shape[0] * repeats == n:
+            return value.repeat_interleave(repeats)
+        raise ValueError(f"{self.name}: {what} must be one number or one for each of {n} windows, got {value.shape[0]}")
+
+    def _fit_noise(self, noise: Mapping[str, Tensor], work: Tensor, repeats: int) -> dict[str, Tensor]:
+        """Draws with a first dimension of 1 or of the number of windows, where the signal is and as it is."""
+        n = work.shape[0]
+        expected = self.noise_shapes(n, *work.shape[1:])
+        fitted = {}
+        for key, shape in expected.items():
+            if key not in noise:
+                raise ValueError(
+                    f"{self.name}: noise lacks {key!r}; draw it with draw({', '.join(map(str, work.shape))})"
+                )
+            if noise[key].shape[1:] != shape[1:]:
+                raise ValueError(
+                    f"{self.name}: noise {key!r} must have shape {shape} (or 1 in front), got {tuple(noise[key].shape)}"
+                )
+        for key, value in noise.items():
+            value = value.to(device=work.device, dtype=work.dtype if value.is_floating_point() else None)
+            if value.shape[0] not in (1, n):
+                if value.shape[0] * repeats != n:
+                    raise ValueError(f"{self.name}: noise {key!r} is for {value.shape[0]} windows, X has {n}")
+                value = value.repeat_interleave(repeats, 0)
+            fitted[key] = value
+        return fitted
+
+    def _constant(self, key: str, like: Tensor, make: Any) -> tuple[Tensor, ...]:
+        """Tensors made once for each device and dtype."""
+        where = (key, like.device, like.dtype)
+        if where not in self._cache:
+            # Made under inference_mode they could not be used for training afterwards.
+            with torch.inference_mode(False), torch.no_grad():
+                made = tuple(t.to(like.device, like.dtype if t.is_floating_point() else None) for t in make())
+            self._cache[where] = made
+        return self._cache[where]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cache": {}}
+
+    def _key(self) -> tuple[type, str]:
+        return type(self), json.dumps(self.get_config(), sort_keys=True)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Operation) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{key}={value!r}"
+            for key, value in self.get_config().items()
+            if key != "name" and value not in (None, False)
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"

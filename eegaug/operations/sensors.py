@@ -1,0 +1,294 @@
+"""Operations across channels: each is one matrix of channels by channels per window."""
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eegaug import functional as F
+from eegaug.montage import electrode_positions, symmetry_permutation
+from eegaug.operations.base import Operation
+
+__all__ = [
+    "ChannelsDropout",
+    "ChannelsShuffle",
+    "ChannelsSymmetry",
+    "SensorsRotationX",
+    "SensorsRotationY",
+    "SensorsRotationZ",
+    "SignFlip",
+]
+
+
+class SensorsOperation(Operation):
+    """An operation that mixes channels, the same way at every moment of a window."""
+
+    family = "sensors"
+    linear_form = "mixing"
+
+    def mixing_matrix(self, magnitude: Tensor | None, noise: dict[str, Tensor], n_channels: int) -> Tensor:
+        """The operation as matrices, shape (batch or 1, n_channels, n_channels), as differentiable as itself.
+
+        Without draws or magnitude to tell them from, dtype and device are torch's defaults.
+        """
+        raise NotImplementedError
+
+    def transform(self, X: Tensor, magnitude: Tensor | None, noise: dict[str, Tensor]) -> Tensor:
+        return F.mix_channels(X, self.mixing_matrix(magnitude, noise, X.shape[1]).to(X))
+
+
+class SignFlip(SensorsOperation):
+    """Turn the polarity of all channels round. Without a magnitude: driven by its probability.
+
+    Examples
+    --------
+    >>> SignFlip()(torch.tensor([[1.0, -2.0]])).tolist()
+    [[-1.0, 2.0]]
+    """
+
+    name = "sign_flip"
+    has_magnitude = False
+    sentence = "flips the sign of all channels"
+
+    def mixing_matrix(self, magnitude: Tensor | None, noise: dict[str, Tensor], n_channels: int) -> Tensor:
+        return -torch.eye(n_channels)[None]
+
+    def transform(self, X: Tensor, magnitude: Tensor | None, noise: dict[str, Tensor]) -> Tensor:
+        return F.sign_flip(X)
+
+
+class ChannelsSymmetry(SensorsOperation):
+    """Exchange the left and the right side of the head. Without a magnitude: driven by its probability.
+
+    Which channels are partners is told by :func:`eegaug.montage.symmetry_permutation`.
+
+    Parameters
+    ----------
+    ch_names : sequence of str
+        Channel labels, in the order of the signal's channels.
+    **settings
+        As of :class:`Operation`.
+
+    References
+    ----------
+    .. [1] Deiss, Biswal, Jin, Sun, Westover and Sun (2018). HAMLET: interpretable human and machine co-learning
+       technique. arXiv:1803.09702.
+
+    Examples
+    --------
+    >>> ChannelsSymmetry(ch_names=["C3", "Cz", "C4"])(torch.tensor([[1.0], [2.0], [3.0]])).flatten().tolist()
+    [3.0, 2.0, 1.0]
+    """
+
+    name = "channels_symmetry"
+    has_magnitude = False
+    needs_ch_names = True
+    sentence = "exchanges the left and the right side of the head"
+
+    def __init__(self, **settings: Any):
+        super().__init__(**settings)
+        self._permutation = tuple(symmetry_permutation(self.ch_names).tolist())
+
+    def void_reason(self, n_channels: int) -> str | None:
+        if self._permutation == tuple(range(len(self._permutation))):
+            return f"none of {list(self.ch_names)} has its left-right partner among them, so no channel would move"
+        return None
+
+    def mixing_matrix(self, magnitude: Tensor | None, noise: dict[str, Tensor], n_channels: int) -> Tensor:
+        return torch.eye(n_channels)[list(self._permutation)][None]
+
+    def transform(self, X: Tensor, magnitude: Tensor | None, noise: dict[str, Tensor]) -> Tensor:
+        (permutation,) = self._constant("permutation", X, lambda: (torch.tensor(self._permutation)[None],))
+        return F.permute_channels(X, permutation)
+
+
+class ChannelsShuffle(SensorsOperation):
+    """Permute a random subset of the channels; a channel belongs to it with probability ``magnitude * max_strength``.
+
+    The result is an exact permutation. Its gradient to the magnitude is the effect that each channel's joining the
+    subset has: for a member, of taking its new signal; for another, of taking the one that a shuffle of all channels
+    would give it, so that the gradient does not vanish at magnitude 0.
+
+    Parameters
+    ----------
+    max_strength : float or None
+        Largest probability, 1 by default.
+    **settings
+        As of :class:`Operation`. With ``parity=True`` a channel belongs where its draw exceeds one minus the
+        probability, as in braindecode.
+
+    References
+    ----------
+    .. [1] Saeed, Grangier, Pietquin and Zeghidour (2020). Learning from heterogeneous EEG signals with differentiable
+       channel reordering. arXiv:2010.13694.
+
+    Examples
+    --------
+    >>> X = torch.arange(4.0)[:, None]
+    >>> sorted(ChannelsShuffle()(X, 1.0).flatten().tolist())
+    [0.0, 1.0, 2.0, 3.0]
+    """
+
+    name = "channels_shuffle"
+    sentence = "shuffles channels, each taking part with probability {strength:g}"
+
+    def void_reason(self, n_channels: int) -> str | None:
+        return "there is only one channel" if n_channels < 2 else None
+
+    def noise_shapes(self, n: int, n_channels: int, n_times: int) -> dict[str, tuple[int, ...]]:
+        return {"u": (n, n_channels), "keys": (n, n_channels)}
+
+    def _sources(self, magnitude: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Straight-through membership, where members take their signal from, and where everybody would."""
+        chance = (magnitude * self.max_strength)[:, None]
+        u = 1.0 - noise["u"] if self.parity else noise["u"]
+        member = F.relaxed_bernoulli(chance, u)
+        within = F.shuffle_permutation(member.detach() > 0.5, noise["keys"].expand_as(member))
+        return member, within, noise["keys"].argsort(1).expand_as(within)
+
+    def mixing_matrix(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> Tensor:
+        member, within, everybody = self._sources(magnitude, noise)
+        identity = torch.eye(n_channels, device=member.device, dtype=member.dtype)
+        source = torch.where(member.detach() > 0.5, within, everybody)
+        return torch.lerp(identity.expand(source.shape[0], -1, -1), identity[source], member[:, :, None])
+
+    def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
+        member, within, everybody = self._sources(magnitude, noise)
+        if not magnitude.requires_grad:
+            return F.permute_channels(X, within)
+        source = torch.where(member.detach() > 0.5, within, everybody)
+        return torch.lerp(X, F.permute_channels(X, source), member[:, :, None])
+
+
+class ChannelsDropout(SensorsOperation):
+    """Set random channels to zero, each with probability ``magnitude * max_strength``.
+
+    What stays is not rescaled. The result is exact; the gradient to the magnitude is that of a relaxed Bernoulli
+    variable for each channel.
+
+    Parameters
+    ----------
+    max_strength : float or None
+        Largest probability, 1 by default.
+    **settings
+        As of :class:`Operation`. ``parity=True`` is braindecode's steep sigmoid, which scales some channels instead of
+        dropping or keeping them, also at magnitude 0.
+
+    References
+    ----------
+    .. [1] Saeed, Grangier, Pietquin and Zeghidour (2020). Learning from heterogeneous EEG signals with differentiable
+       channel reordering. arXiv:2010.13694.
+
+    Examples
+    --------
+    >>> op = ChannelsDropout()
+    >>> op.apply(torch.ones(1, 3, 1), 0.5, {"u": torch.tensor([[0.1, 0.6, 0.4]])}).flatten().tolist()
+    [0.0, 1.0, 0.0]
+    """
+
+    name = "channels_dropout"
+    sentence = "sets each channel to zero with probability {strength:g}"
+
+    def noise_shapes(self, n: int, n_channels: int, n_times: int) -> dict[str, tuple[int, ...]]:
+        return {"u": (n, n_channels)}
+
+    def _kept(self, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
+        chance = (magnitude * self.max_strength)[:, None]
+        if self.parity:
+            return torch.sigmoid(1000.0 * (noise["u"] - chance))
+        return 1.0 - F.relaxed_bernoulli(chance, noise["u"])
+
+    def mixing_matrix(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> Tensor:
+        return torch.diag_embed(self._kept(magnitude, noise))
+
+    def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
+        return X * self._kept(magnitude, noise)[:, :, None]
+
+
+class SensorsRotation(SensorsOperation):
+    """Turn the cap about one axis of the head, by an angle uniform over ``±magnitude * max_strength`` degrees.
+
+    The potential at the turned places is read off spherical splines through the measured ones, see
+    :func:`eegaug.functional.rotation_table`. Positions are computed from `ch_names` unless `positions` are given.
+
+    Parameters
+    ----------
+    ch_names : sequence of str
+        Channel labels, in the order of the signal's channels.
+    max_strength : float or None
+        30 degrees by default. Six channels turned by as much are extrapolated: entries of the matrix reach 1.44.
+    **settings
+        As of :class:`Operation`. ``parity=True`` keeps the smoothing that braindecode's splines apply to unturned caps.
+
+    References
+    ----------
+    .. [1] Krell and Kim (2017). Rotational data augmentation for electroencephalographic data. EMBC, 471-474.
+    .. [2] Perrin, Pernier, Bertrand and Echallier (1989). Spherical splines for scalp potential and current density
+       mapping. Electroencephalography and Clinical Neurophysiology 72, 184-187.
+
+    Examples
+    --------
+    >>> op = SensorsRotationZ(ch_names=["C3", "C4", "F3", "F4", "O1", "O2"])
+    >>> X = torch.ones(1, 6, 10)  # the same everywhere: nothing to turn
+    >>> bool(torch.allclose(op(X, 1.0), X, atol=1e-5))
+    True
+    """
+
+    default_max_strength = 30.0
+    unit = "degrees"
+    needs_ch_names = True
+    axis: ClassVar[str]
+
+    def __init__(self, **settings: Any):
+        super().__init__(**settings)
+        # Only now: a montage whose electrodes are unknown is no concern of other operations.
+        electrode_positions(self.ch_names, self.positions)
+
+    def void_reason(self, n_channels: int) -> str | None:
+        if n_channels < 4:
+            return f"{n_channels} electrodes are too few (fewer than 4) to tell how the field looks between them"
+        positions = electrode_positions(self.ch_names, self.positions)
+        _, spread, directions = np.linalg.svd(positions, full_matrices=False)
+        off_axis = abs(directions[2]["xyz".index(self.axis)]) < 0.9
+        if spread[2] < 0.05 * spread[0] and off_axis:
+            return "all electrodes lie on one line across the head, and the cap would be turned away from it"
+        return None
+
+    def noise_shapes(self, n: int, n_channels: int, n_times: int) -> dict[str, tuple[int, ...]]:
+        return {"u": (n,)}
+
+    def mixing_matrix(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> Tensor:
+        angle = (2.0 * noise["u"] - 1.0) * (magnitude * math.radians(self.max_strength))
+        return F.rotation_matrices(angle, *self._constant("rotation", angle, self._table))
+
+    def _table(self) -> tuple[Tensor, Tensor]:
+        return F.rotation_table(electrode_positions(self.ch_names, self.positions), self.axis, not self.parity)
+
+
+class SensorsRotationX(SensorsRotation):
+    """Turn the cap forwards and backwards, about the axis through the ears."""
+
+    __doc__ = f"{__doc__}\n{SensorsRotation.__doc__.partition(chr(10))[2]}"
+    name = "sensors_rotation_x"
+    axis = "x"
+    sentence = "turns the cap about the axis through the ears by up to ±{strength:g} degrees"
+
+
+class SensorsRotationY(SensorsRotation):
+    """Tilt the cap sideways, about the axis from nose to nape."""
+
+    __doc__ = f"{__doc__}\n{SensorsRotation.__doc__.partition(chr(10))[2]}"
+    name = "sensors_rotation_y"
+    axis = "y"
+    sentence = "turns the cap about the axis through the nose by up to ±{strength:g} degrees"
+
+
+class SensorsRotationZ(SensorsRotation):
+    """Turn the cap to the left and right, about the vertical axis."""
+
+    __doc__ = f"{__doc__}\n{SensorsRotation.__doc__.partition(chr(10))[2]}"
+    name = "sensors_rotation_z"
+    axis = "z"
+    sentence = "turns the cap about the vertical axis by up to ±{strength:g} degrees"
