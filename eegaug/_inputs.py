@@ -1,0 +1,255 @@
+"""What estimators read off their input, whatever its kind: arrays, epochs, braindecode datasets, nights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from mne import BaseEpochs
+from sklearn.utils.multiclass import check_classification_targets
+from skorch.helper import SliceDataset
+from skorch.utils import is_dataset
+from torch.utils.data import ConcatDataset, Subset
+
+from eegaug._validation import _channel, all_finite, check_windows, non_finite_sample
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Shape and origin of windows.
+
+    Parameters
+    ----------
+    n_chans, n_times : int
+        Channels and samples of a window.
+    sfreq : float or None
+        Sampling rate in Hz, where it is known.
+    ch_names : tuple of str or None
+        Channels in order, where they are known.
+    preprocessing : dict or None
+        How the windows were made, where the data say so.
+    """
+
+    n_chans: int
+    n_times: int
+    sfreq: float | None = None
+    ch_names: tuple[str, ...] | None = None
+    preprocessing: dict | None = field(default=None, compare=False)
+
+
+def as_windows(X: Any) -> Any:
+    """Epochs as an array in µV, lists as arrays; datasets, arrays and tensors as they are.
+
+    Raises
+    ------
+    ValueError
+        If the windows are not (n, channels, times) numbers, or there is none.
+    """
+    if isinstance(X, BaseEpochs):
+        X = X.get_data(units="uV")
+    if isinstance(X, SliceDataset) or is_dataset(X):
+        if len(X) == 0:
+            raise ValueError("the dataset has no window.")
+        return X
+    return check_windows(X)
+
+
+def signal_of(X: Any) -> Signal:
+    """Shape, sampling rate and channels of any supported input."""
+    if isinstance(X, BaseEpochs):
+        return Signal(len(X.ch_names), len(X.times), float(X.info["sfreq"]), tuple(X.ch_names))
+    if isinstance(X, SliceDataset):
+        return signal_of(X.dataset)
+    if not is_dataset(X):
+        X = check_windows(X)
+        return Signal(int(X.shape[1]), int(X.shape[2]))
+    first = X[0]
+    first = first[0] if isinstance(first, (tuple, list)) else first
+    if getattr(first, "ndim", 0) != 2:
+        raise ValueError(
+            f"a window of the dataset has shape {tuple(getattr(first, 'shape', ()))}; it should be (channels, times)."
+        )
+    ch_names, sfreq = _recording_info(X)
+    preprocessing = getattr(X, "preprocessing", None)
+    return Signal(
+        int(first.shape[0]), int(first.shape[1]), sfreq, ch_names, dict(preprocessing) if preprocessing else None
+    )
+
+
+def _recording_info(dataset: Any) -> tuple[tuple[str, ...] | None, float | None]:
+    """Channel names and sampling rate that a dataset knows of."""
+    if isinstance(dataset, Subset):
+        return _recording_info(dataset.dataset)
+    if getattr(dataset, "ch_names", None) is not None:
+        sfreq = getattr(dataset, "sfreq", None)
+        return tuple(dataset.ch_names), None if sfreq is None else float(sfreq)
+    if isinstance(dataset, ConcatDataset):
+        found = [_recording_info(d) for d in dataset.datasets]
+        for i, info in enumerate(found[1:], start=1):
+            if info != found[0]:
+                raise ValueError(
+                    f"recording {i} of the dataset has channels and rate {info}, recording 0 has {found[0]}: "
+                    "pick the same channels in the same order, and resample."
+                )
+        return found[0]
+    for attribute in ("windows", "raw"):
+        info = getattr(getattr(dataset, attribute, None), "info", None)
+        if info is not None:
+            return tuple(info["ch_names"]), float(info["sfreq"])
+    return None, None
+
+
+def labels_of(X: Any) -> np.ndarray | None:
+    """Labels that a dataset holds, without reading a window where it can be helped; None for plain arrays."""
+    if isinstance(X, BaseEpochs):
+        return np.asarray(X.events[:, 2])
+    if isinstance(X, SliceDataset) or not is_dataset(X):
+        return None
+    if isinstance(X, Subset):
+        inner = labels_of(X.dataset)
+        return None if inner is None else inner[np.asarray(X.indices)]
+    y = getattr(X, "y", None)
+    if y is not None and not callable(y):
+        return np.asarray(y)
+    if isinstance(X, ConcatDataset):
+        if all(getattr(d, "targets_from", None) == "metadata" for d in X.datasets):
+            y = X.get_metadata()["target"].to_numpy()
+            transform = getattr(X, "target_transform", None)
+            return y if transform is None else np.asarray([transform(v) for v in y])
+        parts = [labels_of(d) for d in X.datasets]
+        return None if any(p is None for p in parts) else np.concatenate(parts)
+    # No shorter way: every item is looked at once.
+    return np.asarray([np.asarray(X[i][1]).item() for i in range(len(X))])
+
+
+def check_labels(y: Any, n_windows: int) -> np.ndarray:
+    """Labels as a one-dimensional array of `n_windows` integers or strings.
+
+    Raises
+    ------
+    ValueError
+        For another length or shape, missing labels, or values that are no classes.
+    """
+    if isinstance(y, torch.Tensor):
+        y = y.detach().cpu().numpy()
+    y = np.asarray(y)
+    if y.dtype == object:
+        if any(v is None or (isinstance(v, float) and np.isnan(v)) for v in y.ravel()):
+            raise ValueError("y has missing labels (None or NaN): drop the windows without a label.")
+        y = np.asarray(y.tolist())
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(f"y has shape {y.shape}; there is one label per window, shape ({n_windows},).")
+    if len(y) != n_windows:
+        raise ValueError(f"X has {n_windows} windows and y has {len(y)} labels.")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(f"label {int(np.flatnonzero(~np.isfinite(y))[0])} of y is not a number.")
+    check_classification_targets(y)
+    return y.astype(np.int64) if y.dtype.kind == "f" else y
+
+
+def recording_of(dataset: Any, index: int) -> str:
+    """Where a window of a dataset comes from, in words; empty where the dataset does not say."""
+    if isinstance(dataset, Subset):
+        return recording_of(dataset.dataset, int(dataset.indices[index]))
+    if isinstance(dataset, ConcatDataset):
+        which = int(np.searchsorted(dataset.cumulative_sizes, index, side="right"))
+        local = index - (int(dataset.cumulative_sizes[which - 1]) if which else 0)
+        one = dataset.datasets[which]
+        inner = recording_of(one, local)
+        return inner or f"window {local} of recording {which}"
+    description = getattr(dataset, "description", None)
+    if description is None:
+        return ""
+    words = ", ".join(f"{k} {description[k]}" for k in ("recording", "subject", "night", "session") if k in description)
+    return f"window {index} of {words}" if words else ""
+
+
+def non_finite_message(dataset: Any, ch_names: Sequence[str] | None) -> str | None:
+    """Look for the first NaN or infinite sample of a dataset: a sentence naming it, or None."""
+    for i in range(len(dataset)):
+        item = dataset[i]
+        found = non_finite_sample(item[0] if isinstance(item, (tuple, list)) else item)
+        if found is not None:
+            channel, time, value = found
+            origin = recording_of(dataset, i)
+            return (
+                f"window {i}{f' ({origin})' if origin else ''} has the value {value} at sample {time} of channel "
+                f"{_channel(channel, ch_names)}: drop or repair such windows first."
+            )
+    return None
+
+
+class WindowLoader:
+    """Batches ``(X, y)`` of a data loader: checked, float32, without crop indices, labels as given.
+
+    Parameters
+    ----------
+    net : estimator
+        Told the crop indices of the last batch, as braindecode's callbacks for cropped training expect.
+    loader : torch.utils.data.DataLoader
+        Yields ``(X, y)`` or ``(X, y, crop indices)``.
+    shape : tuple of int or None
+        (channels, times) that windows must have.
+    ch_names : sequence of str or None
+        For errors.
+    keep_rng : bool
+        Leave torch's global random state as it was, of which a data loader draws a seed for its workers.
+    """
+
+    def __init__(
+        self,
+        net: Any,
+        loader: Any,
+        shape: tuple[int, int] | None,
+        ch_names: Sequence[str] | None,
+        keep_rng: bool = False,
+    ):
+        self.net = net
+        self.keep_rng = keep_rng
+        self.loader = loader
+        self.shape = shape
+        self.ch_names = ch_names
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "loader":
+            raise AttributeError(name)
+        return getattr(self.loader, name)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, Any]]:
+        with torch.random.fork_rng(devices=[]) if self.keep_rng else nullcontext():
+            batches = iter(self.loader)
+        for batch in batches:
+            X, y = batch[0], batch[1]
+            if len(batch) > 2:
+                self.net._last_window_inds_ = batch[2]
+            if not isinstance(X, torch.Tensor):
+                raise TypeError(f"a batch of windows is a {type(X).__name__}; the data loader should give tensors.")
+            if self.shape is not None and tuple(X.shape[1:]) != tuple(self.shape):
+                raise ValueError(
+                    f"a batch has windows of shape {tuple(X.shape[1:])} (channels, times); "
+                    f"the model takes {tuple(self.shape)}."
+                )
+            # On the host, where the batch still is: the check costs the accelerator nothing.
+            if X.device.type == "cpu" and X.is_floating_point() and not all_finite(X):
+                raise ValueError(
+                    non_finite_message(self.loader.dataset, self.ch_names)
+                    or "a batch has NaN or infinite samples that the data set itself has not: look at its transforms."
+                )
+            yield X.to(torch.float32), _labels(y)
+
+
+def _labels(y: Any) -> Any:
+    if isinstance(y, torch.Tensor):
+        return y if y.dtype == torch.int64 else y.to(torch.int64)
+    if isinstance(y, (tuple, list)) and len(y) and isinstance(y[0], str):
+        return np.asarray(y)
+    return y

@@ -1,0 +1,203 @@
+"""What `StagingClassifier` checks of its data and keeps of them: signal, classes, class weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.utils import is_dataset
+
+from eegaug._inputs import Signal, as_windows, check_labels, labels_of, signal_of
+from eegaug._validation import channel_differences, check_finite, flat_channels, flat_message
+
+
+class StagingData:
+    """The part of `StagingClassifier` that looks at data."""
+
+    def _prepare(self, X: Any, y: Any, fresh: bool) -> tuple[Any, np.ndarray]:
+        """Check the training data and note what the network has to know of them."""
+        windows = as_windows(X)
+        signal = self._merged_signal(signal_of(X))
+        own = labels_of(X)
+        if y is None and own is None:
+            raise ValueError("y is None, and the windows have no labels of their own: pass fit(X, y).")
+        labels = check_labels(own if y is None else y, len(windows))
+        if y is not None and own is not None and is_dataset(windows):
+            own = check_labels(own, len(windows))
+            if not np.array_equal(own, labels):
+                i = int(np.flatnonzero(own != labels)[0])
+                raise ValueError(f"window {i} has label {own[i]!r} in the dataset and {labels[i]!r} in y: pass y=None.")
+        if not is_dataset(windows) and isinstance(windows, (np.ndarray, torch.Tensor)):
+            check_finite(windows, signal.ch_names, "the training set")
+        flat = _flat_in(windows)
+        if flat:
+            message = flat_message(flat, signal.ch_names, "the training set")
+            raise ValueError(f"{message}: there is nothing to learn from it; leave it out or repair it.")
+        observed = np.unique(labels)
+        if len(observed) < 2:
+            raise ValueError(
+                f"the training set has one class only, {observed[0]!r}, in all of its {len(labels)} windows; "
+                "training needs two or more."
+            )
+        if fresh:
+            self.signal_ = signal
+            self.preprocessing_ = signal.preprocessing
+            self.classes_inferred_ = _stage_codes(X) if _is_nights(X) else observed
+        else:
+            self._refuse(self._compare(signal)[0])
+        self._codes(labels)  # refuses labels that are no classes
+        if fresh:
+            self.class_weights_ = self._class_weights(labels)
+        self._check_policy(signal)
+        return windows, labels
+
+    def _merged_signal(self, found: Signal) -> Signal:
+        """What the data say and what the parameters say, where they do not contradict each other."""
+        names, sfreq = found.ch_names, found.sfreq
+        if self.ch_names is not None:
+            given = tuple(str(n) for n in self.ch_names)
+            if len(given) != found.n_chans:
+                raise ValueError(
+                    f"ch_names has {len(given)} names ({', '.join(given)}), the windows have {found.n_chans} channels."
+                )
+            if names is not None:
+                self._refuse(channel_differences(given, names)[0], "ch_names")
+            names = given
+        if self.sfreq is not None:
+            if self.sfreq <= 0:
+                raise ValueError(f"sfreq is {self.sfreq} Hz; it has to be above 0.")
+            if sfreq is not None and not np.isclose(sfreq, self.sfreq):
+                raise ValueError(f"sfreq={self.sfreq:g} Hz was asked for, the data have {sfreq:g} Hz: resample them.")
+            sfreq = float(self.sfreq)
+        return Signal(found.n_chans, found.n_times, sfreq, names, found.preprocessing)
+
+    def _compare(self, got: Signal) -> tuple[list[str], list[str]]:
+        """What of a signal does not fit the trained network, and what is worth a remark."""
+        need, wrong, remarks = self.signal_, [], []
+        if need.ch_names is not None and got.ch_names is not None:
+            wrong, remarks = channel_differences(need.ch_names, got.ch_names)
+        if not wrong and got.n_chans != need.n_chans:
+            names = f" ({', '.join(need.ch_names)})" if need.ch_names else ""
+            wrong.append(f"{got.n_chans} channels, the model needs {need.n_chans}{names}")
+        if got.sfreq is not None and need.sfreq is not None and not np.isclose(got.sfreq, need.sfreq):
+            wrong.append(f"sampling rate {got.sfreq:g} Hz, the model needs {need.sfreq:g} Hz")
+        if got.n_times != need.n_times:
+            wrong.append(f"windows of {_length(got)}, the model needs {_length(need)}")
+        if need.preprocessing and got.preprocessing:
+            for key in sorted(set(need.preprocessing) | set(got.preprocessing)):
+                was, now = need.preprocessing.get(key), got.preprocessing.get(key)
+                if key != "ch_names" and was != now:
+                    remarks.append(f"preprocessing {key} is {now!r}, the model was trained with {was!r}")
+        return wrong, remarks
+
+    @staticmethod
+    def _refuse(differences: list[str], what: str = "the model") -> None:
+        if differences:
+            raise ValueError(f"these data do not fit {what}: {'; '.join(differences)}.")
+
+    def check_compatible(self, X: Any) -> list[str]:
+        """Say what about some data differs from what the network was trained on.
+
+        Parameters
+        ----------
+        X : array | mne.Epochs | dataset
+            What it is to predict.
+
+        Returns
+        -------
+        list of str
+            One sentence for each difference in channels, their order, sampling rate, window length or preprocessing;
+            empty if there is none.
+        """
+        self.check_is_fitted(["signal_"])
+        wrong, remarks = self._compare(signal_of(X))
+        return wrong + remarks
+
+    def _check_policy(self, signal: Signal) -> None:
+        names, sfreq = getattr(self.policy, "ch_names", None), getattr(self.policy, "sfreq", None)
+        if names is not None and signal.ch_names is not None:
+            self._refuse(channel_differences(list(names), signal.ch_names)[0], "the policy")
+        elif names is not None and len(names) != signal.n_chans:
+            raise ValueError(f"the policy is for {len(names)} channels, the windows have {signal.n_chans}.")
+        if sfreq is not None and signal.sfreq is not None and not np.isclose(sfreq, signal.sfreq):
+            raise ValueError(f"the policy is for {sfreq:g} Hz, the windows have {signal.sfreq:g} Hz.")
+
+    # Classes ---------------------------------------------------------------------------------------------------------
+
+    def _codes(self, y: Any) -> torch.Tensor | tuple:
+        """Labels as the network numbers them, 0 to n_classes - 1."""
+        if isinstance(y, (tuple, list)) and len(y) == 3:  # mixed-up targets of braindecode: (y_a, y_b, lambda)
+            return self._codes(y[0]), self._codes(y[1]), y[2]
+        classes = self.classes_
+        if isinstance(y, torch.Tensor):
+            if y.device.type != "cpu" and np.array_equal(classes, np.arange(len(classes))):
+                return y
+            y = y.cpu().numpy()
+        y = np.asarray(y)
+        order = np.argsort(classes)
+        place = np.searchsorted(classes, y, sorter=order).clip(max=len(classes) - 1)
+        codes = order[place]
+        strange = classes[codes] != y
+        if np.any(strange):
+            raise ValueError(
+                f"label {y[strange][0].item()!r} ({int(np.sum(strange))} windows) is none of the classes "
+                f"{classes.tolist()}: drop these windows, or pass classes=… with all labels there are."
+            )
+        return torch.from_numpy(codes.astype(np.int64))
+
+    def _class_weights(self, labels: np.ndarray) -> np.ndarray | None:
+        classes = self.classes_
+        if self.class_weight is None:
+            return None
+        if isinstance(self.class_weight, str):
+            if self.class_weight != "balanced":
+                raise ValueError(f"class_weight is {self.class_weight!r}; use 'balanced', None or {{label: weight}}.")
+            counts = np.bincount(self._codes(labels).numpy(), minlength=len(classes))
+            # A class that never occurs has no loss to weigh.
+            return np.where(counts > 0, len(labels) / ((counts > 0).sum() * np.maximum(counts, 1)), 1.0)
+        if not isinstance(self.class_weight, Mapping):
+            raise TypeError(f"class_weight is a {type(self.class_weight).__name__}; use 'balanced', None or a dict.")
+        known = classes.tolist()
+        strange = [label for label in self.class_weight if label not in known]
+        if strange:
+            raise ValueError(f"class_weight names {strange[0]!r}, which is none of the classes {known}.")
+        weights = np.array([self.class_weight.get(label, 1.0) for label in known], dtype=float)
+        if not np.isfinite(weights).all() or (weights < 0).any():
+            raise ValueError(f"class_weight is {dict(self.class_weight)}; weights are 0 or more.")
+        return weights
+
+
+def _flat_in(windows: Any) -> list[int]:
+    """Channels that are constant in all windows; of a dataset, as many windows are read as it takes to know."""
+    if isinstance(windows, (np.ndarray, torch.Tensor)):
+        return flat_channels(windows)
+    if _is_nights(windows):  # checked night by night when they were stored
+        return []
+    flat: set[int] | None = None
+    for i in np.unique(np.linspace(0, len(windows) - 1, 64).astype(int)):
+        item = windows[int(i)]
+        window = torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
+        now = set(flat_channels(window[None]))
+        flat = now if flat is None else flat & now
+        if not flat:
+            break
+    return sorted(flat or ())
+
+
+def _is_nights(X: Any) -> bool:
+    from eegaug.data import NightDataset, Nights
+
+    return isinstance(X, (Nights, NightDataset)) or (isinstance(X, torch.utils.data.Subset) and _is_nights(X.dataset))
+
+
+def _stage_codes(X: Any) -> np.ndarray:
+    from eegaug.data import STAGES
+
+    return np.arange(len(STAGES))
+
+
+def _length(signal: Signal) -> str:
+    seconds = f" ({signal.n_times / signal.sfreq:g} s)" if signal.sfreq else ""
+    return f"{signal.n_times} samples{seconds}"

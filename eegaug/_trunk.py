@@ -1,0 +1,136 @@
+"""Build the network that an estimator trains, from a name, a class, a function or a module."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mne
+from braindecode.models.util import _init_models_dict, interpolated_models_dict, models_dict
+from torch import nn
+
+from eegaug._inputs import Signal
+
+# Head radius in metres, for positions given as unit vectors.
+_HEAD_M = 0.095
+
+
+def resolve_trunk(module: str | type | nn.Module | Callable) -> Any:
+    """The class, function or module that a ``module`` argument stands for.
+
+    Raises
+    ------
+    ValueError
+        If a name is not that of a braindecode model.
+    TypeError
+        If it is none of these.
+    """
+    if isinstance(module, str):
+        models = _braindecode_models()
+        if module not in models:
+            close = difflib.get_close_matches(module, models, n=3, cutoff=0.4)
+            hint = f"; did you mean {' or '.join(close)}?" if close else "; see braindecode.models."
+            raise ValueError(f"{module!r} is no braindecode model{hint}")
+        return models[module]
+    if not callable(module):
+        raise TypeError(
+            f"module is a {type(module).__name__}; pass a braindecode name, a class, a function or a module."
+        )
+    return module
+
+
+def _braindecode_models() -> dict[str, type]:
+    if not models_dict:
+        _init_models_dict()
+    return {**models_dict, **interpolated_models_dict}
+
+
+def braindecode_name(module: Any) -> str | None:
+    """Name under which braindecode knows a model class, or None."""
+    for name, known in _braindecode_models().items():
+        if known is module:
+            return name
+    return None
+
+
+def channel_info(ch_names: Sequence[str], sfreq: float | None, positions: Any = None) -> list[dict] | None:
+    """MNE's description of EEG channels, with positions where they are known; None for names that are not unique."""
+    from eegaug.montage import electrode_positions
+
+    if len(set(ch_names)) != len(ch_names):
+        return None
+    info = mne.create_info(list(ch_names), sfreq or 1.0, "eeg", verbose="error")
+    try:
+        where = electrode_positions(list(ch_names), positions=positions)
+    except ValueError:
+        return info["chs"]
+    for channel, position in zip(info["chs"], where, strict=True):
+        channel["loc"][:3] = position * _HEAD_M
+    return info["chs"]
+
+
+def signal_arguments(signal: Signal | None, n_outputs: int | None, positions: Any = None) -> dict[str, Any]:
+    """What a braindecode model wants to know about its input, as far as it is known."""
+    found: dict[str, Any] = {"n_outputs": n_outputs}
+    if signal is not None:
+        found.update(n_chans=signal.n_chans, n_times=signal.n_times, sfreq=signal.sfreq)
+        if signal.sfreq:
+            found["input_window_seconds"] = signal.n_times / signal.sfreq
+        if signal.ch_names is not None:
+            found["chs_info"] = channel_info(signal.ch_names, signal.sfreq, positions)
+    return {k: v for k, v in found.items() if v is not None}
+
+
+def build_trunk(module: Any, given: dict[str, Any], known: dict[str, Any]) -> nn.Module:
+    """A fresh network.
+
+    Parameters
+    ----------
+    module : str | type | torch.nn.Module | callable
+        A module is copied; with `given` arguments, a new one of its class is built.
+    given : dict
+        Arguments of the user; they win.
+    known : dict
+        Arguments read off the data; used where the network takes them by name.
+
+    Raises
+    ------
+    ValueError
+        If a module was built for other channels, samples or classes; if the arguments do not fit the network.
+    """
+    builder = resolve_trunk(module)
+    if isinstance(builder, nn.Module):
+        if not given:
+            trunk = copy.deepcopy(builder)
+            check_trunk(trunk, known)
+            return trunk
+        builder = type(builder)
+    accepted = inspect.signature(builder).parameters
+    arguments = {k: v for k, v in known.items() if k in accepted} | given
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
+    unknown = [] if takes_any else sorted(set(given) - set(accepted))
+    name = getattr(builder, "__name__", type(builder).__name__)
+    if unknown:
+        raise ValueError(f"{name} takes no argument {', '.join(unknown)}; it takes {', '.join(accepted)}.")
+    trunk = builder(**arguments)
+    if not isinstance(trunk, nn.Module):
+        raise TypeError(f"{name} gave a {type(trunk).__name__}, not a torch.nn.Module.")
+    return trunk
+
+
+def check_trunk(trunk: nn.Module, known: dict[str, Any]) -> None:
+    """Refuse a ready-made network that says of itself that it was built for another input or other classes."""
+    words = {"n_chans": "channels", "n_times": "samples", "n_outputs": "classes"}
+    for key, word in words.items():
+        try:
+            built = getattr(trunk, key, None)
+        except ValueError:  # braindecode raises where the value was never given
+            continue
+        if isinstance(built, int) and key in known and built != known[key]:
+            raise ValueError(
+                f"the module was built for {built} {word}, the data have {known[key]}: "
+                f"pass its class or name instead of an instance, or build it with {key}={known[key]}."
+            )

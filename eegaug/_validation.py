@@ -1,0 +1,171 @@
+"""Checks of what enters an estimator: shapes, finite samples, flat channels, channel names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+# Samples looked at in one go: small enough to stay in cache and to cost no memory, large enough to be quick.
+_CHUNK = 1 << 20
+
+
+def check_windows(X: Any, name: str = "X") -> Any:
+    """Return `X` as an array or tensor of windows (n, channels, times) of numbers.
+
+    Parameters
+    ----------
+    X : array-like or torch.Tensor
+        Windows.
+    name : str
+        What to call it in errors.
+
+    Returns
+    -------
+    numpy.ndarray or torch.Tensor
+        `X` itself where it is one already; nothing is copied.
+
+    Raises
+    ------
+    ValueError
+        If it is not three-dimensional, is empty, or does not hold numbers.
+    """
+    if not isinstance(X, (np.ndarray, torch.Tensor)):
+        X = np.asarray(X)
+    numeric = X.dtype.is_floating_point if isinstance(X, torch.Tensor) else X.dtype.kind in "fiu"
+    if isinstance(X, torch.Tensor) and not numeric:
+        numeric = not (X.dtype.is_complex or X.dtype == torch.bool)
+    if not numeric:
+        raise ValueError(f"{name} holds {X.dtype}; windows are real numbers, e.g. float32 in µV.")
+    if X.ndim != 3:
+        raise ValueError(
+            f"{name} has shape {tuple(X.shape)}; windows have three dimensions (windows, channels, times)"
+            + (": for a single window pass X[None]." if X.ndim == 2 else ".")
+        )
+    if 0 in X.shape:
+        raise ValueError(f"{name} has shape {tuple(X.shape)}: there is no sample in it.")
+    return X
+
+
+def _chunks(X: np.ndarray | torch.Tensor) -> Iterator[tuple[int, np.ndarray]]:
+    step = max(1, _CHUNK // max(1, X.shape[1] * X.shape[2]))
+    for start in range(0, len(X), step):
+        chunk = X[start : start + step]
+        yield start, chunk.detach().cpu().numpy() if isinstance(chunk, torch.Tensor) else np.asarray(chunk)
+
+
+def all_finite(x: np.ndarray | torch.Tensor) -> bool:
+    """Whether every sample is finite; a sum that is finite saves the look at each of them."""
+    if isinstance(x, torch.Tensor):
+        return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())
+    if x.dtype.kind != "f":
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.add.reduce(x, axis=None)
+    return bool(np.isfinite(total)) or bool(np.isfinite(x).all())
+
+
+def non_finite_sample(window: np.ndarray | torch.Tensor) -> tuple[int, int, float] | None:
+    """Channel, time and value of the first NaN or infinite sample of a window (channels, times), or None."""
+    window = window.detach().cpu().numpy() if isinstance(window, torch.Tensor) else np.asarray(window)
+    if window.dtype.kind != "f" or np.isfinite(window).all():
+        return None
+    channel, time = np.argwhere(~np.isfinite(window))[0]
+    return int(channel), int(time), float(window[channel, time])
+
+
+def check_finite(X: np.ndarray | torch.Tensor, ch_names: Sequence[str] | None = None, name: str = "X") -> None:
+    """Refuse NaN and infinite samples.
+
+    Raises
+    ------
+    ValueError
+        Naming the first window, channel and sample, and how many windows are affected.
+    """
+    bad = []
+    for start, chunk in _chunks(X):
+        if not all_finite(chunk):
+            bad += (start + np.flatnonzero(~np.isfinite(chunk).all(axis=(1, 2)))).tolist()
+    if not bad:
+        return
+    channel, time, value = non_finite_sample(X[bad[0]])
+    more = f" ({len(bad)} of {len(X)} windows have such samples)" if len(bad) > 1 else ""
+    raise ValueError(
+        f"window {bad[0]} of {name} has the value {value} at sample {time} of channel "
+        f"{_channel(channel, ch_names)}{more}: drop or repair such windows first."
+    )
+
+
+def _channel(index: int, ch_names: Sequence[str] | None) -> str:
+    return repr(ch_names[index]) if ch_names is not None and index < len(ch_names) else str(index)
+
+
+def flat_channels(X: np.ndarray | torch.Tensor) -> list[int]:
+    """Channels that are constant in every window of `X`, shape (n, channels, times)."""
+    flat = np.ones(X.shape[1], dtype=bool)
+    for _, chunk in _chunks(X):
+        flat &= (chunk.max(axis=2) == chunk.min(axis=2)).all(axis=0)
+        if not flat.any():
+            break
+    return np.flatnonzero(flat).tolist()
+
+
+def flat_message(flat: Sequence[int], ch_names: Sequence[str] | None, name: str = "X") -> str:
+    """One sentence about flat channels."""
+    who = ", ".join(_channel(i, ch_names) for i in flat)
+    return (
+        f"channel{'s' if len(flat) > 1 else ''} {who} of {name} {'are' if len(flat) > 1 else 'is'} flat in every window"
+    )
+
+
+def _plain_name(name: str) -> str:
+    text = str(name).strip().lower()
+    return text[4:].strip() if text.startswith("eeg ") else text
+
+
+def _electrode(name: str) -> str:
+    """Electrode that a channel name stands for, or the name itself where it is none that is known."""
+    from eegaug.montage import electrode_name
+
+    try:
+        return electrode_name(name).lower()
+    except ValueError:
+        return _plain_name(name)
+
+
+def channel_differences(expected: Sequence[str], got: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Compare two lists of channel names, by electrode: "EEG C3-A2" is C3.
+
+    Parameters
+    ----------
+    expected, got : sequence of str
+        What is needed and what is there.
+
+    Returns
+    -------
+    differences : list of str
+        Sentences about channels that are missing, more than needed, or in another order. Empty if they agree.
+    remarks : list of str
+        Sentences about the same electrodes under other names, such as another reference.
+    """
+    expected, got = list(expected), list(got)
+    want, have = [_electrode(n) for n in expected], [_electrode(n) for n in got]
+    differences, remarks = [], []
+    missing = [n for n, e in zip(expected, want, strict=True) if e not in have]
+    extra = [n for n, e in zip(got, have, strict=True) if e not in want]
+    if missing:
+        differences.append(f"channels missing: {', '.join(missing)} (there are {', '.join(got)})")
+    if extra:
+        differences.append(f"channels not known to the model: {', '.join(extra)}")
+    if not differences and want != have:
+        if sorted(want) == sorted(have):
+            differences.append(f"channel order is {', '.join(got)}, the model needs {', '.join(expected)}")
+        else:
+            differences.append(f"channels are {', '.join(got)}, the model needs {', '.join(expected)}")
+    if not differences:
+        renamed = [f"{b} for {a}" for a, b in zip(expected, got, strict=True) if _plain_name(a) != _plain_name(b)]
+        if renamed:
+            remarks.append(f"the same electrodes under other names ({', '.join(renamed)}): is the reference the same?")
+    return differences, remarks

@@ -1,0 +1,217 @@
+"""`AugNetClassifier`: trains a trunk and its augmentation layers together."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from eegaug._random import derive_seed
+from eegaug.augnet.layers import AugmentationModule, physical
+from eegaug.augnet.model import AugAveragedModel
+from eegaug.classifier import StagingClassifier
+
+__all__ = ["AugNetClassifier"]
+
+# Key of the seed of prediction among those derived from the seed of a fit.
+_PREDICTION = 1 << 20
+
+
+class AugNetClassifier(StagingClassifier):
+    r"""Stage sleep with a network that learns which transformations of EEG do not matter.
+
+    Augmentation layers stand before the trunk. Their weights and strengths are trained with it, on the same batches,
+    so as to minimise :math:`\mathrm{CE} - \lambda \| w \odot \mu \|_2`. After training, `invariances_` says which
+    operation each layer has selected and how strong it may be; predictions are averaged over augmented copies.
+
+    Parameters
+    ----------
+    module
+        The trunk; see :class:`eegaug.StagingClassifier`.
+    layers : sequence
+        One entry per layer, in the order in which windows go through them: ``"time-frequency"``, ``"sensors"``,
+        ``"all"``, a list of operation names or instances (also one's own), or an :class:`AugmentationLayer`.
+    penalty : float
+        :math:`\lambda`, 0 or more: how much strength is rewarded.
+    penalty_kind : {"selective", "magnitude", "none"}
+        See :func:`eegaug.augnet.augmentation_norm`.
+    penalty_reduction : {"global", "per_layer"}
+        One norm over all layers, or the sum of one for each.
+    n_copies : int
+        Copies at prediction; can be changed after training. 0: the trunk alone, on windows as they are.
+    n_copies_train : int
+        Copies in training.
+    aggregate : {"log_probs", "probs", "logits"}
+        How copies are averaged; see :class:`AugAveragedModel`.
+    augmentation_lr : float | None
+        Learning rate of weights and strengths. None: that of the trunk.
+    augmentation_weight_decay : float
+        Weight decay of weights and strengths; that of the trunk is ``optimizer__weight_decay``.
+    initial_strength : float
+        Start of all strengths, in [0, 1]. At 0 the penalty gives no push.
+    temperature : float
+        Of the softmax over operations.
+    **kwargs
+        As in :class:`eegaug.StagingClassifier`: ``sfreq``, ``ch_names``, ``positions``, ``policy``, ``class_weight``,
+        ``random_state``, ``optimizer``, ``lr``, ``max_epochs``, ``batch_size``, ``callbacks``, ``train_split`` …
+
+    Attributes
+    ----------
+    invariances_ : pandas.DataFrame
+        ``layer``, ``operation``, ``weight``, ``magnitude`` in [0, 1], ``strength`` and its ``unit``.
+    invariances_history_ : pandas.DataFrame
+        The same after each ``epoch``.
+    module_ : AugAveragedModel
+        ``module_.trunk`` is the trunk, ``module_.augmentation`` the layers.
+    history_ : skorch.history.History
+        ``train_ce`` and ``train_penalty`` (:math:`-\lambda N`) add up to ``train_loss``; ``valid_loss`` is the
+        cross-entropy alone, so that it can be compared with that of other methods.
+
+    Notes
+    -----
+    Predictions are deterministic: the copies' transformations are drawn once, from a seed that is part of the model,
+    and serve every window. They depend neither on the batches nor on the order of the windows.
+
+    References
+    ----------
+    Rommel, Moreau, Paillard and Gramfort (2022), Deep invariant networks with differentiable augmentation layers,
+    NeurIPS. What differs: strengths are projected into [0, 1] instead of clamped; operations without a magnitude learn
+    their probability :math:`\mu / 2`; copies at prediction have operations of their own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from eegaug import AugNetClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.standard_normal((12, 2, 300)).astype("float32"), np.arange(12) % 3
+    >>> clf = AugNetClassifier(layers=[["frequency_shift", "sign_flip"]], sfreq=100, ch_names=["C3", "C4"],
+    ...                        max_epochs=1, random_state=0, verbose=0)
+    >>> clf.fit(X, y).predict_proba(X).shape
+    (12, 3)
+    >>> clf.invariances_[["layer", "operation", "unit"]].values.tolist()
+    [[0, 'frequency_shift', 'Hz'], [0, 'sign_flip', 'probability']]
+    """
+
+    def __init__(
+        self,
+        module: str | type | nn.Module | Callable = "SleepStagerChambon2018",
+        *,
+        layers: Iterable[Any] = ("time-frequency", "time-frequency", "sensors"),
+        penalty: float = 10.0,
+        penalty_kind: str = "selective",
+        penalty_reduction: str = "global",
+        n_copies: int = 4,
+        n_copies_train: int = 1,
+        aggregate: str = "log_probs",
+        augmentation_lr: float | None = None,
+        augmentation_weight_decay: float = 0.0,
+        initial_strength: float = 0.1,
+        temperature: float = 0.01,
+        **kwargs: Any,
+    ):
+        super().__init__(module, **kwargs)
+        self.layers = layers
+        self.penalty = penalty
+        self.penalty_kind = penalty_kind
+        self.penalty_reduction = penalty_reduction
+        self.n_copies = n_copies
+        self.n_copies_train = n_copies_train
+        self.aggregate = aggregate
+        self.augmentation_lr = augmentation_lr
+        self.augmentation_weight_decay = augmentation_weight_decay
+        self.initial_strength = initial_strength
+        self.temperature = temperature
+
+    def initialize_module(self) -> Self:
+        """Build trunk and layers."""
+        if not (np.isfinite(self.penalty) and self.penalty >= 0):
+            raise ValueError(f"penalty is {self.penalty}; it is 0 or more.")
+        trunk = self._build_trunk()
+        signal = self._known_signal()
+        augmentation = AugmentationModule(
+            copy.deepcopy(self.layers),
+            sfreq=self.sfreq if signal is None else signal.sfreq,
+            ch_names=self.ch_names if signal is None else signal.ch_names,
+            positions=self.positions,
+            temperature=self.temperature,
+            initial_strength=self.initial_strength,
+        )
+        self.module_ = AugAveragedModel(
+            trunk,
+            augmentation,
+            n_copies=self.n_copies,
+            n_copies_train=self.n_copies_train,
+            aggregate=self.aggregate,
+            seed=derive_seed(getattr(self, "seed_", 0), _PREDICTION),
+        )
+        self.module_.regularization(self.penalty_kind, self.penalty_reduction)  # refuses unknown kinds before training
+        return self
+
+    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[tuple, dict]:
+        """Two groups of parameters: the trunk's, and those of the augmentation with their own rate and decay."""
+        trunk, augmentation = [], []
+        for name, parameter in named_parameters:
+            (augmentation if _is_augmentation(name) else trunk).append((name, parameter))
+        args, kwargs = super().get_params_for_optimizer(prefix, trunk)
+        group: dict[str, Any] = {"params": [parameter for _, parameter in augmentation]}
+        if self.augmentation_lr is not None:
+            group["lr"] = self.augmentation_lr
+        if "weight_decay" in inspect.signature(getattr(self, prefix)).parameters:
+            group["weight_decay"] = self.augmentation_weight_decay
+        args[0].append(group)
+        return args, kwargs
+
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
+        """One step of the optimiser; afterwards strengths are brought back into [0, 1]."""
+        step = super().train_step(batch, **fit_params)
+        self.module_.project_()
+        return step
+
+    def _penalty(self) -> torch.Tensor:
+        return -self.penalty * self.module_.regularization(self.penalty_kind, self.penalty_reduction)
+
+    def infer(self, x: Any, **fit_params: Any) -> torch.Tensor:
+        """Forward a batch, with the number of copies and the aggregation that are set now."""
+        self.module_.set_prediction(self.n_copies, self.aggregate)
+        return super().infer(x, **fit_params)
+
+    def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Write weights and magnitudes into the history."""
+        super().on_epoch_end(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        layers = self.module_.augmentation.layers
+        self.history.record("weights", [layer.host_weights() for layer in layers])
+        self.history.record("magnitudes", [layer.strengths.detach().tolist() for layer in layers])
+
+    @property
+    def invariances_(self) -> pd.DataFrame:
+        """What the layers have learned: layer, operation, weight, magnitude, strength, unit."""
+        self.check_is_fitted(["module_"])
+        return pd.DataFrame(self.module_.augmentation.describe())
+
+    @property
+    def invariances_history_(self) -> pd.DataFrame:
+        """What the layers had learned after each epoch: ``epoch`` and the columns of ``invariances_``."""
+        self.check_is_fitted(["module_"])
+        layers = self.module_.augmentation.layers
+        rows = []
+        for row in self.history:
+            if "weights" not in row:  # an epoch that was broken off
+                continue
+            for number, (layer, weights, strengths) in enumerate(
+                zip(layers, row["weights"], row["magnitudes"], strict=True)
+            ):
+                for op, weight, strength in zip(layer.operations, weights, strengths, strict=True):
+                    known = {"epoch": row["epoch"], "layer": number, "operation": op.name}
+                    rows.append(known | {"weight": weight, "magnitude": strength} | physical(op, strength))
+        columns = ["epoch", "layer", "operation", "weight", "magnitude", "strength", "unit"]
+        return pd.DataFrame(rows, columns=columns)
+
+
+def _is_augmentation(name: str) -> bool:
+    return name.removeprefix("_orig_mod.").startswith("augmentation.")

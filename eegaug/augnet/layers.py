@@ -1,0 +1,377 @@
+"""Augmentation as layers of a network: weighted sums of operations while training, one operation at prediction."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from eegaug.augnet.sampling import Draw, choose_operations
+from eegaug.operations import FAMILIES, Operation, get_operation
+
+__all__ = ["AugmentationLayer", "AugmentationModule"]
+
+# What a layer or a module is built from.
+LayerSpec = "str | Iterable[str | Operation | type[Operation]] | AugmentationLayer"
+
+
+class TrainingDraw(NamedTuple):
+    """Randomness of one operation for one batch: its own draws and, without a magnitude, who it is applied to."""
+
+    noise: dict[str, Tensor]
+    u: Tensor | None
+
+
+class AugmentationLayer(nn.Module):
+    r"""A weighted sum of operations, with learnable weights and strengths.
+
+    In training the layer computes :math:`\sum_q w_q T_q(x; \mu_q)` with :math:`w = \mathrm{softmax}(w' / T_w)` and
+    fresh randomness for every window. In evaluation it applies one operation, drawn from the weights (see
+    :class:`AugmentationModule`).
+
+    Operations with a magnitude are always applied, with magnitude :math:`\mu_q`. Time reverse, sign flip and channels
+    symmetry undo themselves and have no magnitude: they are applied with probability :math:`\mu_q / 2`, so that
+    :math:`\mu_q = 1` is the even mixture of both versions, under which the difference is really unknown.
+
+    Parameters
+    ----------
+    operations : {"time-frequency", "sensors", "all"} | iterable of str, Operation or subclass
+        A named group, or what the layer consists of. Operations of a group that mean nothing on the montage are left
+        out with a warning; those that are listed stay.
+    sfreq : float | None
+        Sampling rate in Hz, for operations that need it.
+    ch_names : sequence of str | None
+        Channels in order, for operations that need them.
+    positions : mapping or array of shape (n_channels, 3) | None
+        Electrode positions, for channels that no montage knows.
+    temperature : float
+        Temperature :math:`T_w` of the softmax.
+    initial_strength : float
+        Start of every :math:`\mu_q`, in [0, 1].
+
+    Attributes
+    ----------
+    operations : list of Operation
+    weight_logits : torch.nn.Parameter of shape (n_operations,)
+        :math:`w'`, all 1 at the start.
+    strengths : torch.nn.Parameter of shape (n_operations,)
+        :math:`\mu`, to be brought back into [0, 1] by :meth:`project_` after each step of the optimiser.
+
+    Raises
+    ------
+    ValueError
+        If a group, an operation or a channel is not known, if an operation lacks what it needs, or if none is left.
+
+    References
+    ----------
+    Rommel, Moreau, Paillard and Gramfort (2022), Deep invariant networks with differentiable augmentation layers,
+    NeurIPS: equation 4, with :math:`\mu / 2` as the probability and projection instead of clamping.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layer = AugmentationLayer(["frequency_shift", "gaussian_noise"], sfreq=100)
+    >>> layer.weights.tolist()
+    [0.5, 0.5]
+    >>> layer(torch.randn(4, 2, 300)).shape
+    torch.Size([4, 2, 300])
+    """
+
+    def __init__(
+        self,
+        operations: str | Iterable[Any] = "all",
+        sfreq: float | None = None,
+        ch_names: Sequence[str] | None = None,
+        positions: Any = None,
+        *,
+        temperature: float = 0.01,
+        initial_strength: float = 0.1,
+    ):
+        super().__init__()
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature}; it has to be above 0.")
+        if not 0 <= initial_strength <= 1:
+            raise ValueError(f"initial_strength is {initial_strength}; it lies in [0, 1].")
+        self.operations, left_out = _resolve(operations, sfreq, ch_names, positions)
+        _warn_left_out(left_out)
+        self.temperature = float(temperature)
+        self.weight_logits = nn.Parameter(torch.ones(len(self.operations)))
+        self.strengths = nn.Parameter(torch.full((len(self.operations),), float(initial_strength)))
+        self._host = None
+
+    @property
+    def weights(self) -> Tensor:
+        """Weights of the operations, differentiable in ``weight_logits``; they sum to 1."""
+        return torch.softmax(self.weight_logits / self.temperature, dim=0)
+
+    def forward(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Augment windows.
+
+        Parameters
+        ----------
+        X : Tensor of shape (batch, channels, times), (channels, times) or (batch, windows, channels, times)
+        generator : torch.Generator | None
+            Source of randomness in training. None: torch's default generator of the device.
+
+        Returns
+        -------
+        Tensor
+            Same shape, dtype and device. In evaluation, what the first copy of a prediction with one copy would see.
+        """
+        if not self.training:
+            return self.apply_one(X, choose_operations([self.host_weights()], n_copies=1, seed=0)[0][0])
+        windows = _as_batch(X)
+        draws = self.draw(windows, generator)
+        return self.weighted_sum(windows, draws).reshape(X.shape)
+
+    def draw(self, X: Tensor, generator: torch.Generator | None = None) -> dict[int, TrainingDraw]:
+        """Randomness for a batch of windows (batch, channels, times): of each operation whose weight is not zero."""
+        n, n_channels, n_times = X.shape
+        draws = {}
+        for q in self.active():
+            op = self.operations[q]
+            noise = op.draw(n, n_channels, n_times, generator=generator, device=X.device)
+            u = None
+            if not op.has_magnitude:
+                source = X.device if generator is None else generator.device
+                u = torch.rand(n, generator=generator, device=source).to(X.device)
+            draws[q] = TrainingDraw(noise, u)
+        return draws
+
+    def weighted_sum(self, X: Tensor, draws: dict[int, TrainingDraw]) -> Tensor:
+        """The layer as it is defined, one operation after the other: the reference for any quicker way.
+
+        Only operations in `draws` are computed. The sum is accumulated, so that without gradients no more than two
+        augmented batches exist at a time.
+        """
+        weights, strengths = self.weights.unbind(), self.strengths.unbind()
+        total = None
+        for q, draw in draws.items():
+            term = self.apply_operation(q, X, strengths[q], draw.noise, draw.u) * weights[q]
+            total = term if total is None else total + term
+        return total
+
+    def apply_operation(self, q: int, X: Tensor, strength: Tensor, noise: dict, u: Tensor | None) -> Tensor:
+        """Operation number `q`: with a magnitude, or with half the strength as its probability."""
+        op = self.operations[q]
+        if op.has_magnitude:
+            return op.apply(X, strength, noise)
+        return op.mix(X, None, noise, probability=strength / 2, u=u)
+
+    def apply_one(self, X: Tensor, draw: Draw) -> Tensor:
+        """One operation, with the same draws for every window: what a copy at prediction goes through."""
+        windows = _as_batch(X)
+        op = self.operations[draw.operation]
+        noise = draw.noise_for(op, windows)
+        u = torch.full((1,), draw.u, device=X.device)
+        return self.apply_operation(draw.operation, windows, self.strengths[draw.operation], noise, u).reshape(X.shape)
+
+    # A weight of exactly zero contributes nothing to the output nor to any gradient, so that its operation need not be
+    # computed. On an accelerator, reading the weights makes the host wait: they are read when they may have changed.
+
+    def host_weights(self) -> list[float]:
+        """Weights as numbers of the host; on an accelerator they are fetched once after each change."""
+        logits = self.weight_logits
+        if logits.device.type == "cpu":
+            return self.weights.detach().tolist()
+        if self._host is None or self._host[0] is not logits or self._host[1] != logits._version:
+            self._host = (logits, logits._version, self.weights.detach().tolist())
+        return self._host[2]
+
+    def active(self) -> list[int]:
+        """Numbers of the operations whose weight is not exactly zero in float32."""
+        return [q for q, weight in enumerate(self.host_weights()) if weight != 0.0]
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Bring strengths back into [0, 1]; to be called after each step of the optimiser.
+
+        Unlike a clamp where they are used, this leaves their gradient alive at both ends.
+        """
+        self.strengths.clamp_(0.0, 1.0)
+        self.host_weights()
+
+    def describe(self) -> list[dict[str, Any]]:
+        """One row for each operation: name, weight, magnitude in [0, 1], strength and its unit."""
+        rows = []
+        strengths = self.strengths.detach().tolist()
+        for op, weight, strength in zip(self.operations, self.host_weights(), strengths, strict=True):
+            rows.append({"operation": op.name, "weight": weight, "magnitude": strength} | physical(op, strength))
+        return rows
+
+    def extra_repr(self) -> str:
+        return f"{', '.join(op.name for op in self.operations)}; temperature={self.temperature:g}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_host": None}
+
+
+class AugmentationModule(nn.Module):
+    """Augmentation layers, one after the other.
+
+    In training each layer is a weighted sum. In evaluation the module is a set of ``n_copies`` transformations, each
+    with one operation per layer, drawn from the learned weights: stratified over the copies, so that weights of 0.5
+    and 0.5 give each operation to two copies of four. All that is random about them comes from a seeded sequence that
+    is drawn on the CPU and serves every window alike: results depend neither on the batch, nor on the order, nor on
+    the device.
+
+    Parameters
+    ----------
+    layers : iterable
+        Of :class:`AugmentationLayer`, or of what one is made from: ``"time-frequency"``, ``"sensors"``, ``"all"`` or a
+        list of operations.
+    sfreq, ch_names, positions, temperature, initial_strength
+        For layers that are built here, see :class:`AugmentationLayer`.
+
+    Examples
+    --------
+    >>> module = AugmentationModule(["time-frequency", ["sign_flip"]], sfreq=100)
+    >>> [len(layer.operations) for layer in module.layers]
+    [6, 1]
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Any],
+        sfreq: float | None = None,
+        ch_names: Sequence[str] | None = None,
+        positions: Any = None,
+        *,
+        temperature: float = 0.01,
+        initial_strength: float = 0.1,
+    ):
+        super().__init__()
+        if isinstance(layers, (str, AugmentationLayer)):
+            raise TypeError(f"layers is a single {type(layers).__name__}; put it into a list.")
+        built, left_out = [], {}
+        for spec in layers:
+            if not isinstance(spec, AugmentationLayer):
+                operations, void = _resolve(spec, sfreq, ch_names, positions)
+                left_out |= void
+                spec = AugmentationLayer(operations, temperature=temperature, initial_strength=initial_strength)
+            built.append(spec)
+        if not built:
+            raise ValueError("layers is empty; AugNet needs one layer or more.")
+        _warn_left_out(left_out)
+        self.layers = nn.ModuleList(built)
+        self._plan = None
+
+    def forward(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Augment windows: weighted sums in training, the only copy of a prediction with one copy in evaluation."""
+        if not self.training:
+            return self.transform(X, copy=0, n_copies=1)
+        for layer in self.layers:
+            X = layer(X, generator)
+        return X
+
+    def transform(self, X: Tensor, copy: int = 0, n_copies: int = 4, seed: int = 0) -> Tensor:
+        """What copy number `copy` of `n_copies` sees at prediction."""
+        for layer, draw in zip(self.layers, self.plan(n_copies, seed)[copy], strict=True):
+            X = layer.apply_one(X, draw)
+        return X
+
+    def plan(self, n_copies: int, seed: int) -> list[list[Draw]]:
+        """The draw of each copy and layer, from the weights as they are now; kept until the weights change."""
+        key = (n_copies, seed, tuple(tuple(layer.host_weights()) for layer in self.layers))
+        if self._plan is None or self._plan[0] != key:
+            self._plan = (key, choose_operations(key[2], n_copies, seed))
+        return self._plan[1]
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Weights of each layer."""
+        return [layer.weights for layer in self.layers]
+
+    @property
+    def strengths(self) -> list[Tensor]:
+        """Strengths of each layer."""
+        return [layer.strengths for layer in self.layers]
+
+    def project_(self) -> None:
+        """Bring all strengths back into [0, 1]; to be called after each step of the optimiser."""
+        for layer in self.layers:
+            layer.project_()
+
+    def describe(self) -> list[dict[str, Any]]:
+        """One row for each operation of each layer: layer, operation, weight, magnitude, strength, unit."""
+        return [{"layer": i} | row for i, layer in enumerate(self.layers) for row in layer.describe()]
+
+    def get_config(self) -> list[dict[str, Any]]:
+        """The layers as plain data, without what is learned; see :meth:`from_config`."""
+        return [
+            {"temperature": layer.temperature, "operations": [op.get_config() for op in layer.operations]}
+            for layer in self.layers
+        ]
+
+    @classmethod
+    def from_config(cls, config: Iterable[dict[str, Any]]) -> AugmentationModule:
+        """Layers from :meth:`get_config`; operations of one's own have to be registered.
+
+        Raises
+        ------
+        ValueError
+            If an operation is not known.
+        """
+        layers = []
+        for one in config:
+            operations = [get_operation(**{"warn": False} | op) for op in one["operations"]]
+            layers.append(AugmentationLayer(operations, temperature=one["temperature"]))
+        return cls(layers)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_plan": None}
+
+
+def physical(op: Operation, strength: float) -> dict[str, Any]:
+    """Strength of an operation in its unit; the probability where it has no magnitude."""
+    if op.has_magnitude:
+        return {"strength": float(op.physical(strength)), "unit": op.unit}
+    return {"strength": strength / 2, "unit": "probability"}
+
+
+def _as_batch(X: Tensor) -> Tensor:
+    if X.ndim == 3:
+        return X
+    if X.ndim not in (2, 4):
+        raise ValueError(
+            f"X has shape {tuple(X.shape)}; it is (batch, channels, times), (channels, times) or "
+            "(batch, windows, channels, times)."
+        )
+    return X.reshape(-1, *X.shape[-2:])
+
+
+def _resolve(
+    operations: Any, sfreq: float | None, ch_names: Sequence[str] | None, positions: Any
+) -> tuple[list[Operation], dict[str, str]]:
+    """Operations of a layer, and those of a named group that are left out, with the reason."""
+    n_channels = None if ch_names is None else len(ch_names)
+    about = {"sfreq": sfreq, "ch_names": ch_names, "positions": positions}
+    if isinstance(operations, str):
+        if operations not in FAMILIES:
+            raise ValueError(
+                f"{operations!r} is no group of operations; use {', '.join(map(repr, FAMILIES))}, "
+                "or a list of operations, e.g. ['frequency_shift']."
+            )
+        found = [get_operation(name, warn=False, **about) for name in FAMILIES[operations]]
+        void = {op.name: op.void_reason(n_channels) for op in found} if n_channels is not None else {}
+        left_out = {name: reason for name, reason in void.items() if reason is not None}
+        found = [op for op in found if op.name not in left_out]
+        if not found:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+            raise ValueError(f"no operation of {operations!r} means anything on this montage ({reasons}).")
+        return found, left_out
+    # An instance may be listed twice or belong to a user: each layer has its own.
+    found = [copy.copy(op) if isinstance(op, Operation) else get_operation(op, **about) for op in operations]
+    if not found:
+        raise ValueError("a layer without operations: list one or more, or name a group.")
+    return found, {}
+
+
+def _warn_left_out(left_out: dict[str, str]) -> None:
+    if left_out:
+        reasons = "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
+        warnings.warn(f"left out, as they mean nothing on this montage: {reasons}.", stacklevel=3)

@@ -1,0 +1,175 @@
+"""A network behind augmentation layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eegaug.augnet.layers import AugmentationModule
+from eegaug.augnet.penalties import augmentation_norm
+
+__all__ = ["AGGREGATES", "AugAveragedModel", "aggregate_copies"]
+
+#: Ways to make one prediction from those of the copies.
+AGGREGATES = ("log_probs", "probs", "logits")
+
+
+class AugAveragedModel(nn.Module):
+    r"""A trunk that sees augmented windows, averaged over copies at prediction.
+
+    In training: logits of the trunk for one augmented copy of the batch (for ``n_copies_train`` above 1, what the
+    copies are aggregated to). In evaluation: the aggregate of ``n_copies`` copies, the same transformations for every
+    window.
+
+    Parameters
+    ----------
+    trunk : torch.nn.Module
+        Takes windows (batch, channels, times), gives logits (batch, classes).
+    augmentation : AugmentationModule
+    n_copies : int
+        Copies at prediction. 0: the trunk alone, without augmentation.
+    n_copies_train : int
+        Copies in training.
+    aggregate : {"log_probs", "probs", "logits"}
+        "log_probs": mean of the copies' log-probabilities, normalised again, i.e. the geometric mean of their
+        probabilities. "probs": logarithm of the mean of their probabilities. "logits": mean of their logits; its
+        softmax is the same as that of "log_probs".
+    seed : int
+        Of the transformations at prediction; kept in the state dict.
+
+    Notes
+    -----
+    What the output is: ``output_kind`` says "logits" or "log_probs" for the present mode. Log-probabilities are logits
+    too, so that a cross-entropy or a softmax takes either.
+
+    References
+    ----------
+    Rommel et al. (2022), Deep invariant networks with differentiable augmentation layers, NeurIPS, equation 3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from eegaug import AugAveragedModel, AugmentationModule
+    >>> trunk = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(200, 5))
+    >>> model = AugAveragedModel(trunk, AugmentationModule([["frequency_shift"]], sfreq=100)).eval()
+    >>> X = torch.randn(3, 2, 100)
+    >>> bool(torch.equal(model(X)[:1], model(X[:1])))
+    True
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        augmentation: AugmentationModule,
+        n_copies: int = 4,
+        n_copies_train: int = 1,
+        aggregate: str = "log_probs",
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.trunk = trunk
+        self.augmentation = augmentation
+        self.n_copies = _count(n_copies, "n_copies", 0)
+        self.n_copies_train = _count(n_copies_train, "n_copies_train", 1)
+        self.aggregate = _aggregate(aggregate)
+        self.seed = int(seed)
+
+    def set_prediction(self, n_copies: int | None = None, aggregate: str | None = None) -> None:
+        """Change how the model predicts; None leaves a setting as it is."""
+        if n_copies is not None and n_copies != self.n_copies:
+            self.n_copies = _count(n_copies, "n_copies", 0)
+        if aggregate is not None and aggregate != self.aggregate:
+            self.aggregate = _aggregate(aggregate)
+
+    @property
+    def output_kind(self) -> str:
+        """What the model gives in its present mode: "logits" or "log_probs"."""
+        copies = self.n_copies_train if self.training else self.n_copies
+        single = copies == 1 if self.training else copies == 0
+        return "logits" if single or self.aggregate == "logits" else "log_probs"
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Logits or log-probabilities of windows; see ``output_kind``.
+
+        Parameters
+        ----------
+        X : Tensor of shape (batch, channels, times)
+
+        Returns
+        -------
+        Tensor of shape (batch, classes)
+        """
+        if self.training:
+            if self.n_copies_train == 1:
+                return self.trunk(self.augmentation(X))
+            outputs = (self.trunk(self.augmentation(X)) for _ in range(self.n_copies_train))
+            return aggregate_copies(outputs, self.aggregate)
+        if self.n_copies == 0:
+            return self.trunk(X)
+        return aggregate_copies(self.copies(X), self.aggregate)
+
+    def copies(self, X: Tensor):
+        """Logits of each copy at prediction, one after the other: n small batches are quicker than one of n times."""
+        for copy in range(self.n_copies):
+            yield self.trunk(self.augmentation.transform(X, copy, self.n_copies, self.seed))
+
+    def regularization(self, kind: str = "selective", reduction: str = "global") -> Tensor:
+        """The norm that training rewards; see :func:`eegaug.augnet.penalties.augmentation_norm`."""
+        return augmentation_norm(self.augmentation.weights, self.augmentation.strengths, kind, reduction)
+
+    def project_(self) -> None:
+        """Bring all strengths back into [0, 1]; to be called after each step of the optimiser."""
+        self.augmentation.project_()
+
+    # The seed travels in the state dict, so that a loaded model predicts as the saved one did.
+
+    def get_extra_state(self) -> Tensor:
+        """Seed of prediction."""
+        return torch.tensor(self.seed)
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take the seed of a saved model over."""
+        self.seed = int(state)
+
+
+def aggregate_copies(logits, how: str = "log_probs") -> Tensor:
+    """One output from the logits of several copies.
+
+    Parameters
+    ----------
+    logits : iterable of Tensor of shape (batch, classes)
+    how : {"log_probs", "probs", "logits"}
+        See :class:`AugAveragedModel`.
+
+    Returns
+    -------
+    Tensor of shape (batch, classes)
+        Mean logits for "logits", else log-probabilities.
+    """
+    total, n = None, 0
+    for one in logits:
+        n += 1
+        if how != "logits":
+            one = torch.log_softmax(one, dim=1)
+        if total is None:
+            total = one
+        else:
+            total = torch.logaddexp(total, one) if how == "probs" else total + one
+    if how == "logits":
+        return total / n
+    # Means of log-probabilities do not sum to one; those of probabilities do, up to rounding.
+    return torch.log_softmax(total / n if how == "log_probs" else total, dim=1)
+
+
+def _aggregate(how: str) -> str:
+    if how not in AGGREGATES:
+        raise ValueError(f"aggregate is {how!r}; use one of {', '.join(AGGREGATES)}.")
+    return how
+
+
+def _count(value: int, name: str, least: int) -> int:
+    if isinstance(value, bool) or int(value) != value or value < least:
+        raise ValueError(f"{name} is {value!r}; it is a whole number of at least {least}.")
+    return int(value)

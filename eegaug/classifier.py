@@ -1,0 +1,397 @@
+"""`StagingClassifier`: the one training path that every method shares."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from braindecode import EEGClassifier
+from sklearn.metrics import accuracy_score
+from skorch.callbacks import Callback, PrintLog
+from skorch.dataset import unpack_data
+from skorch.utils import to_tensor
+from torch import nn
+
+from eegaug._inputs import Signal, WindowLoader, as_windows, check_labels, labels_of, signal_of
+from eegaug._random import contained_rng, derive_seed, resolve_seed
+from eegaug._staging_data import StagingData
+from eegaug._trunk import build_trunk, signal_arguments
+from eegaug._validation import flat_channels, flat_message
+
+__all__ = ["StagingClassifier"]
+
+# Columns of the history that the printed log leaves out: lists, and a count.
+_UNPRINTED = ["weights", "magnitudes", "n_forward_backward"]
+_DEFAULT_BETAS = (0.0, 0.999)
+
+
+class StagingClassifier(StagingData, EEGClassifier):
+    """Train a network on windows of EEG: a braindecode ``EEGClassifier`` with the care that sleep staging needs.
+
+    On top of braindecode's and skorch's estimator: class weights, a learned or fixed augmentation policy on the
+    training batches, labels of any kind, randomness that is contained, and input that is checked. It can be refitted
+    and cloned for another montage, because what it infers from the data is not written into its parameters.
+
+    Parameters
+    ----------
+    module : str | type | torch.nn.Module | callable
+        The network: the name or class of a braindecode model, any class or function that builds a module, or a
+        module. A module is copied at each fit, so that every fit starts from the same state. Arguments are passed as
+        ``module__…``; ``n_chans``, ``n_times``, ``n_outputs``, ``sfreq``, ``chs_info`` and ``input_window_seconds``
+        are filled in from the data where the network takes them and they are not given.
+    sfreq : float | None
+        Sampling rate in Hz. None: what the data say (``mne.Epochs``, braindecode datasets, nights).
+    ch_names : sequence of str | None
+        Channels in order. None: what the data say.
+    positions : array-like of shape (n_channels, 3) | None
+        Electrode positions, for channels that no montage knows.
+    policy : eegaug.Policy | callable | None
+        Applied to every training batch, on its device: ``policy.apply(X)``, or ``policy(X)`` for a function.
+    class_weight : "balanced" | dict | None
+        Weights of the classes in the cross-entropy: inverse frequency in the training set, ``{label: weight}``, or
+        none.
+    random_state : int | RandomState | Generator | None
+        Seed of initial weights, shuffling, dropout and augmentation. The same int gives the same result on the same
+        machine; None gives a fresh one. Global random states are neither set nor consumed.
+    optimizer, lr, max_epochs, batch_size
+        As in skorch. Default: Adam with betas (0, 0.999) and learning rate 1e-3, 300 epochs, batches of 16.
+    train_split : callable | None
+        Default None: no validation set is split off, since neighbouring windows of a night are alike and a random split
+        would put them on both sides. Pass ``skorch.helper.predefined_split(nights_of_other_subjects)``.
+    criterion, callbacks, device, verbose, …
+        As in skorch and braindecode; ``iterator_train__drop_last`` is False: no window is left out.
+
+    Attributes
+    ----------
+    classes_ : array of shape (n_classes,)
+        Labels, in the order of the columns of :meth:`predict_proba`.
+    class_weights_ : array of shape (n_classes,) | None
+    signal_ : Signal
+        Channels, samples, sampling rate and preprocessing of the training windows.
+    preprocessing_ : dict | None
+    history_ : skorch.history.History
+        One row per epoch: ``train_loss``, ``train_ce`` (cross-entropy alone), ``valid_loss``, ``n_forward_backward`` …
+    n_forward_backward_ : int
+        Batches that went forward and backward through the network.
+    interrupted_ : bool
+        Whether training was ended by Ctrl-C (and not by its epochs or by a callback).
+
+    Raises
+    ------
+    ValueError
+        In ``fit`` and ``predict``, naming what is wrong: NaN or infinite samples (window and recording), a flat
+        channel, other channels, order, rate or length than the network was trained on, an empty training set, a
+        single class.
+    sklearn.exceptions.NotFittedError
+        If it predicts before it is fitted.
+
+    References
+    ----------
+    Chambon et al. (2018), A deep learning architecture for temporal sleep stage classification using multivariate and
+    multimodal time series, IEEE TNSRE 26(4): the default network. Rommel et al. (2022), Deep invariant networks with
+    differentiable augmentation layers, NeurIPS: optimiser, batch size, class weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from eegaug import StagingClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((12, 2, 300)).astype("float32")
+    >>> y = np.array(["N2", "REM", "W"] * 4)
+    >>> clf = StagingClassifier(sfreq=100, ch_names=["C3", "C4"], max_epochs=1, random_state=0, verbose=0)
+    >>> clf.fit(X, y).predict_proba(X).shape
+    (12, 3)
+    >>> clf.classes_.tolist()
+    ['N2', 'REM', 'W']
+    """
+
+    def __init__(
+        self,
+        module: str | type | nn.Module | Callable = "SleepStagerChambon2018",
+        *,
+        sfreq: float | None = None,
+        ch_names: Sequence[str] | None = None,
+        positions: Any = None,
+        policy: Any = None,
+        class_weight: str | Mapping | None = "balanced",
+        random_state: Any = None,
+        criterion: Any = nn.CrossEntropyLoss,
+        optimizer: Any = torch.optim.Adam,
+        optimizer__betas: tuple[float, float] = _DEFAULT_BETAS,
+        lr: float = 1e-3,
+        max_epochs: int = 300,
+        batch_size: int = 16,
+        train_split: Any = None,
+        iterator_train__shuffle: bool = True,
+        iterator_train__drop_last: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            module,
+            criterion=criterion,
+            optimizer=optimizer,
+            optimizer__betas=optimizer__betas,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            train_split=train_split,
+            iterator_train__shuffle=iterator_train__shuffle,
+            iterator_train__drop_last=iterator_train__drop_last,
+            **kwargs,
+        )
+        self.sfreq = sfreq
+        self.ch_names = ch_names
+        self.positions = positions
+        self.policy = policy
+        self.class_weight = class_weight
+        self.random_state = random_state
+
+    def check_data(self, X: Any, y: Any = None) -> None:
+        """Nothing is left to check here: ``fit`` has done it before anything was built."""
+
+    # Building --------------------------------------------------------------------------------------------------------
+
+    def _build_trunk(self) -> nn.Module:
+        n_outputs = len(self.classes_) if hasattr(self, "classes_") else None
+        known = signal_arguments(self._known_signal(), n_outputs, self.positions)
+        return build_trunk(self.module, self.get_params_for("module"), known)
+
+    def _known_signal(self) -> Signal | None:
+        return getattr(self, "signal_", None)
+
+    def initialize(self) -> Self:
+        """Build network, optimiser and callbacks; ``fit`` does it by itself."""
+        self.n_forward_backward_ = 0
+        if getattr(self, "fitting_", False):
+            return super().initialize()
+        with contained_rng(resolve_seed(self.random_state), self.device):
+            return super().initialize()
+
+    def initialize_module(self) -> Self:
+        """Build the network."""
+        self.module_ = self._build_trunk()
+        return self
+
+    def initialize_criterion(self) -> Self:
+        """Build the loss, with the weights of the classes."""
+        super().initialize_criterion()
+        weights = getattr(self, "class_weights_", None)
+        if weights is None or "criterion__weight" in vars(self):
+            return self
+        criterion = self.criterion_
+        if "weight" not in getattr(criterion, "_buffers", {}):
+            warnings.warn(
+                f"{type(criterion).__name__} takes no class weights: class_weight={self.class_weight!r} has no effect; "
+                "pass class_weight=None.",
+                stacklevel=2,
+            )
+            return self
+        if criterion is self.criterion:
+            criterion = self.criterion_ = copy.deepcopy(criterion)
+        criterion.weight = torch.as_tensor(weights, dtype=torch.float32)
+        return self
+
+    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[tuple, dict]:
+        """Arguments of the optimiser; the default betas only where it takes betas."""
+        args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
+        takes = inspect.signature(getattr(self, prefix)).parameters
+        if "betas" not in takes and kwargs.get("betas") == _DEFAULT_BETAS:
+            kwargs.pop("betas")
+        return args, kwargs
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        defaults = [(name, cb) for name, cb in super()._default_callbacks if name != "print_log"]
+        return [*defaults, ("print_log", PrintLog(keys_ignored=_UNPRINTED))]
+
+    def _yield_callbacks(self) -> Iterator[tuple[str, Any, bool]]:
+        """The checkpoint of the training comes last: it saves what the others have made of the epoch."""
+        last = []
+        for item in super()._yield_callbacks():
+            if getattr(item[1], "comes_last", False):
+                last.append(item)
+            else:
+                yield item
+        yield from last
+
+    def get_iterator(self, dataset: Any, training: bool = False, drop_index: bool = True) -> Any:
+        """Batches of a dataset, checked; see :class:`braindecode.EEGClassifier`."""
+        loader = super().get_iterator(dataset, training=training, drop_index=False)
+        if not drop_index:
+            return loader
+        signal = self._known_signal()
+        shape = None if signal is None else (signal.n_chans, signal.n_times)
+        names = None if signal is None else signal.ch_names
+        return WindowLoader(self, loader, shape, names, keep_rng=not training)
+
+    # Training --------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_windows, n_channels, n_times) | mne.Epochs | dataset
+            Windows, in µV or standardised. A braindecode dataset or :class:`eegaug.data.Nights` is read batch by batch.
+        y : array of shape (n_windows,) | None
+            Labels, numbers or strings. None: those of the dataset, or the event codes of the epochs.
+
+        Returns
+        -------
+        self
+        """
+        fresh = not (self.warm_start and self.initialized_)
+        with self._training(X, y, fresh) as (windows, labels):
+            return super().fit(windows, labels, **fit_params)
+
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> Self:
+        """Go on training: ``fit`` without starting anew."""
+        self.resumed_epochs_ = 0
+        if getattr(self, "fitting_", False):
+            return super().partial_fit(X, y, classes=classes, **fit_params)
+        if classes is not None and self.classes is None:
+            self.classes = classes
+        with self._training(X, y, not self.initialized_) as (windows, labels):
+            return super().partial_fit(windows, labels, classes=classes, **fit_params)
+
+    @contextmanager
+    def _training(self, X: Any, y: Any, fresh: bool) -> Iterator[tuple[Any, np.ndarray]]:
+        windows, labels = self._prepare(X, y, fresh)
+        if fresh or not hasattr(self, "seed_"):
+            self.seed_ = resolve_seed(self.random_state)
+        epochs_done = 0 if fresh else len(self.history or [])
+        self.signal_args_set_ = self.fitting_ = True
+        try:
+            with contained_rng(derive_seed(self.seed_, epochs_done), self.device):
+                yield windows, labels
+        finally:
+            self.fitting_ = False
+
+    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any) -> Self:
+        """The epochs; those that a checkpoint has brought are not done again."""
+        if epochs is None:
+            epochs = max(0, self.max_epochs - self.resumed_epochs_)
+        self.interrupted_ = False
+        try:
+            return super().fit_loop(X, y, epochs=epochs, **fit_params)
+        except KeyboardInterrupt as stop:
+            self.interrupted_ = not _raised_by_callback(stop)
+            raise
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
+        """Forward and backward for one batch: cross-entropy of the augmented windows, plus what a method adds to it."""
+        self._set_training(True)
+        Xi, yi = unpack_data(batch)
+        Xi = self._augment(to_tensor(Xi, device=self.device))
+        y_pred = self.infer(Xi, **fit_params)
+        cross_entropy = self.get_loss(y_pred, yi, X=Xi, training=True)
+        penalty = self._penalty()
+        loss = cross_entropy if penalty is None else cross_entropy + penalty
+        loss.backward()
+        self.n_forward_backward_ += 1
+        self._note_terms(len(Xi), train_ce=cross_entropy, train_penalty=penalty)
+        return {"loss": loss, "y_pred": y_pred}
+
+    def _augment(self, X: torch.Tensor) -> torch.Tensor:
+        if self.policy is None:
+            return X
+        out = getattr(self.policy, "apply", self.policy)(X)
+        return out[0] if isinstance(out, tuple) else out
+
+    def _penalty(self) -> torch.Tensor | None:
+        """What a method adds to the cross-entropy in training."""
+        return None
+
+    def _note_terms(self, n: int, **terms: torch.Tensor | None) -> None:
+        # Summed where the terms are: asking an accelerator for them would make it wait at every batch.
+        sums = self.epoch_sums_
+        for name, value in terms.items():
+            if value is not None:
+                total, count = sums.get(name, (0.0, 0))
+                sums[name] = (total + value.detach().double() * n, count + n)
+
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Open the epoch's row of the history."""
+        super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        self.epoch_sums_ = {}
+
+    def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Write the terms of the loss into the history, before any callback looks at it."""
+        super().on_epoch_end(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        for name, (total, count) in self.epoch_sums_.items():
+            self.history.record(name, float(total) / count)
+        self.history.record("n_forward_backward", self.n_forward_backward_)
+        self.epoch_sums_ = {}
+
+    def get_loss(self, y_pred: torch.Tensor, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Cross-entropy of a batch; `y_true` are labels as the user gave them."""
+        return super().get_loss(y_pred, self._codes(y_true), *args, **kwargs)
+
+    # Prediction ------------------------------------------------------------------------------------------------------
+
+    def forward_iter(self, X: Any, training: bool = False, device: str = "cpu") -> Iterator[torch.Tensor]:
+        """Outputs of the network, batch by batch, once the input is checked."""
+        self.check_is_fitted()
+        windows = as_windows(X)
+        if self._known_signal() is not None:
+            wrong, remarks = self._compare(signal_of(X))
+            self._refuse(wrong)
+            for remark in remarks:
+                warnings.warn(f"{remark}.", stacklevel=3)
+            if isinstance(windows, (np.ndarray, torch.Tensor)) and (flat := flat_channels(windows)):
+                warnings.warn(f"{flat_message(flat, self.signal_.ch_names)}: look at the electrode.", stacklevel=3)
+        yield from super().forward_iter(windows, training=training, device=device)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels of windows, as they were given to ``fit``: the class of highest probability."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Accuracy of :meth:`predict`; ``y=None`` takes the labels of the dataset."""
+        y = labels_of(X) if y is None else y
+        if y is None:
+            raise ValueError("y is None, and the windows have no labels of their own: pass score(X, y).")
+        return float(accuracy_score(check_labels(y, len(X)), self.predict(X), sample_weight=sample_weight))
+
+    # Saving ----------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | os.PathLike, **more: Any) -> Path:
+        """Save the fitted model as a folder; see :func:`eegaug.save_model`."""
+        from eegaug.bundle import save_model
+
+        return save_model(self, folder, **more)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike, module: Any = None) -> Self:
+        """Load a model that :meth:`save` made; see :func:`eegaug.load_model`.
+
+        Raises
+        ------
+        TypeError
+            If the folder holds a model of another class.
+        """
+        from eegaug.bundle import load_model
+
+        model = load_model(folder, module=module)
+        if not isinstance(model, cls):
+            raise TypeError(f"{folder} holds a {type(model).__name__}, not a {cls.__name__}: use eegaug.load_model.")
+        return model
+
+
+def _raised_by_callback(stop: BaseException) -> bool:
+    """Whether a callback ended the training on purpose, as skorch's early stopping does."""
+    tb = stop.__traceback__
+    while tb is not None and tb.tb_next is not None:
+        tb = tb.tb_next
+    if tb is None:
+        return False
+    frame = tb.tb_frame
+    return frame.f_code.co_name.startswith("on_") and isinstance(frame.f_locals.get("self"), Callback)
