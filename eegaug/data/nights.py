@@ -199,6 +199,10 @@ class NightDataset(RecordDataset):
         return f"<code>{repr(self)[1:-1]}</code>"
 
 
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" + ("" if n == 1 else "s")
+
+
 class Nights(BaseConcatDataset):
     """Nights of several subjects, all with the same channels, sampling rate and window: a braindecode dataset.
 
@@ -289,6 +293,11 @@ class Nights(BaseConcatDataset):
         names = [str(night.description["subject"]) for night in self.datasets]
         return np.repeat(np.asarray(names), [len(night) for night in self.datasets])
 
+    @property
+    def description(self) -> pd.DataFrame:
+        """One row per night."""
+        return pd.DataFrame([dict(night.description) for night in self.datasets])
+
     def _like(self, datasets: Sequence[NightDataset]) -> Nights:
         return type(self)(datasets, self.preprocessing, self.truth, self.problems, self.target_transform)
 
@@ -366,7 +375,8 @@ class Nights(BaseConcatDataset):
             counts += f", without stage {int((y < 0).sum())}"
         shown = ", ".join(self.ch_names[:8]) + (f" and {len(self.ch_names) - 8} more" if len(self.ch_names) > 8 else "")
         return (
-            f"<Nights: {len(self.datasets)} nights of {len(set(self.subjects))} subjects, {len(self)} windows of "
+            f"<Nights: {_count(len(self.datasets), 'night')} of {_count(len(set(self.subjects)), 'subject')}, "
+            f"{len(self)} windows of "
             f"{self.window_s:g} s ({counts})\n  channels {shown} at {self.sfreq:g} Hz>"
         )
 

@@ -218,9 +218,9 @@ def keep_around_sleep(y: np.ndarray, onset_s: np.ndarray, window_s: float, margi
     >>> keep_around_sleep(y, onset, 30, margin_min=0.5).tolist()
     [False, False, True, True, True, False]
     """
-    asleep = np.flatnonzero(y > 0)
+    asleep = onset_s[y > 0]
     if margin_min is None or asleep.size == 0:
         return np.ones(len(y), dtype=bool)
     margin = margin_min * 60 + 1e-6
-    first, last = onset_s[asleep[0]], onset_s[asleep[-1]] + window_s
+    first, last = asleep.min(), asleep.max() + window_s
     return (onset_s >= first - margin) & (onset_s + window_s <= last + margin)

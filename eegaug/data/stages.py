@@ -52,7 +52,7 @@ _SPELLINGS = {
             "unsure",
             "not scored",
         ),
-        *("u", "art", "artefact", "artifact", "a", "l", "na", "n/a", "nan", "none", "x", "uncertain"),
+        *("u", "art", "artefact", "artifact", "na", "n/a", "nan", "none", "uncertain"),
     ),
 }
 _CODES = {name: code for code, names in _SPELLINGS.items() for name in names}

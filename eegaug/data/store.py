@@ -178,7 +178,12 @@ class NightWriter:
         """Whether the night is already stored (from the same `source`, where one is given); then it is kept."""
         if recording not in self._known:
             return False
-        if source is not None and _read_json(self._files(recording)[1]).get("source") != _plain(source):
+        signal, index = self._files(recording)
+        entry = _read_json(index)
+        n_values = entry["n_windows"] * len(self.header["ch_names"]) * self.header["n_times"]
+        if signal.stat().st_size != 4 * n_values:
+            return False
+        if source is not None and entry.get("source") != _plain(source):
             return False
         if recording not in self._order:
             self._order.append(recording)
@@ -194,6 +199,7 @@ class NightWriter:
         recording: str | None = None,
         onset_s: Sequence[float] | None = None,
         source: Any = None,
+        problems: Iterable[dict] = (),
         **description: Any,
     ) -> str:
         """Write one night's files and return its recording name; safe to call from several processes.
@@ -214,6 +220,7 @@ class NightWriter:
             "y": np.asarray(y).astype(int).tolist(),
             "onset_s": None if onset_s is None else np.asarray(onset_s, float).round(6).tolist(),
             "source": source,
+            "problems": list(problems),
             "description": description,
         }
         index.unlink(missing_ok=True)
@@ -240,6 +247,8 @@ class NightWriter:
             Start of each window in seconds from the start of the recording.
         source : object, optional
             Anything JSON can hold that says what the night was made from; see `has`.
+        problems : iterable of dict, optional
+            What was dropped from this night; see `Nights`.
         **description
             More about the night (age, file, ...), kept in the datasets' description.
 
@@ -304,7 +313,8 @@ class NightWriter:
         order = list(recordings) if recordings is not None else self._order or sorted(self._known)
         if not order:
             raise ValueError(f"No night was stored in {self.store_dir}.")
-        more = {"complete": True, "source": source, "nights": order, "problems": self.problems, "truth": truth}
+        problems = self.problems + [p for r in order for p in _read_json(self._files(r)[1])["problems"]]
+        more = {"complete": True, "source": source, "nights": order, "problems": problems, "truth": truth}
         _write_json(self.store_dir / "store.json", {**self.header, **more})
         return open_store(self.store_dir)
 

@@ -1,0 +1,138 @@
+"""Channels picked by name, however a recorder spells them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["Pick", "eeg_channels", "pick_channels", "short_name"]
+
+_MASTOIDS = {"m1": "a1", "m2": "a2"}
+_REFERENCES = {"a1", "a2"}
+
+
+class Pick(NamedTuple):
+    """One channel of the output: a channel of the file, or the difference of two."""
+
+    plus: int
+    minus: int | None = None
+
+
+def short_name(name: str) -> str:
+    """A channel's name without the "EEG" that EDF puts before it, where an electrode follows.
+
+    >>> short_name("EEG Fpz-Cz"), short_name("EOG horizontal")
+    ('Fpz-Cz', 'EOG horizontal')
+    """
+    rest = re.sub(r"^EEG[\s:_]+", "", name.strip(), flags=re.IGNORECASE)
+    return rest if _electrode(rest) else name.strip()
+
+
+def _electrode(name: str) -> str | None:
+    """First electrode of a channel in lower case, None where there is none."""
+    from eegaug.montage import electrode_name
+
+    try:
+        return electrode_name(name).lower()
+    except ValueError:
+        return None
+
+
+def _parts(name: str) -> tuple[str, str | None]:
+    """A channel's first electrode and its reference in lower case; M1 and A1, M2 and A2 are the same places."""
+    label = re.sub(r"^EEG[\s:_]+", "", name.strip(), flags=re.IGNORECASE).lower()
+    first, _, second = (re.sub(r"\s+", "", part) for part in label.partition("-"))
+    first = (_electrode(first) or first) if first else first
+    return _MASTOIDS.get(first, first), (_MASTOIDS.get(second, second) or None)
+
+
+def pick_channels(available: Sequence[str], requested: Sequence[str]) -> list[Pick]:
+    """Find the requested channels among those of a file.
+
+    The name as it is written wins; then the name but for case, spaces and a leading "EEG", with M1 and A1 (M2 and A2)
+    taken as the same; then, for a bare electrode such as ``"C3"``, the one channel recorded from it whatever its
+    reference (``"C3-CLE"``, ``"EEG C3-A2"``); last, for a derivation such as ``"C3-M2"``, the difference of two
+    channels that share a reference.
+
+    Parameters
+    ----------
+    available : sequence of str
+        Names in the file.
+    requested : sequence of str
+        Names wanted, in order.
+
+    Returns
+    -------
+    list of Pick
+
+    Raises
+    ------
+    ValueError
+        If a channel is missing or several would do; the name and what there is are said.
+
+    Examples
+    --------
+    >>> pick_channels(["EEG C4-A1", "EEG C3-A2"], ["C3", "C4-M1"])
+    [Pick(plus=1, minus=None), Pick(plus=0, minus=None)]
+    >>> pick_channels(["C3", "M2"], ["C3-M2"])
+    [Pick(plus=0, minus=1)]
+    """
+    parts = [_parts(name) for name in available]
+    picks, missing = [], []
+    for name in requested:
+        wanted = _parts(name)
+        for candidates in (
+            [i for i, a in enumerate(available) if a == name],
+            [i for i, p in enumerate(parts) if p == wanted],
+            [i for i, p in enumerate(parts) if wanted[1] is None and p[0] == wanted[0] and _electrode(wanted[0])],
+        ):
+            if len(candidates) > 1:
+                names = [available[i] for i in candidates]
+                raise ValueError(f"channel {name!r} could be any of {names}: ask for one of them by its full name")
+            if candidates:
+                picks.append(Pick(candidates[0]))
+                break
+        else:
+            difference = _difference(parts, wanted)
+            if difference is None:
+                missing.append(name)
+            else:
+                picks.append(difference)
+    if missing:
+        there = ", ".join(map(repr, available[:24])) + (
+            f" and {len(available) - 24} more" if len(available) > 24 else ""
+        )
+        raise ValueError(f"channel {', '.join(map(repr, missing))} is missing; there are {there}")
+    return picks
+
+
+def _difference(parts: list[tuple[str, str | None]], wanted: tuple[str, str | None]) -> Pick | None:
+    if wanted[1] is None:
+        return None
+    for i, (first, reference) in enumerate(parts):
+        if first == wanted[0] and (wanted[1], reference) in parts:
+            return Pick(i, parts.index((wanted[1], reference)))
+    return None
+
+
+def eeg_channels(available: Sequence[str]) -> list[str]:
+    """The EEG channels of a file: one per electrode of the 10-05 system, in the file's order.
+
+    Of several channels from one electrode the first that names its reference is taken (polysomnographs store "C3" and
+    "C3-M2"); earlobes and mastoids are references, not EEG. Where no name holds an electrode, channels that begin "
+    "with "EEG"
+    are taken.
+
+    >>> eeg_channels(["EOG left", "C3", "C3-M2", "C4-M1", "M1", "EMG chin"])
+    ['C3-M2', 'C4-M1']
+    """
+    chosen: dict[str, str] = {}
+    for name in available:
+        first, reference = _parts(name)
+        if first in _REFERENCES or re.search(r"\b(EOG|EMG|ECG|EKG|imp)", name, re.IGNORECASE) or not _electrode(name):
+            continue
+        if first not in chosen or (reference and not _parts(chosen[first])[1]):
+            chosen[first] = name
+    found = [name for name in available if name in chosen.values()]
+    return found or [name for name in available if re.match(r"EEG\b", name, re.IGNORECASE)]

@@ -1,0 +1,236 @@
+"""From one recording on disk to its windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from eegaug.data.channels import pick_channels
+from eegaug.data.discover import Found
+from eegaug.data.files import EdfHeader, NpzNight, read_edf, read_edf_header, read_npz
+from eegaug.data.hypnograms import Hypnogram, ScoredWindows, read_hypnogram
+from eegaug.data.preprocessing import (
+    FLAT_UV,
+    Preprocessing,
+    cut_windows,
+    filter_and_resample,
+    keep_around_sleep,
+    standardise,
+)
+from eegaug.data.stages import UNSCORED
+from eegaug.data.store import refuse_not_finite
+
+__all__ = ["Reading", "Windows", "convert", "look"]
+
+PAD_S = 30.0
+"""Signal read before the first and after the last window, so that the filter's edges stay outside them."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How recordings are read, beside the preprocessing."""
+
+    labels: str = "required"
+    epoch_20s: str = "refuse"
+    stage_numbers: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("labels", ("required", "optional", "ignore")),
+            ("epoch_20s", ("refuse", "reepoch")),
+            ("stage_numbers", ("auto", "r&k", "aasm")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r} is not known: use one of {allowed}.")
+
+
+@dataclass
+class Windows:
+    """Windows of one recording, and what was left out."""
+
+    X: np.ndarray
+    y: np.ndarray
+    onset_s: np.ndarray
+    problems: list[dict] = field(default_factory=list)
+    n_wake_trimmed: int = 0
+
+
+def look(found: Found) -> EdfHeader | NpzNight:
+    """What a recording's file says about itself; its signal is not read."""
+    if found.path.suffix.lower() == ".npz":
+        return read_npz(found.path, signal=False)
+    return read_edf_header(found.path)
+
+
+def channel_names(header: EdfHeader | NpzNight) -> list[str]:
+    """Channels of a recording that could be EEG."""
+    return list(header.ch_names) if isinstance(header, NpzNight) else header.voltages()
+
+
+def convert(found: Found, preprocessing: Preprocessing, reading: Reading) -> Windows:
+    """Read one recording and its hypnogram and make its windows.
+
+    Parameters
+    ----------
+    found : Found
+        Files.
+    preprocessing : Preprocessing
+        With ``ch_names`` set.
+    reading : Reading
+        Labels or not, and how.
+
+    Returns
+    -------
+    Windows
+
+    Raises
+    ------
+    ValueError, OSError
+        If the recording cannot be used; the message says why.
+    """
+    if found.problem:
+        raise ValueError(found.problem)
+    report: list[tuple[str, str, int]] = []
+    make = _from_npz if found.path.suffix.lower() == ".npz" else _from_edf
+    windows = make(found, preprocessing, reading, report)
+    flat = int((windows.X.std(axis=-1) < FLAT_UV).any(axis=1).sum())
+    if flat:
+        report.append(("note", "a channel is flat in some windows; it is 0 there once standardised", flat))
+    if (windows.y >= 0).any() and not (windows.y > 0).any():
+        report.append(("note", "no sleep in it: wakefulness was not trimmed", len(windows.y)))
+    windows.X = standardise(windows.X, preprocessing.standardise)
+    windows.problems = [
+        {"recording": found.name, "kind": kind, "reason": reason, "n_windows": n} for kind, reason, n in report
+    ]
+    return windows
+
+
+def _select(
+    onset_s: np.ndarray, y: np.ndarray, preprocessing: Preprocessing
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    keep = keep_around_sleep(y, onset_s, preprocessing.window_s, preprocessing.wake_margin_min)
+    return onset_s[keep], y[keep], keep
+
+
+def _refuse_flat(signal: np.ndarray, name: str) -> None:
+    if signal.size and signal.max() - signal.min() < FLAT_UV:
+        raise ValueError(f"channel {name!r} is flat (constant) throughout")
+
+
+def _from_edf(found: Found, p: Preprocessing, reading: Reading, report: list) -> Windows:
+    header = read_edf_header(found.path)
+    usable = header.voltages()
+    picks = [
+        pick._replace(
+            plus=header.labels.index(usable[pick.plus]),
+            minus=None if pick.minus is None else header.labels.index(usable[pick.minus]),
+        )
+        for pick in pick_channels(usable, p.ch_names)
+    ]
+    if unknown := [header.labels[pick.plus] for pick in picks if not header.units[pick.plus].strip()]:
+        report.append(("note", f"channel {', '.join(unknown)} has no unit: taken as µV", 0))
+    scored = _scoring(found, header, p, reading, report)
+    if scored is None:
+        n = int(header.duration_s / p.window_s + 1e-6)
+        if n == 0:
+            raise ValueError(f"{header.duration_s:g} s long, shorter than one window of {p.window_s:g} s")
+        scored = ScoredWindows(np.arange(n) * p.window_s, np.full(n, UNSCORED))
+    onset_s, y, keep = _select(scored.onset_s, scored.y, p)
+    start_s = float(np.floor(max(0.0, onset_s[0] - PAD_S)))
+    X = np.empty((len(y), len(picks), p.n_times), dtype=np.float32)
+    read = read_edf(header, picks, start_s, onset_s[-1] + p.window_s + PAD_S)
+    for k, (signal, sfreq) in enumerate(read):
+        if not np.isfinite(signal.sum()):
+            at = start_s + int(np.flatnonzero(~np.isfinite(signal))[0]) / sfreq
+            window = int(np.searchsorted(onset_s, at, side="right")) - 1
+            raise ValueError(f"channel {p.ch_names[k]!r} is NaN or infinite at {at:g} s (window {window})")
+        _refuse_flat(signal, p.ch_names[k])
+        # The first sample read is not exactly at start_s where the rate is no integer.
+        first_s = round(start_s * sfreq) / sfreq
+        filtered, rate = filter_and_resample(signal[None], sfreq, p)
+        X[:, k] = cut_windows(filtered, rate, onset_s - first_s, p.n_times)[:, 0]
+    return Windows(X, y, onset_s, n_wake_trimmed=int((~keep).sum()))
+
+
+def _scoring(found: Found, header: EdfHeader, p: Preprocessing, reading: Reading, report: list) -> ScoredWindows | None:
+    """Scored windows of an EDF recording, None where it has no labels and needs none."""
+    if reading.labels == "ignore":
+        return None
+    try:
+        hypnogram = _hypnogram(found, header, p, reading, report)
+        scored = hypnogram.windows(p.window_s, header.duration_s, reading.epoch_20s)
+    except (ValueError, OSError) as err:
+        where = f"hypnogram {found.hypnogram.name}: " if found.hypnogram else ""
+        if reading.labels == "optional":
+            if found.hypnogram:
+                report.append(("note", f"read without labels: {where}{err}", 0))
+            return None
+        raise ValueError(f"{where}{err}") from err
+    report.extend(("note", note, 0) for note in hypnogram.notes)
+    if scored.n_unscored:
+        report.append(("dropped", "movement or unknown", scored.n_unscored))
+    if scored.n_outside:
+        reason = f"the hypnogram is longer than the recording ({header.duration_s:g} s): scored beyond its end"
+        report.append(("dropped", reason, scored.n_outside))
+    if scored.n_missing:
+        report.append(("dropped", "the hypnogram does not cover the whole recording", scored.n_missing))
+    return scored
+
+
+def _hypnogram(found: Found, header: EdfHeader, p: Preprocessing, reading: Reading, report: list) -> Hypnogram:
+    if found.hypnogram is not None:
+        is_edf = found.hypnogram.suffix.lower() in (".edf", ".bdf")
+        if is_edf and read_edf_header(found.hypnogram).start != header.start:
+            note = "its hypnogram's header has another start time: stages were counted from the recording's start"
+            report.append(("note", note, 0))
+        return read_hypnogram(found.hypnogram, p.window_s, reading.stage_numbers)
+    if header.has_annotations:
+        try:
+            return read_hypnogram(found.path, p.window_s, reading.stage_numbers)
+        except ValueError as err:
+            raise ValueError(f"no hypnogram beside it, and in the file itself: {err}") from err
+    raise ValueError(
+        "no hypnogram beside it (same name with .csv, .tsv, .txt, -Hypnogram.edf or BIDS events.tsv) and none in it"
+    )
+
+
+def _from_npz(found: Found, p: Preprocessing, reading: Reading, report: list) -> Windows:
+    night = read_npz(found.path)
+    if abs(night.X.shape[2] / night.sfreq - p.window_s) > 1 / night.sfreq:
+        raise ValueError(f"its epochs are {night.X.shape[2] / night.sfreq:g} s, windows are {p.window_s:g} s")
+    n = len(night.X)
+    if reading.labels == "ignore" or (night.y is None and reading.labels == "optional"):
+        y = np.full(n, UNSCORED)
+    elif night.y is None:
+        raise ValueError("no labels: the array y is missing")
+    else:
+        y = night.y
+    unlabelled = reading.labels != "required" and not (y >= 0).any()
+    scored = np.ones(n, dtype=bool) if unlabelled else y != UNSCORED
+    if not scored.any():
+        raise ValueError("no epoch has a stage")
+    if not scored.all():
+        report.append(("dropped", "movement or unknown", int((~scored).sum())))
+    # Epochs far apart were chosen one by one: there is no night to trim.
+    span = (np.ptp(night.onset_s) / p.window_s + 1) if n else 0
+    chosen = p if n > span / 2 else p.model_copy(update={"wake_margin_min": None})
+    onset_s, y, keep = _select(night.onset_s[scored], y[scored], chosen)
+    # Differences of channels are taken before anything else, as in EDF.
+    picks = pick_channels(night.ch_names, p.ch_names)
+    X = np.stack([night.X[:, a] - (0 if b is None else night.X[:, b]) for a, b in picks], axis=1)
+    refuse_not_finite(X, p.ch_names, found.name)
+    for k, name in enumerate(p.ch_names):
+        _refuse_flat(X[:, k], name)
+    wanted = np.flatnonzero(scored)[keep]
+    out = np.empty((len(wanted), len(picks), p.n_times), dtype=np.float32)
+    # Epochs that follow one another are one signal to filter; others are filtered by themselves.
+    breaks = np.flatnonzero(np.abs(np.diff(night.onset_s) - p.window_s) > 1 / night.sfreq) + 1
+    for run in np.split(np.arange(n), breaks):
+        rows = np.flatnonzero((wanted >= run[0]) & (wanted <= run[-1]))
+        if len(rows):
+            signal = X[run].transpose(1, 0, 2).reshape(len(picks), -1)
+            filtered, rate = filter_and_resample(signal, night.sfreq, p)
+            start_s = (wanted[rows] - run[0]) * (X.shape[2] / night.sfreq)
+            out[rows] = cut_windows(filtered, rate, start_s, p.n_times)
+    return Windows(out, y, onset_s, n_wake_trimmed=int((~keep).sum()))

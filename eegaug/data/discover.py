@@ -1,0 +1,199 @@
+"""Which files are recordings, which hypnogram belongs to which, and whose night each is."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+__all__ = ["Found", "find_recordings"]
+
+RECORDINGS = (".edf", ".bdf", ".npz")
+HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt")
+
+_WORDS = r"hypnograms?|hypno|stages?|staging|scoring|scores?|labels?|events|annotations?|sleep[ _-]?stages?"
+_HYPNOGRAM_NAME = re.compile(rf"(^|[ ._-])({_WORDS}|hypnogram.*)$", re.IGNORECASE)
+_SUFFIX = re.compile(rf"([ ._-]+({_WORDS}|base))?$", re.IGNORECASE)
+_SLEEP_EDF = re.compile(r"^(S[CT]\d\d\d)(\d)([A-Z])", re.IGNORECASE)
+_MASS = re.compile(r"^(\d\d-\d\d-\d{4})(?: (.*))?$")
+_BIDS = re.compile(r"(?:^|[_/])sub-([A-Za-z0-9]+)")
+_SESSION = re.compile(r"(?:^|[_/])ses-([A-Za-z0-9]+)")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A recording: its file, its hypnogram's file where there is one of its own, and whose it is."""
+
+    name: str
+    path: Path
+    hypnogram: Path | None
+    subject: str
+    night: int | str
+    problem: str | None = None
+
+
+def find_recordings(
+    source: str | os.PathLike | Iterable[str | os.PathLike],
+    *,
+    hypnograms: str | os.PathLike | None = None,
+    subject_pattern: str | None = None,
+) -> tuple[list[Found], list[Path]]:
+    """Recordings of a folder (with all below it), a file, a glob pattern or a list of files.
+
+    Parameters
+    ----------
+    source : path-like | iterable of path-like
+        Where to look.
+    hypnograms : path-like, optional
+        Another folder to look for hypnograms in.
+    subject_pattern : str, optional
+        Regular expression with a group ``subject`` (and perhaps ``night``), searched in each recording's path.
+
+    Returns
+    -------
+    recordings : list of Found
+    orphans : list of Path
+        EDF hypnograms that belong to no recording found.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such place, or no recording in it.
+    ValueError
+        If `subject_pattern` is no pattern with a group ``subject`` or does not fit a recording.
+    """
+    root, files, beside = _files(source)
+    if hypnograms is not None:
+        if not Path(hypnograms).is_dir():
+            raise FileNotFoundError(f"There is no folder of hypnograms {hypnograms}.")
+        beside = beside + _walk(Path(hypnograms))
+    known = {p for p in beside if p.suffix.lower() in HYPNOGRAMS}
+    paths = [p for p in files if p.suffix.lower() in RECORDINGS and not _is_hypnogram(p)]
+    if not paths:
+        raise FileNotFoundError(f"There is no recording ({', '.join(RECORDINGS)}) in {source}.")
+    pattern = _subject_pattern(subject_pattern)
+    stems, found = Counter(p.stem for p in paths), []
+    by_stem: dict[str, list[Path]] = {}
+    for p in known:
+        by_stem.setdefault(p.stem[:4].lower(), []).append(p)
+    for path in paths:
+        relative = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+        unique = stems[path.stem] == 1
+        subject, night = _identity(path, relative, unique, pattern)
+        one = Found(path.stem if unique else relative, path, None, subject, night)
+        if path.suffix.lower() != ".npz":
+            candidates = [p for p in by_stem.get(_base(path)[:4].lower(), ()) if p != path and _belongs(p, path)]
+            near = [p for p in candidates if p.parent == path.parent] or candidates
+            if len(near) > 1:
+                names = ", ".join(sorted(p.name if near[0].parent == near[1].parent else str(p) for p in near))
+                one = replace(one, problem=f"several hypnograms could be its own: {names}")
+            elif near:
+                one = replace(one, hypnogram=near[0])
+        found.append(one)
+    taken = {one.hypnogram for one in found}
+    orphans = [p for p in files if p.suffix.lower() == ".edf" and p not in taken and _is_hypnogram(p)]
+    return found, [] if any(one.problem for one in found) else [p for p in orphans if not _MASS.match(p.stem)]
+
+
+def _walk(folder: Path) -> list[Path]:
+    return sorted(
+        Path(at) / name
+        for at, folders, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".") and not folders.sort()
+    )
+
+
+def _files(source) -> tuple[Path, list[Path], list[Path]]:
+    """Common folder, files to read, files among which hypnograms may be."""
+    if not isinstance(source, (str, os.PathLike)):
+        files = [Path(p) for p in source]
+        if not files:
+            raise FileNotFoundError("The list of recordings is empty.")
+        if gone := [str(p) for p in files if not p.is_file()]:
+            raise FileNotFoundError(f"There is no file {', '.join(gone)}.")
+        root = Path(os.path.commonpath([p.resolve().parent for p in files]))
+    elif Path(source).is_dir():
+        root = Path(source)
+        files = _walk(root)
+        return root, files, files
+    elif Path(source).is_file():
+        root, files = Path(source).parent, [Path(source)]
+    elif glob.has_magic(str(source)):
+        files = sorted(Path(p) for p in glob.glob(str(source), recursive=True) if Path(p).is_file())
+        if not files:
+            raise FileNotFoundError(f"No file matches {source}.")
+        root = Path(os.path.commonpath([p.parent for p in files]))
+    else:
+        raise FileNotFoundError(f"There is no file or folder {source}.")
+    folders = dict.fromkeys(p.parent for p in files)
+    return root, files, [p for folder in folders for p in sorted(folder.iterdir()) if p.is_file()]
+
+
+def _is_hypnogram(path: Path) -> bool:
+    if path.suffix.lower() not in HYPNOGRAMS:
+        return False
+    mass = _MASS.match(path.stem)
+    if mass and mass[2]:  # spindles, K-complexes and stages of MASS are EDF files too
+        return mass[2].upper() != "PSG"
+    return bool(_HYPNOGRAM_NAME.search(path.stem))
+
+
+def _base(path: Path) -> str:
+    """What a recording's name and its hypnogram's have in common."""
+    if _SLEEP_EDF.match(path.stem) and "-psg" in path.stem.lower():
+        return path.stem[:7]
+    return re.sub(r"[ ._-](psg|eeg|signals?|raw)$", "", path.stem, flags=re.IGNORECASE)
+
+
+def _belongs(hypnogram: Path, recording: Path) -> bool:
+    base, stem = _base(recording), hypnogram.stem
+    if len(base) == 7 and _SLEEP_EDF.match(base) and base != recording.stem:
+        # SC4001E0-PSG.edf and SC4001EC-Hypnogram.edf: the eighth letter says who scored.
+        return bool(re.match(rf"{re.escape(base)}\w?-hypnogram", stem, re.IGNORECASE))
+    for prefix in {base, recording.stem}:
+        if stem.lower().startswith(prefix.lower()):
+            rest = stem[len(prefix) :]
+            if _SUFFIX.fullmatch(rest) and (rest or hypnogram.suffix.lower() != ".edf"):
+                return True
+    return False
+
+
+def _subject_pattern(pattern: str | None) -> re.Pattern | None:
+    if pattern is None:
+        return None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as err:
+        raise ValueError(f"subject_pattern={pattern!r} is no regular expression: {err}.") from err
+    if "subject" not in compiled.groupindex:
+        raise ValueError(f"subject_pattern={pattern!r} needs a group named subject, such as r'(?P<subject>S\\d+)'.")
+    return compiled
+
+
+def _identity(path: Path, relative: str, unique: bool, pattern: re.Pattern | None) -> tuple[str, int | str]:
+    """Subject and night, by the user's pattern or by the names that data sets use."""
+    if pattern is not None:
+        match = pattern.search(relative)
+        if not match or not match["subject"]:
+            raise ValueError(f"subject_pattern={pattern.pattern!r} finds no subject in {relative!r}.")
+        return match["subject"], _night(match.groupdict().get("night"))
+    if match := _SLEEP_EDF.match(path.stem):
+        return match[1].upper(), int(match[2])
+    if match := _MASS.match(path.stem):
+        return match[1], 1
+    if match := _BIDS.search(path.stem) or _BIDS.search(relative):
+        session = _SESSION.search(path.stem) or _SESSION.search(relative)
+        return f"sub-{match[1]}", _night(session[1] if session else None)
+    if not unique and "/" in relative:
+        # night1.edf in many folders: the folders are the subjects.
+        return relative.rsplit("/", 1)[0], path.stem
+    return path.stem, 1
+
+
+def _night(text: str | None) -> int | str:
+    return 1 if text is None else int(text) if text.isdigit() else text

@@ -1,0 +1,244 @@
+"""Recordings as files: what is in them, and stretches of their signal in µV."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from eegaug.data.channels import Pick
+
+__all__ = ["EdfHeader", "NpzNight", "read_edf", "read_edf_header", "read_npz"]
+
+# Factor to µV by physical dimension; bytes of "µ" differ with the recorder's code page (Latin-1, UTF-8, Shift-JIS).
+_TO_UV = {"uv": 1.0, "µv": 1.0, "μv": 1.0, "â\xb5v": 1.0, "î¼v": 1.0, "\x83\xcav": 1.0, "mv": 1e3, "v": 1e6, "nv": 1e-3}
+_MNE_MICRO = ("\u03bcV", "\u00b5V", "\x83\xcaV", "uV")
+_ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
+
+
+@dataclass(frozen=True)
+class EdfHeader:
+    """Header of an EDF, EDF+ or BDF file; lists are per signal, annotation signals left out."""
+
+    path: Path
+    labels: tuple[str, ...]
+    """Channel names, with non-ASCII letters put right."""
+    raw_labels: tuple[str, ...]
+    """The names as MNE reads them."""
+    units: tuple[str, ...]
+    sfreqs: tuple[float, ...]
+    duration_s: float
+    start: str
+    """Date and time as the header writes them."""
+    has_annotations: bool
+
+    def voltages(self) -> list[str]:
+        """Names of the channels that hold a voltage (or do not say what they hold)."""
+        return [
+            name
+            for name, unit in zip(self.labels, self.units, strict=True)
+            if unit.lower() in _TO_UV or not unit.strip()
+        ]
+
+
+def read_edf_header(path: str | os.PathLike) -> EdfHeader:
+    """Read the header of an EDF, EDF+ or BDF file and check that the file is whole.
+
+    Raises
+    ------
+    ValueError
+        If the file is no EDF, is shorter than its header promises, or has gaps (EDF+D).
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    with open(path, "rb") as f:
+        head = f.read(256)
+        if len(head) < 256 or head[:8] not in (b"0       ", b"\xffBIOSEMI"):
+            raise ValueError(f"no EDF or BDF file ({size} bytes, begins with {head[:8]!r})")
+        sample_bytes = 3 if head[:1] == b"\xff" else 2
+        try:
+            header_bytes, n_records = int(head[184:192]), int(head[236:244])
+            record_s, n_signals = float(head[244:252].replace(b",", b".")), int(head[252:256])
+        except ValueError as err:
+            raise ValueError(f"damaged EDF header: {err}") from err
+        fields = f.read(256 * n_signals)
+        if len(fields) < 256 * n_signals or header_bytes != 256 * (n_signals + 1):
+            raise ValueError(f"truncated EDF: {size} bytes, its header alone has {256 * (n_signals + 1)}")
+
+        def column(offset: int, width: int) -> list[str]:
+            at = range(offset * n_signals, (offset + width) * n_signals, width)
+            return [fields[i : i + width].decode("latin-1").split("\x00")[0].strip() for i in at]
+
+        raw_labels, units = column(0, 16), column(96, 8)
+        try:
+            samples = [int(s) for s in column(216, 8)]
+        except ValueError as err:
+            raise ValueError(f"damaged EDF header: {err}") from err
+        record_bytes = sum(samples) * sample_bytes
+        there = (size - header_bytes) // record_bytes if record_bytes else 0
+        if n_records < 0:  # a recording that was not closed properly: what is there counts
+            n_records = there
+        if there < n_records or n_records == 0:
+            raise ValueError(f"truncated EDF: {there} of {n_records} data records are there ({size} bytes)")
+        if head[192:197] in (b"EDF+D", b"BDF+D"):
+            offset = sample_bytes * sum(samples[: next((i for i, s in enumerate(raw_labels) if s in _ANNOTATIONS), 0)])
+            times = []
+            for record in (0, n_records - 1):
+                f.seek(header_bytes + record * record_bytes + offset)
+                times.append(float(re.match(rb"[+-][\d.]+", f.read(32))[0]))
+            gap = times[1] - times[0] - (n_records - 1) * record_s
+            if abs(gap) > 0.5 * record_s:
+                raise ValueError(f"EDF+D with gaps ({gap:g} s in all): export it as continuous EDF+")
+    keep = [i for i, name in enumerate(raw_labels) if name not in _ANNOTATIONS]
+    if keep and record_s <= 0:
+        raise ValueError(f"damaged EDF header: data records of {record_s:g} s")
+    return EdfHeader(
+        path=path,
+        labels=tuple(_repaired(raw_labels[i]) for i in keep),
+        raw_labels=tuple(raw_labels[i] for i in keep),
+        units=tuple(units[i] for i in keep),
+        sfreqs=tuple(samples[i] / record_s for i in keep),
+        duration_s=n_records * record_s,
+        start=head[168:184].decode("latin-1"),
+        has_annotations=len(keep) < n_signals,
+    )
+
+
+def _repaired(label: str) -> str:
+    """A Latin-1 reading of a UTF-8 label, put right."""
+    try:
+        return label.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return label
+
+
+def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
+    """A stretch of some channels in µV.
+
+    Parameters
+    ----------
+    header : EdfHeader
+        Of the file.
+    picks : sequence of Pick
+        Channels, as places in ``header.labels``.
+    start_s, stop_s : float
+        Stretch in seconds; `stop_s` may lie behind the end.
+
+    Returns
+    -------
+    list of (signal, sfreq), one per pick
+        Signal of shape (n_samples,) at the channel's own rate in Hz; its first sample is the first at or after
+        `start_s`.
+
+    Raises
+    ------
+    ValueError
+        If a channel's name is there twice, or channels to be subtracted differ in rate.
+    """
+    import mne
+
+    used = sorted({i for pick in picks for i in pick if i is not None})
+    for i in used:
+        if header.raw_labels.count(header.raw_labels[i]) > 1:
+            raise ValueError(
+                f"channel {header.labels[i]!r} is there {header.raw_labels.count(header.raw_labels[i])} times"
+            )
+    signals: dict[int, np.ndarray] = {}
+    # Each rate by itself: MNE would bring all channels that are read together to the highest rate among them.
+    for rate in sorted({header.sfreqs[i] for i in used}):
+        group = [i for i in used if header.sfreqs[i] == rate]
+        reader = mne.io.read_raw_bdf if header.path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
+        raw = reader(header.path, include=[header.raw_labels[i] for i in group], stim_channel=False, verbose="error")
+        start, stop = round(start_s * rate), min(raw.n_times, round(stop_s * rate))
+        data = raw.get_data(picks=[header.raw_labels[i] for i in group], start=start, stop=stop)
+        for i, x in zip(group, data, strict=True):
+            unit = header.units[i]
+            read_as = 1e-6 if unit in _MNE_MICRO else 1e-3 if unit == "mV" else 1.0
+            signals[i] = x * (_TO_UV.get(unit.lower(), 1.0) / read_as)
+        raw.close()
+    out = []
+    for plus, minus in picks:
+        if minus is not None and header.sfreqs[plus] != header.sfreqs[minus]:
+            raise ValueError(f"channels {header.labels[plus]!r} and {header.labels[minus]!r} differ in sampling rate")
+        out.append((signals[plus] if minus is None else signals[plus] - signals[minus], header.sfreqs[plus]))
+    return out
+
+
+@dataclass(frozen=True)
+class NpzNight:
+    """Epochs of one night in an ``.npz`` file."""
+
+    X: np.ndarray
+    """µV, float32, (n_epochs, n_channels, n_times)."""
+    y: np.ndarray | None
+    ch_names: tuple[str, ...]
+    sfreq: float
+    subject: str | None
+    night: int | str | None
+    onset_s: np.ndarray
+    """Start of each epoch in seconds; epochs that follow one another without a gap are one stretch of signal."""
+
+
+def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
+    """Read a night from an ``.npz`` file (nothing pickled is loaded).
+
+    Parameters
+    ----------
+    path : path-like
+        ``X`` (n_epochs, n_channels, n_times), with ``scale`` (n_channels,) where ``X * scale`` is in µV; ``ch_names``,
+        ``sfreq`` in Hz; optionally ``y`` (n_epochs,) with 0 to 4 and -1 for none, ``subject``, ``night`` and
+        ``epoch_index`` (place of each epoch in the night).
+    signal : bool
+        False leaves ``X`` empty: what the file says about itself is read in no time.
+
+    Raises
+    ------
+    ValueError
+        If an array is missing or has the wrong shape; it is named.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as f:
+            if missing := [k for k in ("X", "ch_names", "sfreq") if k not in f.files]:
+                raise ValueError(f"no array {', '.join(missing)} in it, only {f.files}")
+            rest = {k: f[k] for k in f.files if k != "X"}
+            X = f["X"] if signal else None
+    except (zipfile.BadZipFile, OSError, EOFError, KeyError) as err:
+        raise ValueError(f"unreadable npz file ({err})") from err
+    ch_names = tuple(str(c) for c in np.atleast_1d(rest["ch_names"]))
+    sfreq = float(rest["sfreq"])
+    y = None if "y" not in rest else np.asarray(rest["y"]).astype(np.int64).reshape(-1)
+    if X is None:
+        X = np.empty((0, len(ch_names), 0), np.float32)
+        n = 0 if y is None else len(y)
+    else:
+        n = len(X)
+        if X.ndim != 3 or X.shape[1] != len(ch_names):
+            raise ValueError(
+                f"X has shape {X.shape}; (epochs, {len(ch_names)}, times) is due for channels {list(ch_names)}"
+            )
+        if y is not None and len(y) != n:
+            raise ValueError(f"{n} epochs and {len(y)} labels")
+        scale = np.asarray(rest.get("scale", 1.0), dtype=np.float32).reshape(-1)
+        if scale.size not in (1, len(ch_names)):
+            raise ValueError(f"scale has {scale.size} values for {len(ch_names)} channels")
+        X = X.astype(np.float32) * scale[:, None]
+    if y is not None and not np.isin(y, range(-1, 5)).all():
+        raise ValueError(f"y holds {sorted(set(y.tolist()) - set(range(-1, 5)))}; stages are 0 to 4 and -1 for none")
+    index = np.asarray(rest["epoch_index"]).reshape(-1) if "epoch_index" in rest else np.arange(n)
+    if signal and len(index) != n:
+        raise ValueError(f"{n} epochs and {len(index)} places in epoch_index")
+    night = rest.get("night")
+    return NpzNight(
+        X=X,
+        y=y,
+        ch_names=ch_names,
+        sfreq=sfreq,
+        subject=str(rest["subject"]) if "subject" in rest else None,
+        night=None if night is None else night.item(),
+        onset_s=index * (X.shape[2] / sfreq),
+    )

@@ -1,0 +1,297 @@
+"""Hypnograms: stages as scorers' files hold them, and the windows they give."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from eegaug.data.stages import UNSCORED, parse_stage
+
+__all__ = ["Hypnogram", "ScoredWindows", "read_hypnogram"]
+
+# Columns of a table by their usual names, the likelier first; compared in lower case without spaces, dashes,
+# underscores.
+_STAGE_COLUMNS = (
+    *("sleepstage", "stage", "stages", "hypnogram", "hypno", "stagename", "trialtype", "description", "annotation"),
+    *("annotations", "label", "labels", "event", "state", "class", "scoring", "score", "y", "value"),
+)
+_ONSET_COLUMNS = ("onset", "onsets", "start", "starts", "starttime", "begin", "time", "times", "seconds")
+_DURATION_COLUMNS = ("duration", "durations", "length", "dur")
+
+
+@dataclass(frozen=True)
+class ScoredWindows:
+    """Windows that have a stage, and how many were left out for which reason."""
+
+    onset_s: np.ndarray
+    y: np.ndarray
+    n_unscored: int = 0
+    """Windows scored as movement or unknown."""
+    n_outside: int = 0
+    """Windows with a stage outside the recording."""
+    n_missing: int = 0
+    """Windows of the recording that the hypnogram does not cover."""
+
+
+@dataclass
+class Hypnogram:
+    """Scored stretches: onset and duration in seconds from the start of the recording, stage number (-1 is none).
+
+    Parameters
+    ----------
+    onset_s, duration_s : array, shape (n,)
+        Seconds.
+    stage : array of int, shape (n,)
+        0 to 4 or -1.
+    notes : list of str
+        What had to be assumed when the file was read.
+    """
+
+    onset_s: np.ndarray
+    duration_s: np.ndarray
+    stage: np.ndarray
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_labels(
+        cls, onset_s: Sequence[float], duration_s: Sequence[float], labels: Sequence, numbers: str = "auto"
+    ) -> Hypnogram:
+        """From labelled stretches; labels that name no stage (other events) are ignored.
+
+        Raises
+        ------
+        ValueError
+            If no label names a stage.
+        """
+        onset, duration = np.asarray(onset_s, dtype=float), np.asarray(duration_s, dtype=float)
+        convention, notes = _number_convention(labels, numbers)
+        codes = [parse_stage(label, convention) for label in labels]
+        keep = np.array([c is not None for c in codes], dtype=bool)
+        stage = np.array([c for c in codes if c is not None], dtype=np.int64)
+        if not (stage >= 0).any():
+            seen = sorted({str(label) for label in labels})
+            raise ValueError(f"no sleep stage among its labels ({', '.join(map(repr, seen[:8])) or 'there is none'})")
+        onset, duration = onset[keep], duration[keep]
+        order = np.argsort(onset, kind="stable")
+        onset, duration, stage = onset[order], duration[order], stage[order]
+        # Some exporters leave the duration out: a stage then lasts until the next one.
+        absent = ~(duration > 0)
+        if absent.any():
+            gaps = np.diff(onset)
+            if not len(gaps):
+                raise ValueError("its one stage has no duration")
+            duration = np.where(absent, np.append(gaps, np.median(gaps)), duration)
+        return cls(onset, duration, stage, notes)
+
+    def page_s(self) -> float:
+        """Length of the pages that were scored, in seconds: what all durations but a few odd ones are multiples of."""
+        whole = np.round(self.duration_s[self.stage >= 0]).astype(int)
+        lengths, counts = np.unique(whole[whole > 0], return_counts=True)
+        # The last page may be cut short by the end of the recording: rare lengths don't tell.
+        usual = lengths[counts >= max(1, 0.02 * counts.sum())] if counts.sum() >= 50 else lengths
+        return float(math.gcd(*usual.tolist())) if len(usual) else math.nan
+
+    def windows(self, window_s: float, recording_s: float, epoch_20s: str = "refuse") -> ScoredWindows:
+        """Windows aligned to the scoring.
+
+        Parameters
+        ----------
+        window_s : float
+            Window length in seconds.
+        recording_s : float
+            Length of the recording in seconds.
+        epoch_20s : {"refuse", "reepoch"}
+            What to do with pages shorter than the window: refuse them, or lengthen each by the same stretch of signal
+            before and after it, so that neighbouring windows overlap (20-s pages get 5 s on both sides, as in Phan et
+            al. 2019, SeqSleepNet). The page's stage is the window's.
+
+        Returns
+        -------
+        ScoredWindows
+
+        Raises
+        ------
+        ValueError
+            If the pages are shorter than the window and are refused, overlap one another, or none lies in the
+            recording.
+        """
+        if epoch_20s not in ("refuse", "reepoch"):
+            raise ValueError(f"epoch_20s={epoch_20s!r} is not known: use 'refuse' or 'reepoch'.")
+        page = self.page_s()
+        step, margin = window_s, 0.0
+        if page in (5, 10, 15, 20, 25) and page < window_s and window_s % page:
+            if epoch_20s == "refuse":
+                raise ValueError(
+                    f"scored in {page:g}-s epochs, windows are {window_s:g} s: pass epoch_20s='reepoch' to lengthen "
+                    f"each by "
+                    f"{(window_s - page) / 2:g} s on both sides, or window_s={page:g}"
+                )
+            step, margin = page, (window_s - page) / 2
+        elif (self.duration_s < 0.98 * window_s).mean() > 0.5:
+            raise ValueError(f"scored in stretches of {np.median(self.duration_s):g} s, windows are {window_s:g} s")
+        onsets, stages = [], []
+        for onset, duration, stage in zip(self.onset_s, self.duration_s, self.stage, strict=True):
+            n = math.floor(duration / step + 0.02)
+            # A page of 29.998 s (recorders whose rate is not quite an integer) is a window: follow the file's own
+            # spacing.
+            spacing = duration / n if n and abs(duration - n * step) < 0.02 * step else step
+            onsets.append(onset + spacing * np.arange(n) - margin)
+            stages.append(np.full(n, stage))
+        start, y = np.concatenate(onsets), np.concatenate(stages)
+        if len(start) > 1 and np.diff(start).min() < 0.98 * step:
+            at = start[int(np.diff(start).argmin())]
+            raise ValueError(f"stages overlap at {at:g} s: are there two scorings in one file?")
+        inside = (start >= -0.005) & (start + window_s <= recording_s + 0.005)
+        scored = y != UNSCORED
+        if not (inside & scored).any():
+            raise ValueError(
+                f"none of the {int(scored.sum())} scored windows ({start.min():g} to {start.max() + window_s:g} s) "
+                f"lies in the "
+                f"{recording_s:g} s of the recording"
+            )
+        covered = inside.sum() * step + 2 * margin
+        return ScoredWindows(
+            onset_s=start[inside & scored],
+            y=y[inside & scored].astype(np.int64),
+            n_unscored=int((inside & ~scored).sum()),
+            n_outside=int((~inside & scored).sum()),
+            n_missing=max(0, math.floor((recording_s - covered) / step + 1e-6)),
+        )
+
+
+def _bare_numbers(labels: Sequence) -> set[int]:
+    texts = (str(label).strip().strip("\"'") for label in labels)
+    return {int(float(t)) for t in texts if re.fullmatch(r"[+-]?\d+(\.0*)?", t)}
+
+
+def _number_convention(labels: Sequence, numbers: str) -> tuple[str, list[str]]:
+    """Which convention bare numbers follow, and a note where that is a guess."""
+    if numbers != "auto":
+        return numbers, []
+    found = _bare_numbers(labels)
+    if 5 in found or 4 not in found:
+        return "r&k", []
+    return "aasm", ["stage numbers 0 to 4 were read as W, N1, N2, N3, REM (stage_numbers='r&k' if 4 is stage 4)"]
+
+
+def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str = "auto") -> Hypnogram:
+    """Read a hypnogram from a file.
+
+    Parameters
+    ----------
+    path : path-like
+        EDF+ with stages as annotations (Sleep-EDF, MASS), or text (``.csv``, ``.tsv``, ``.txt``, BIDS ``events.tsv``):
+        one stage per line and epoch, or a table with stages and their onsets and durations in seconds. Headers and
+        comments (#) are fine.
+    epoch_s : float
+        Length of an epoch where the file does not say.
+    numbers : {"auto", "r&k", "aasm"}
+        What bare numbers mean, see `parse_stage`; "auto" takes 0 to 4 as the five stages unless there is a 5.
+
+    Returns
+    -------
+    Hypnogram
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If no stage can be read from it; the line is named.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no hypnogram {path}.")
+    if path.suffix.lower() in (".edf", ".bdf"):
+        import mne
+
+        found = mne.read_annotations(path)
+        return Hypnogram.from_labels(found.onset, found.duration, found.description, numbers)
+    return _from_rows(_rows(path), epoch_s, numbers)
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """Cells of a text file, line by line."""
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("#", "%"))]
+    if not lines:
+        raise ValueError("the file is empty")
+    if all(parse_stage(line) is not None for line in lines[1:]) and len(lines) > 1:
+        return [[line.strip()] for line in lines]
+    for delimiter in ("\t", ";", ","):
+        if all(delimiter in line for line in lines):
+            rows = list(csv.reader(lines, delimiter=delimiter))
+            break
+    else:
+        spaced = [line.split() for line in lines]
+        rows = (
+            spaced if len(spaced[-1]) > 1 and _number(spaced[-1][0]) is not None else [[line.strip()] for line in lines]
+        )
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _from_rows(rows: list[list[str]], epoch_s: float, numbers: str) -> Hypnogram:
+    header: list[str] = []
+    if all(_number(cell) is None and parse_stage(cell) is None for cell in rows[0]):
+        header, rows = [re.sub(r"\(.*\)|[\[\]\s_-]", "", cell.lower()) for cell in rows[0]], rows[1:]
+    if not rows:
+        raise ValueError("the file has a header and nothing below it")
+    width = len(rows[0])
+    if uneven := [i for i, row in enumerate(rows) if len(row) != width]:
+        raise ValueError(f"row {uneven[0] + 1} has {len(rows[uneven[0]])} cells where the first has {width}")
+    columns = list(zip(*rows, strict=True))
+
+    def named(names: Sequence[str]) -> int | None:
+        return next((header.index(n) for n in names if n in header), None)
+
+    onset = duration = stage = None
+    if header and width > 1:
+        onset, duration = named(_ONSET_COLUMNS), named(_DURATION_COLUMNS)
+        usable = [header.index(n) for n in _STAGE_COLUMNS if n in header]
+        usable = [k for k in usable if {parse_stage(c) for c in columns[k]} & set(range(5))]
+        if not usable:
+            raise ValueError(f"no column with sleep stages among {header}")
+        stage = usable[0]
+    elif width > 1:
+        numeric = [all(_number(c) is not None for c in column) for column in columns]
+        stages = [k for k, column in enumerate(columns) if all(parse_stage(c) is not None for c in column)]
+        stages = [k for k in stages if not numeric[k]] or stages
+        if not stages:
+            raise ValueError(f"no column with a stage in every row; the first row is {rows[0]}")
+        stage = stages[-1]
+        if numeric[0] and stage != 0:
+            steps = np.diff([float(c) for c in columns[0]])
+            # Steps of one are epoch numbers, anything else are seconds.
+            onset = None if (steps == 1).all() else 0
+            duration = 1 if onset == 0 and width > 2 and numeric[1] and stage != 1 else None
+    else:
+        stage = 0
+    labels = columns[stage]
+    if onset is None:
+        for i, label in enumerate(labels):
+            if parse_stage(label) is None:
+                raise ValueError(f"row {i + 1} is no sleep stage: {label!r}")
+        return Hypnogram.from_labels(np.arange(len(labels)) * epoch_s, np.full(len(labels), epoch_s), labels, numbers)
+
+    def seconds(k: int, what: str) -> list[float]:
+        found = [math.nan if c.lower() in ("n/a", "nan", "") else _number(c) for c in columns[k]]
+        if None in found:
+            raise ValueError(f"{what} must be in seconds, not {columns[k][found.index(None)]!r}")
+        return found
+
+    lengths = [math.nan] * len(labels) if duration is None else seconds(duration, "durations")
+    return Hypnogram.from_labels(seconds(onset, "onsets"), lengths, labels, numbers)

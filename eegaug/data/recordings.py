@@ -1,0 +1,364 @@
+"""A folder of sleep recordings as windows that can be trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from eegaug.data.channels import eeg_channels, pick_channels, short_name
+from eegaug.data.convert import Reading, channel_names, convert, look
+from eegaug.data.discover import Found, find_recordings
+from eegaug.data.files import NpzNight
+from eegaug.data.nights import Nights
+from eegaug.data.preprocessing import Preprocessing
+from eegaug.data.store import VERSION, NightWriter, open_store
+
+__all__ = ["cache_folder", "load_recordings"]
+
+
+def load_recordings(
+    source: str | os.PathLike | Iterable[str | os.PathLike],
+    preprocessing: Preprocessing | dict | None = None,
+    *,
+    store: str | os.PathLike | None = None,
+    labels: str = "required",
+    hypnograms: str | os.PathLike | None = None,
+    subject_pattern: str | None = None,
+    epoch_20s: str = "refuse",
+    stage_numbers: str = "auto",
+    n_jobs: int = 1,
+    verbose: bool | None = None,
+    **options: Any,
+) -> Nights:
+    """Load sleep recordings: preprocessed once into a store on disk, read lazily from there.
+
+    Recordings are EDF, EDF+ and BDF files, and ``.npz`` nights. A hypnogram is looked for beside its recording, then
+    anywhere below the folder: Sleep-EDF's ``SC4001EC-Hypnogram.edf``, MASS's ``01-03-0001 Base.edf``, BIDS
+    ``*_events.tsv``, or the same name with ``.csv``, ``.tsv`` or ``.txt`` (with or without ``-hypnogram``, ``_stages``,
+    ``_scoring`` and the like); else among the EDF+ annotations of the recording itself. Text holds one stage per 30-s
+    line, or a table with onset, duration and stage.
+
+    Stages 3 and 4 become N3. Movement and unknown are dropped and counted. A recording that cannot be used (truncated,
+    unreadable, without hypnogram, a channel flat or missing) is skipped, named in one warning at the end and listed in
+    ``Nights.problems``; so is what was cut from a hypnogram that outlasts its recording or left out because nobody
+    scored it.
+
+    Parameters
+    ----------
+    source : path-like | iterable of path-like
+        A folder (with all below it), a file, a glob pattern, or a list of files.
+    preprocessing : Preprocessing | dict, optional
+        How windows are made. Fields can also be given by themselves: ``load_recordings(path, ch_names=["C3", "C4"],
+        sfreq=128)``.
+    store : path-like, optional
+        Folder for the windows. Without it a folder in `cache_folder`, named after the source and what is asked of it:
+        the same call later opens it at once, and new or changed recordings alone are read again.
+    labels : {"required", "optional", "ignore"}
+        Recordings without a hypnogram are skipped, or loaded in windows from their start with label -1, or all are
+        loaded so.
+    hypnograms : path-like, optional
+        Another folder with hypnograms.
+    subject_pattern : str, optional
+        Regular expression with a group ``subject`` (and perhaps ``night``) searched in each path below the folder.
+        Without it: Sleep-EDF's ``SC4ssN`` (subject ``SC4ss``, night N), MASS's ``01-03-00NN``, BIDS ``sub-`` and
+        ``ses-``, the folder where files in several folders have the same name, else each file is a subject of its own.
+    epoch_20s : {"refuse", "reepoch"}
+        20-s scoring: refuse it, or lengthen each page by 5 s on both sides (the windows then overlap).
+    stage_numbers : {"auto", "r&k", "aasm"}
+        What numbers in text hypnograms mean, see `parse_stage`. "auto": 5 is REM and 4 is N3 if any file has a 5, else
+        4 is REM.
+    n_jobs : int
+        Recordings converted at the same time.
+    verbose : bool, optional
+        Progress bar; by default on a terminal only.
+    **options
+        Fields of `Preprocessing`.
+
+    Returns
+    -------
+    Nights
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no recording.
+    ValueError
+        If a requested channel is in none of them, or none can be used (each is listed with its reason).
+    OSError
+        If the store cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     X = np.random.default_rng(0).standard_normal((6, 1, 3000))
+    ...     np.savez(Path(folder) / "anna.npz", X=X, y=[0, 1, 2, 2, 3, 4], ch_names=["C3"], sfreq=100)
+    ...     nights = load_recordings(folder, store=Path(folder) / "store")
+    ...     len(nights), nights.ch_names, set(nights.subjects.tolist())
+    (6, ['C3'], {'anna'})
+    """
+    p, reading = as_preprocessing(preprocessing, options), Reading(labels, epoch_20s, stage_numbers)
+    found, orphans = find_recordings(source, hypnograms=hypnograms, subject_pattern=subject_pattern)
+    note = "hypnogram without a recording"
+    problems = [{"recording": q.name, "kind": "note", "reason": note, "n_windows": 0} for q in orphans]
+    label = str(source) if isinstance(source, (str, os.PathLike)) else f"{len(found)} recordings"
+    return build(found, p, reading, label=label, store=store, n_jobs=n_jobs, verbose=verbose, problems=problems)
+
+
+def as_preprocessing(preprocessing: Preprocessing | dict | None, options: dict, **defaults: Any) -> Preprocessing:
+    """One `Preprocessing` from a record or a dict, single fields, and defaults for what neither names."""
+    if isinstance(preprocessing, Preprocessing):
+        given = preprocessing.model_dump(exclude_unset=True)
+    else:
+        given = dict(preprocessing or {})
+    for what in (given, options):
+        if unknown := sorted(set(what) - set(Preprocessing.model_fields)):
+            raise TypeError(
+                f"Unknown option {', '.join(unknown)}; preprocessing knows {list(Preprocessing.model_fields)}."
+            )
+    if isinstance(options.get("ch_names"), str):
+        raise TypeError(f"ch_names={options['ch_names']!r} is one string: pass a list of names.")
+    return Preprocessing(**{**defaults, **given, **options})
+
+
+def cache_folder() -> Path:
+    """Where stores are kept: ``EEGAUG_CACHE``, else ``eegaug`` in the user's cache folder (``~/.cache`` on Linux).
+
+    Stores there can be deleted at any time; they are made again when they are needed.
+    """
+    if folder := os.environ.get("EEGAUG_CACHE"):
+        return Path(folder)
+    if folder := os.environ.get("XDG_CACHE_HOME"):
+        return Path(folder) / "eegaug"
+    if sys.platform == "win32" and (folder := os.environ.get("LOCALAPPDATA")):
+        return Path(folder) / "eegaug"
+    return Path.home() / ".cache" / "eegaug"
+
+
+def build(
+    found: Sequence[Found],
+    p: Preprocessing,
+    reading: Reading,
+    *,
+    label: str,
+    store: str | os.PathLike | None = None,
+    n_jobs: int = 1,
+    verbose: bool | None = None,
+    problems: Iterable[dict] = (),
+) -> Nights:
+    """Convert recordings into a store, or open the store if it is there already."""
+    problems = list(problems)
+    usable, headers = [], []
+    for one in found:
+        try:
+            headers.append(look(one))
+            usable.append(_with_own_identity(one, headers[-1]))
+        except (ValueError, OSError) as err:
+            problems.append(_skipped(one.name, err))
+    if not usable:
+        raise ValueError(_none_usable(problems))
+    p = p.model_copy(update={"ch_names": _channels(p, usable, headers, problems)})
+    if reading.stage_numbers == "auto" and any(_has_a_five(one.hypnogram) for one in usable):
+        reading = replace(reading, stage_numbers="r&k")
+    sources = [_fingerprint(one, reading) for one in usable]
+    whole = [[one.name, one.subject, one.night, s] for one, s in zip(usable, sources, strict=True)] + problems
+    default = store is None
+    store = Path(store) if store is not None else _store_in_cache(label, usable, p, reading)
+    if nights := _already_there(store, p, whole):
+        return _told(nights)
+    if default and (store / "store.json").exists() and not _readable(store):
+        (store / "store.json").unlink()  # a damaged cache is no reason to stop
+    try:
+        writer = NightWriter(store, p.ch_names, p.sfreq, p.window_s, p)
+    except OSError as err:
+        raise type(err)(
+            err.errno,
+            f"cannot write the store ({err.strerror}): pass store= or set EEGAUG_CACHE to another folder",
+            str(store),
+        ) from err
+    writer.problems = problems
+    todo = [(one, s) for one, s in zip(usable, sources, strict=True) if not writer.has(one.name, s)]
+    for name, error in _converted(todo, writer, p, reading, n_jobs, verbose):
+        if error is None:
+            writer.adopt(name)
+        else:
+            problems.append(_skipped(name, error))
+    skipped = {q["recording"] for q in problems if q["kind"] == "skipped"}
+    names = [one.name for one in usable if one.name not in skipped]
+    if not names:
+        raise ValueError(_none_usable(problems))
+    return _told(writer.close(names, source=whole))
+
+
+def _converted(todo, writer, p, reading, n_jobs, verbose):
+    """Convert recordings, in parallel if asked; yields (name, None or the reason why not)."""
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    jobs = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_one)(one, s, writer, p, reading) for one, s in todo)
+    disable = None if verbose is None else not verbose
+    yield from tqdm(jobs, total=len(todo), desc="Recordings", unit="night", disable=disable or not todo or None)
+
+
+def _one(one: Found, source: Any, writer: NightWriter, p: Preprocessing, reading: Reading) -> tuple[str, str | None]:
+    try:
+        windows = convert(one, p, reading)
+    except (ValueError, OSError, EOFError, IndexError, KeyError, RuntimeError) as err:
+        # Whatever a damaged file makes its reader stumble over: the other nights go on.
+        return one.name, _reason(err)
+    try:
+        writer.write(
+            windows.X,
+            windows.y,
+            subject=one.subject,
+            night=one.night,
+            recording=one.name,
+            onset_s=windows.onset_s,
+            source=source,
+            problems=windows.problems,
+            file=one.path.name,
+            n_wake_trimmed=windows.n_wake_trimmed,
+        )
+    except ValueError as err:
+        return one.name, _reason(err)
+    return one.name, None
+
+
+def _reason(err: BaseException) -> str:
+    text = str(err) or "no message"
+    return text if isinstance(err, ValueError) else f"{type(err).__name__}: {text}"
+
+
+def _skipped(name: str, err: BaseException | str) -> dict:
+    reason = err if isinstance(err, str) else _reason(err)
+    return {"recording": name, "kind": "skipped", "reason": reason, "n_windows": 0}
+
+
+def _none_usable(problems: Sequence[dict]) -> str:
+    skipped = [q for q in problems if q["kind"] == "skipped"]
+    lines = [f"  {q['recording']}: {q['reason']}" for q in skipped[:20]]
+    if len(skipped) > 20:
+        lines.append(f"  and {len(skipped) - 20} more")
+    if any("no hypnogram" in q["reason"] for q in skipped):
+        lines.append("labels='optional' loads recordings without a hypnogram.")
+    return "None of the recordings can be used:\n" + "\n".join(lines)
+
+
+def _with_own_identity(one: Found, header: Any) -> Found:
+    """Subject and night as an npz file states them."""
+    if isinstance(header, NpzNight):
+        return replace(
+            one, subject=header.subject or one.subject, night=one.night if header.night is None else header.night
+        )
+    return one
+
+
+def _channels(p: Preprocessing, usable: list[Found], headers: list, problems: list[dict]) -> tuple[str, ...]:
+    """Channels to take; recordings that lack one are moved from `usable` to `problems`."""
+    available = [channel_names(h) for h in headers]
+    if p.ch_names is None:
+        sets = Counter(tuple(short_name(c) for c in eeg_channels(names)) for names in available)
+        sets.pop((), None)
+        if not sets:
+            listed = "; ".join(f"{one.name}: {names}" for one, names in zip(usable[:5], available, strict=False))
+            raise ValueError(f"No EEG channel was recognised by name: pass ch_names=[...]. There are {listed}.")
+        wanted = sets.most_common(1)[0][0]
+    else:
+        wanted = p.ch_names
+    missing: dict[str, str] = {}
+    for one, names in zip(list(usable), available, strict=True):
+        try:
+            pick_channels(names, wanted)
+        except ValueError as err:
+            missing[one.name] = str(err)
+    if len(missing) == len(usable):
+        everything = sorted({name for names in available for name in names})
+        raise ValueError(
+            f"Channels {list(wanted)} were asked for and no recording has them all. {next(iter(missing))}: "
+            f"{next(iter(missing.values()))}. In all recordings together there are {everything}."
+        )
+    problems.extend(_skipped(name, reason) for name, reason in missing.items())
+    usable[:] = [one for one in usable if one.name not in missing]
+    return tuple(wanted)
+
+
+def _has_a_five(hypnogram: Path | None) -> bool:
+    """Whether a text hypnogram numbers REM as 5, which settles what 4 means in all the folder."""
+    if hypnogram is None or hypnogram.suffix.lower() not in (".csv", ".tsv", ".txt"):
+        return False
+    try:
+        lines = hypnogram.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(re.fullmatch(r"5(\.0*)?", re.split(r"[\t;,\s]+", line.strip())[-1]) for line in lines if line.strip())
+
+
+def _fingerprint(one: Found, reading: Reading) -> list:
+    files = [q for q in (one.path, one.hypnogram) if q is not None]
+    stats = [[q.name, (s := q.stat()).st_size, s.st_mtime_ns] for q in files]
+    return [stats, one.problem, asdict(reading)]
+
+
+def _store_in_cache(label: str, usable: Sequence[Found], p: Preprocessing, reading: Reading) -> Path:
+    paths = sorted(str(one.path.resolve()) for one in usable)
+    common = os.path.commonpath(paths) if len(paths) > 1 else paths[0]
+    key = json.dumps([VERSION, common, label, p.model_dump(), asdict(reading)], default=str)
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", Path(label).name)[:30].strip("-") or "recordings"
+    return cache_folder() / f"{slug}-{hashlib.sha1(key.encode()).hexdigest()[:12]}"
+
+
+def _readable(store: Path) -> bool:
+    try:
+        json.loads((store / "store.json").read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        return False
+    return True
+
+
+def _already_there(store: Path, p: Preprocessing, whole: list) -> Nights | None:
+    """The finished store, if it was made from just these files in just this way."""
+    if not (store / "store.json").exists() or not _readable(store):
+        return None
+    header = json.loads((store / "store.json").read_text(encoding="utf-8"))
+    same = header.get("preprocessing") == json.loads(json.dumps(p.model_dump()))
+    if not (header.get("complete") and same and header.get("source") == json.loads(json.dumps(whole))):
+        return None
+    try:
+        return open_store(store)
+    except (ValueError, FileNotFoundError):
+        return None
+
+
+def _told(nights: Nights) -> Nights:
+    """Warn once about all that was skipped or cut."""
+    lines = []
+    skipped = [q for q in nights.problems if q["kind"] == "skipped"]
+    if skipped:
+        n = len(nights.datasets) + len(skipped)
+        lines.append(f"{len(skipped)} of {n} recordings were skipped:")
+        lines += [f"  {q['recording']}: {q['reason']}" for q in skipped[:10]]
+        if len(skipped) > 10:
+            lines.append(f"  and {len(skipped) - 10} more, see Nights.problems")
+    others: dict[str, list[dict]] = {}
+    for q in nights.problems:
+        # Movement and unknown are in every night: counted in Nights.problems, nothing to warn of.
+        if q["kind"] != "skipped" and q["reason"] != "movement or unknown":
+            others.setdefault(q["reason"], []).append(q)
+    for reason, cases in others.items():
+        windows = sum(q["n_windows"] for q in cases)
+        names = ", ".join(q["recording"] for q in cases[:3]) + (f" and {len(cases) - 3} more" if len(cases) > 3 else "")
+        lines.append(f"{names}: {reason}" + (f" ({windows} windows)" if windows else ""))
+    if lines:
+        warnings.warn("\n".join(lines), UserWarning, stacklevel=4)
+    return nights
