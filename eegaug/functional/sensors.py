@@ -1,5 +1,7 @@
 """Operations across channels. Signals are ``(batch, channels, times)``, parameters ``(batch, ...)`` or ``(1, ...)``."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import numpy as np
 import torch
 from numpy.polynomial import legendre
@@ -13,6 +15,12 @@ __all__ = [
     "shuffle_permutation",
     "sign_flip",
 ]
+
+
+def _full_precision(X: Tensor) -> AbstractContextManager:
+    """Without automatic mixed precision, on devices that have it."""
+    kind = X.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def sign_flip(X: Tensor) -> Tensor:
@@ -54,7 +62,7 @@ def mix_channels(X: Tensor, matrix: Tensor) -> Tensor:
     [2.0, 1.0]
     """
     # Automatic mixed precision would round the signal itself to 8 or 11 bits.
-    with torch.autocast(X.device.type, enabled=False):
+    with _full_precision(X):
         return torch.matmul(matrix, X)
 
 
@@ -155,8 +163,8 @@ def rotation_table(positions: np.ndarray, axis: str, exact_identity: bool = True
     Returns
     -------
     base : Tensor of float64, shape (n_channels, n_channels)
-    table : Tensor of float64, shape (2, degree, n_channels * n_channels)
-        The matrices C and S. Degrees whose terms together are below 1e-9 are left out.
+    table : Tensor of float64, shape (2, 50, n_channels * n_channels)
+        The matrices C and S.
 
     References
     ----------
@@ -182,9 +190,7 @@ def rotation_table(positions: np.ndarray, axis: str, exact_identity: bool = True
     n_angles = 2 * _N_LEGENDRE + 2
     spectrum = np.fft.rfft(read(2 * np.pi * np.arange(n_angles) / n_angles), axis=0)[1 : _N_LEGENDRE + 1]
     weights = (spectrum * (2 / n_angles)) @ inverse[:n]
-    # What would be lost by stopping after each degree, for the worst entry of the matrix.
-    lost = np.abs(weights).max(axis=(1, 2))[::-1].cumsum()[::-1]
-    weights = weights[: max(1, int((lost > 1e-9).sum()))].reshape(-1, n * n)
+    weights = weights.reshape(-1, n * n)
     still = read(np.zeros(1))[0] @ inverse[:n] + inverse[n]
     base = np.eye(n) if exact_identity else still
     return torch.from_numpy(base), torch.from_numpy(np.stack([weights.real, -weights.imag]))
@@ -214,6 +220,6 @@ def rotation_matrices(angle: Tensor, base: Tensor, table: Tensor) -> Tensor:
     turns = angle[:, None] * torch.arange(1, table.shape[1] + 1, device=angle.device, dtype=angle.dtype)
     # cos - 1 through the half angle: exactly zero at zero, and no cancellation beside it.
     waves = torch.cat([-2.0 * torch.sin(turns / 2) ** 2, torch.sin(turns)], dim=1)
-    with torch.autocast(angle.device.type, enabled=False):
+    with _full_precision(angle):
         change = waves @ table.reshape(-1, table.shape[2])
     return base + change.reshape(-1, *base.shape)

@@ -105,4 +105,4 @@ def gaussian_noise(X: Tensor, noise: Tensor, std: Tensor) -> Tensor:
     >>> gaussian_noise(torch.zeros(1, 1, 2), torch.tensor([[[1.0, -2.0]]]), torch.tensor([0.5])).tolist()
     [[[0.5, -1.0]]]
     """
-    return torch.addcmul(X, noise, std[:, None, None].expand_as(noise))
+    return torch.addcmul(X, noise, std[:, None, None])

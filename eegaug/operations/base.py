@@ -81,6 +81,7 @@ class Operation:
     unit: ClassVar[str] = "probability"
     needs_sfreq: ClassVar[bool] = False
     needs_ch_names: ClassVar[bool] = False
+    needs_positions: ClassVar[bool] = False
     # How the operation acts on a signal, for code that evaluates several operations at once: "reverse", "gain"
     # (time_gain), "noise", "spectrum" (spectral_change), "modulation" (modulation), "mixing" (mixing_matrix) or None.
     linear_form: ClassVar[str | None] = None
@@ -114,9 +115,9 @@ class Operation:
             )
         self.sfreq = None if sfreq is None else float(sfreq)
         self.ch_names = None if ch_names is None else tuple(ch_names)
-        # Resolved only where they matter: another operation of the same layer may live without positions.
+        # Looked at only where they matter: other operations of a layer get on with channels that have no place.
         self.positions = None
-        if positions is not None and self.ch_names is not None:
+        if positions is not None and self.needs_positions:
             self.positions = tuple(map(tuple, electrode_positions(self.ch_names, positions).tolist()))
         self.max_strength = float(self.default_max_strength if max_strength is None else max_strength)
         self.parity = bool(parity)
@@ -226,6 +227,8 @@ class Operation:
             check_unit_interval(magnitude, f"{self.name}: magnitude")
             strength = self._per_window(magnitude, work, repeats, "magnitude")
         self.warn_if_void(work.shape[1])
+        if work.numel() == 0:
+            return X.clone()
         out = self.transform(work, strength, self._fit_noise(noise or {}, work, repeats))
         return out.to(X.dtype).reshape(X.shape)
 

@@ -239,12 +239,12 @@ class SensorsRotation(SensorsOperation):
     default_max_strength = 30.0
     unit = "degrees"
     needs_ch_names = True
+    needs_positions = True
     axis: ClassVar[str]
 
     def __init__(self, **settings: Any):
         super().__init__(**settings)
-        # Only now: a montage whose electrodes are unknown is no concern of other operations.
-        electrode_positions(self.ch_names, self.positions)
+        electrode_positions(self.ch_names, self.positions)  # names what is unknown now rather than at the first batch
 
     def void_reason(self, n_channels: int) -> str | None:
         if n_channels < 4:
