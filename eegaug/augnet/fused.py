@@ -1,0 +1,179 @@
+"""A layer's weighted sum of operations, evaluated as one operation.
+
+Nearly every operation is linear in the signal, so that their weighted sum is one mixing of channels, one filter, one
+modulation and one gain, whatever their number. The weights are folded into these before the signal is touched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from eegaug.functional import relaxed_bernoulli
+
+if TYPE_CHECKING:
+    from eegaug.augnet.layers import AugmentationLayer, TrainingDraw
+
+__all__ = ["fused_sum"]
+
+
+def fused_sum(layer: AugmentationLayer, X: Tensor, draws: dict[int, TrainingDraw]) -> Tensor:
+    """Weighted sum of a layer's operations: the same value and gradients as ``layer.weighted_sum``.
+
+    One product of matrices for all sensors operations, and one forward and at most two inverse FFTs for all others.
+    Operations that have no linear form are added one by one.
+
+    Parameters
+    ----------
+    layer : AugmentationLayer
+    X : Tensor, shape (batch, channels, times)
+    draws : dict
+        Randomness of each operation to be computed, from ``layer.draw``.
+
+    Returns
+    -------
+    Tensor
+        Shape and dtype of `X`. Its gradient can be taken once, not twice.
+    """
+    work = X if X.dtype in (torch.float32, torch.float64) else X.float()
+    n_channels, n_times = work.shape[1:]
+    weights = layer.weights.to(work.dtype).unbind()
+    strengths = layer.strengths.to(work.dtype).split(1)
+    # Gains by what they depend on (nothing, the window, the time), since small tensors are added much faster.
+    level: Any = 0.0
+    gain = flip = quadrature = response = matrix = other = None
+    noises: list[tuple[Tensor, Tensor]] = []
+    for q, draw in draws.items():
+        op, weight, strength = layer.operations[q], weights[q], strengths[q]
+        form = op.linear_form
+        if form is None:
+            term = layer.apply_operation(q, work, layer.strengths[q], draw.noise, draw.u) * weight
+            other = term if other is None else other + term
+            continue
+        noise = {key: value.to(work.dtype) for key, value in draw.noise.items()}
+        chosen = None if op.has_magnitude else relaxed_bernoulli(strength / 2, draw.u.to(work.dtype))
+        if form == "reverse":
+            flip = _plus(flip, (weight * chosen)[:, None, None])
+            level = level + (weight - weight * chosen)[:, None, None]
+        elif form == "gain":
+            gain = _plus(gain, weight * op.time_gain(strength, noise, n_times))
+        elif form == "noise":
+            level = level + weight
+            noises.append((noise["noise"], weight * (strength * op.max_strength)))
+        elif form == "spectrum":
+            level = level + weight
+            response = _plus(response, weight * op.spectral_change(strength, noise, n_times))
+        elif form == "modulation":
+            cos, sin = op.modulation(strength, noise, n_times)
+            gain = _plus(gain, weight * cos)
+            quadrature = _plus(quadrature, -weight * sin)
+        elif form == "mixing":
+            mixing = op.mixing_matrix(strength, noise, n_channels).to(work)
+            if chosen is not None:
+                identity = torch.eye(n_channels, dtype=work.dtype, device=work.device)
+                mixing = torch.lerp(identity, mixing, chosen[:, None, None])
+            matrix = _plus(matrix, weight * mixing)
+        else:
+            raise ValueError(f"{op.name} has the unknown linear form {form!r}")
+    if gain is not None:
+        gain = gain + level
+    elif isinstance(level, Tensor):
+        gain = level.reshape(-1, 1, 1)
+    noise, noise_gain = _one_noise(noises)
+    total = other
+    if matrix is not None:
+        total = _plus(total, torch.bmm(matrix.expand(work.shape[0], -1, -1), work))
+    if gain is not None:
+        total = _plus(total, _TimeFrequencySum.apply(work, gain, flip, quadrature, response, noise, noise_gain))
+    return total.to(X.dtype)
+
+
+def _plus(total: Tensor | None, term: Tensor) -> Tensor:
+    return term if total is None else total + term
+
+
+def _one_noise(noises: list[tuple[Tensor, Tensor]]) -> tuple[Tensor | None, Tensor | None]:
+    """Noise and its gain; of several noise operations the sum, with a gain of one."""
+    if not noises:
+        return None, None
+    if len(noises) == 1:
+        return noises[0]
+    total = sum(noise * gain for noise, gain in noises)
+    return total, total.new_ones(1)
+
+
+class _TimeFrequencySum(torch.autograd.Function):
+    """``gain * X + flip * reversed(X) + quadrature * hilbert(X) + filtered(X, response) + noise_gain * noise``.
+
+    Written out because autograd's own derivative of ``rfft`` is a complex FFT of the full length, and because the
+    spectrum of the gradient serves two terms.
+    """
+
+    @staticmethod
+    def forward(ctx, X, gain, flip, quadrature, response, noise, noise_gain):
+        n_times = X.shape[-1]
+        spectrum = turned = None
+        if quadrature is not None or response is not None:
+            spectrum = torch.fft.rfft(X)
+        if response is not None:
+            total = torch.fft.irfft(spectrum * response, n=n_times).addcmul_(X, gain)
+        else:
+            total = X * gain
+        if quadrature is not None:
+            turned = torch.fft.irfft(_turn(spectrum, n_times, -1.0), n=n_times)
+            total.addcmul_(turned, quadrature)
+        if flip is not None:
+            total.addcmul_(X.flip(-1), flip)
+        if noise is not None:
+            total.addcmul_(noise, noise_gain)
+        ctx.save_for_backward(X, gain, flip, quadrature, response, noise, noise_gain, spectrum, turned)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        X, gain, flip, quadrature, response, noise, noise_gain, spectrum, turned = ctx.saved_tensors
+        need_X, need_gain, need_flip, need_quadrature, need_response, need_noise, need_noise_gain = ctx.needs_input_grad
+        n_times = X.shape[-1]
+        of = dict.fromkeys(("X", "gain", "flip", "quadrature", "response", "noise", "noise_gain"))
+        if need_gain:
+            of["gain"] = (grad * X).sum_to_size(gain.shape)
+        if need_flip:
+            of["flip"] = (grad * X.flip(-1)).sum_to_size(flip.shape)
+        if need_quadrature:
+            of["quadrature"] = (grad * turned).sum_to_size(quadrature.shape)
+        if need_noise_gain:
+            of["noise_gain"] = (grad * noise).sum_to_size(noise_gain.shape)
+        if need_noise:
+            of["noise"] = grad * noise_gain
+        backwards = torch.fft.rfft(grad) if response is not None and (need_X or need_response) else None
+        if need_response:
+            product = (spectrum.conj() * backwards).sum_to_size(response.shape)
+            # Every coefficient but DC and Nyquist stands for two of the full spectrum.
+            product[..., 1 : (n_times + 1) // 2] *= 2.0
+            product /= n_times
+            of["response"] = product if response.is_complex() else product.real
+        if need_X:
+            total = None
+            if backwards is not None:
+                total = backwards * response.conj()
+            if quadrature is not None:
+                total = _plus(total, _turn(torch.fft.rfft(grad * quadrature), n_times, 1.0))
+            of["X"] = grad * gain
+            if total is not None:
+                of["X"] += torch.fft.irfft(total, n=n_times)
+            if flip is not None:
+                of["X"].addcmul_(grad.flip(-1), flip)
+        return tuple(of.values())
+
+
+def _turn(spectrum: Tensor, n_times: int, sign: float) -> Tensor:
+    """A spectrum turned by ±90 degrees, without what has no phase: DC and, of an even number of samples, Nyquist."""
+    turned = spectrum * (1j * sign)
+    turned[..., 0] = 0.0
+    if n_times % 2 == 0:
+        turned[..., -1] = 0.0
+    return turned
