@@ -24,7 +24,7 @@ _HOME = {
     "AugmentationModule": "eegaug.augnet",
     "Policy": "eegaug.policy",
     "StagingClassifier": "eegaug.classifier",
-    "compare": "eegaug.compare",
+    "compare": "eegaug.comparison",
     "load_model": "eegaug.bundle",
     "save_model": "eegaug.bundle",
 }
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from eegaug.augnet import AugAveragedModel, AugmentationLayer, AugmentationModule, AugNetClassifier
     from eegaug.bundle import load_model, save_model
     from eegaug.classifier import StagingClassifier
-    from eegaug.compare import compare
+    from eegaug.comparison import compare
     from eegaug.policy import Policy
 
 

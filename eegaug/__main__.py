@@ -1,0 +1,5 @@
+"""``python -m eegaug``."""
+
+from eegaug.cli import main
+
+main()

@@ -1,0 +1,296 @@
+"""What the commands do around the work itself: load, tell what was skipped, save tables, put results in words."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eegaug.comparison.callbacks import EpochBar
+from eegaug.comparison.fitting import EPOCHS_WITHOUT_VALIDATION, FitReport, ScoreReport, fit_nights, score_nights
+from eegaug.comparison.methods import get_method
+from eegaug.comparison.plan import write_text
+from eegaug.comparison.progress import duration
+from eegaug.comparison.sources import default_device, get_nights, writable_folder
+from eegaug.comparison.table import Comparison
+from eegaug.data import STAGES, Preprocessing
+
+__all__ = ["comparison_document", "comparison_lines", "fit", "fit_document", "fit_lines", "score"]
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Scored:
+    """A score with what the command has to say about it."""
+
+    report: ScoreReport
+    model: Path
+    out: Path | None
+    skipped: list[dict] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+
+
+def fit(
+    data: str,
+    method: str,
+    out: Path,
+    *,
+    root: Path | None = None,
+    data_args: Mapping[str, Any] | None = None,
+    preprocessing: Any = None,
+    validation: bool = True,
+    max_epochs: int | None = None,
+    augnet: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    verbose: bool = True,
+    say: Say,
+    **training: Any,
+) -> FitReport:
+    """Load nights, train a model on them and save it."""
+    writable_folder(out)
+    get_method(method)
+    nights, source = get_nights(data, root=root, preprocessing=preprocessing, data_args=data_args, verbose=verbose)
+    subjects = sorted(set(nights.subjects))
+    if validation and len(subjects) == 1:
+        epochs = EPOCHS_WITHOUT_VALIDATION if max_epochs is None else max_epochs
+        say(
+            f"eegaug: all recordings are of one subject ({subjects[0]}), so nobody is left to validate on: training "
+            f"{epochs} epochs without early stopping (--epochs changes that)"
+        )
+    return fit_nights(
+        nights,
+        method,
+        out=out,
+        source=source,
+        validation=validation,
+        max_epochs=max_epochs,
+        method_options=augnet if method == "augnet" else None,
+        seed=seed,
+        device=device or default_device(),
+        callbacks=[("bar", EpochBar())] if verbose else [],
+        **training,
+    )
+
+
+def fit_lines(report: FitReport) -> list[str]:
+    """What ``eegaug fit`` prints."""
+    lines = []
+    if report.interrupted:
+        lines.append("Stopped before the end; the best network so far is saved, and the same command goes on.")
+    trained = f"{report.method} trained on {len(report.train_subjects)} subject{_s(report.train_subjects)}"
+    if report.valid_subjects:
+        metrics = report.metrics
+        lines += [
+            f"{trained}, best of {report.epochs} epochs: {report.best_epoch}",
+            f"validation on {', '.join(report.valid_subjects)}: balanced accuracy "
+            f"{metrics['valid_balanced_accuracy']:.3f}, kappa {metrics['valid_kappa']:.3f} "
+            "(training stopped on it, so it flatters)",
+        ]
+    else:
+        lines.append(f"{trained} for {report.epochs} epochs, without validation")
+    return [*lines, f"model: {report.out}"]
+
+
+def fit_document(report: FitReport) -> dict[str, Any]:
+    """What ``eegaug fit --json`` prints."""
+    return {
+        "model": str(report.out),
+        "method": report.method,
+        "train_subjects": list(report.train_subjects),
+        "valid_subjects": list(report.valid_subjects),
+        "epochs": report.epochs,
+        "best_epoch": report.best_epoch,
+        "metrics": plain(report.metrics),
+        "interrupted": report.interrupted,
+    }
+
+
+def score(
+    data: str,
+    model: Path,
+    out: Path | None = None,
+    *,
+    root: Path | None = None,
+    data_args: Mapping[str, Any] | None = None,
+    allow_training: bool = False,
+    device: str | None = None,
+    verbose: bool = True,
+    say: Say,
+) -> Scored:
+    """Load a model and nights prepared as the model's were, and score it on them."""
+    from eegaug.bundle import load_model
+
+    if out is not None:
+        writable_folder(out.resolve().parent)
+        if out.is_dir():
+            raise IsADirectoryError(f"--out {out} is a folder; name a CSV file")
+    estimator = load_model(model)
+    estimator.set_params(device=device or default_device())
+    nights, _ = _nights_for(estimator, data, root, data_args, verbose)
+    differences = list(estimator.check_compatible(nights))
+    if differences:
+        raise ValueError(f"the data do not fit the model {model}: {'; '.join(differences)}")
+    splits = model_splits(model)
+    report = score_nights(estimator, nights, splits, allow_training=allow_training)
+    _warn_of_seen(report, allow_training, say)
+    if out is not None:
+        write_text(out, report.recordings.to_csv(index=False))
+    skipped = [problem for problem in nights.problems if problem.get("kind") == "skipped"]
+    return Scored(report, Path(model), out, skipped)
+
+
+def model_splits(model: str | os.PathLike) -> dict[str, list[str]]:
+    """The subjects that a saved model was trained and stopped on."""
+    document = json.loads((Path(model) / "model.json").read_text(encoding="utf-8"))
+    splits = document.get("splits") or {}
+    return {side: [str(name) for name in names or ()] for side, names in splits.items() if isinstance(names, list)}
+
+
+def _nights_for(
+    estimator: Any, data: str, root: Path | None, data_args: Mapping[str, Any] | None, verbose: bool
+) -> tuple[Any, str]:
+    """Nights prepared exactly as the model's training nights were."""
+    record = dict(getattr(estimator, "preprocessing_", None) or {})
+    if not record:
+        raise ValueError(
+            "the model does not say how its windows were made, so recordings cannot be prepared alike; score it in "
+            "Python on windows of your own, or save it with preprocessing=…"
+        )
+    preprocessing = Preprocessing(
+        **{name: value for name, value in record.items() if name in Preprocessing.model_fields}
+    )
+    if preprocessing.ch_names is None:
+        preprocessing = preprocessing.model_copy(update={"ch_names": tuple(estimator.signal_.ch_names)})
+    if str(data) != "simulated":
+        return get_nights(data, root=root, preprocessing=preprocessing, data_args=data_args, verbose=verbose)
+    names = ("ch_names", "sfreq", "window_s", "l_freq", "h_freq", "standardise")
+    alike = {name: getattr(preprocessing, name) for name in names}
+    return get_nights(data, data_args={**alike, **(data_args or {})}, verbose=verbose)
+
+
+def _warn_of_seen(report: ScoreReport, allow_training: bool, say: Say) -> None:
+    if not report.seen:
+        return
+    names = ", ".join(report.seen)
+    if report.only_seen:
+        say(
+            f"eegaug: warning: the model was trained or stopped on every subject here ({names}); these are not test "
+            "scores and tell nothing of how it does on others"
+        )
+    elif allow_training:
+        say(f"eegaug: warning: the scores count subjects that the model was trained or stopped on: {names}")
+    else:
+        say(
+            f"eegaug: warning: left out, since the model was trained or stopped on them: {names} "
+            "(--allow-training-subjects counts them)"
+        )
+
+
+def score_lines(scored: Scored) -> list[str]:
+    """What ``eegaug score`` prints."""
+    report = scored.report
+    scores = report.scores
+    width = max(5, *(len(str(n)) for n in report.confusion.ravel()))
+    stages = "  ".join(
+        f"{stage} {'–' if scores[f'f1_{stage}'] != scores[f'f1_{stage}'] else format(scores[f'f1_{stage}'], '.3f')}"
+        for stage in STAGES
+    )
+    lines = [
+        f"{int(report.confusion.sum())} windows of {len(report.subjects)} subject{_s(report.subjects)}"
+        + (" (seen in training)" if report.only_seen else ""),
+        f"balanced accuracy {scores['balanced_accuracy']:.3f}, kappa {scores['kappa']:.3f}, "
+        f"macro F1 {scores['macro_f1']:.3f}",
+        f"F1 by stage: {stages}",
+        "scored (rows) and predicted (columns) stages:",
+        "     " + "".join(f"{stage:>{width + 1}}" for stage in STAGES),
+    ]
+    for stage, row in zip(STAGES, report.confusion, strict=True):
+        lines.append(f"{stage:<5}" + "".join(f"{count:>{width + 1}}" for count in row))
+    if scored.skipped:
+        lines.append(f"{len(scored.skipped)} recording{_s(scored.skipped)} could not be scored")
+    if scored.out is not None:
+        lines.append(f"recording by recording: {scored.out}")
+    return lines
+
+
+def score_document(scored: Scored) -> dict[str, Any]:
+    """What ``eegaug score --json`` prints."""
+    report = scored.report
+    return {
+        "model": str(scored.model),
+        "scores": plain(report.scores),
+        "confusion": report.confusion.tolist(),
+        "stages": list(STAGES),
+        "subjects": list(report.subjects),
+        "seen_in_training": list(report.seen),
+        "only_seen": report.only_seen,
+        "skipped": [{"recording": p["recording"], "reason": p["reason"]} for p in scored.skipped],
+        "recordings": json.loads(report.recordings.to_json(orient="records")),
+        "table": None if scored.out is None else str(scored.out),
+    }
+
+
+def comparison_lines(result: Comparison) -> list[str]:
+    """What ``eegaug compare`` prints: the summary, where everything is, and what it means."""
+    lines = []
+    if len(result.table):
+        lines += [_summary_table(result), ""]
+    lines += [
+        f"failed: {row.method}, fold {row.fold}, seed {row.seed}: {row.error}" for row in result.failed.itertuples()
+    ]
+    if len(result.failed):
+        lines += [
+            f"{len(result.failed)} of {len(result.failed) + len(result.table)} runs failed; "
+            "the same command tries them again",
+            "",
+        ]
+    words = {
+        "table": "every run",
+        "curves": "every epoch",
+        "comparison": "test score against training time",
+        "invariances": "what AugNet learned",
+    }
+    lines += [f"{words[name] + ':':<34}{path}" for name, path in result.files.items()]
+    return [*lines, "", result.sentence()]
+
+
+def _summary_table(result: Comparison) -> str:
+    summary = result.summary()
+    several = summary["fraction"].nunique() > 1
+    head = (
+        "fraction  " if several else ""
+    ) + f"{'method':<20}{'bal. accuracy':>14}{'SD folds':>10}{'kappa':>8}{'training':>14}"
+    rows = [head]
+    for row in summary.itertuples():
+        spread = "–" if row.sd != row.sd else f"{row.sd:.3f}"
+        rows.append(
+            (f"{row.fraction:<10.3g}" if several else "")
+            + f"{result.labels.get(row.method, row.method):<20}{row.median:>14.3f}{spread:>10}{row.kappa:>8.3f}"
+            + f"{duration(row.train_seconds):>14}"
+        )
+    return "\n".join(rows)
+
+
+def comparison_document(result: Comparison) -> dict[str, Any]:
+    """What ``eegaug compare --json`` prints."""
+    return {
+        "out": str(result.out),
+        "files": {name: str(path) for name, path in result.files.items()},
+        "summary": json.loads(result.summary().to_json(orient="records")) if len(result.table) else [],
+        "failed": json.loads(result.failed.to_json(orient="records")),
+        "sentence": result.sentence(),
+    }
+
+
+def plain(scores: Mapping[str, float]) -> dict[str, float | None]:
+    """Scores for JSON, which has no nan."""
+    return {name: None if value != value else value for name, value in scores.items()}
+
+
+def _s(things: Any) -> str:
+    return "" if len(things) == 1 else "s"

@@ -1,0 +1,141 @@
+"""What a method is: a name and a way to build its estimator.
+
+Every method of a comparison is trained by the same code on the same windows, so a method is nothing but a factory:
+it gets the settings that all methods share and returns an unfitted :class:`eegaug.classifier.StagingClassifier` (or a
+subclass). Further methods, also a user's own, join with :func:`register_method`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Method", "get_method", "list_methods", "register_method"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method that can be compared.
+
+    Parameters
+    ----------
+    name : str
+        Short name, as used on the command line, in tables and in run folders: letters, digits, ``-``, ``_`` and ``.``.
+    label : str
+        Name in figures and sentences.
+    build : callable
+        ``build(common, **options)`` → unfitted estimator. ``common`` holds the keyword arguments every method shares
+        (module, sfreq, ch_names, max_epochs, batch_size, callbacks, train_split, random_state, …), ``options`` what
+        only this method takes.
+    defaults : mapping
+        The options of this method and their defaults; any other option is refused by name.
+    """
+
+    name: str
+    label: str
+    build: Callable[..., Any]
+    defaults: Mapping[str, Any]
+
+    def options(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The method's options: its defaults, replaced by ``given``; ValueError for one that it does not take."""
+        given = dict(given or {})
+        unknown = sorted(set(given) - set(self.defaults))
+        if unknown:
+            takes = ", ".join(self.defaults) or "no options"
+            raise ValueError(f"method {self.name!r} does not take {', '.join(unknown)}; it takes {takes}")
+        return {**self.defaults, **given}
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def register_method(method: Method, *, replace: bool = False) -> Method:
+    """Make a method known by its name.
+
+    Parameters
+    ----------
+    method : Method
+    replace : bool
+        Allow a method of this name to be replaced.
+
+    Returns
+    -------
+    Method
+        The same method.
+
+    Examples
+    --------
+    >>> from eegaug.comparison import Method, list_methods, register_method
+    >>> from eegaug.classifier import StagingClassifier
+    >>> def build(common, weight_decay=0.01):
+    ...     return StagingClassifier(**common, optimizer__weight_decay=weight_decay)
+    >>> _ = register_method(Method("decay", "weight decay", build, {"weight_decay": 0.01}), replace=True)
+    >>> "decay" in list_methods()
+    True
+    """
+    if not method.name or not all(c.isalnum() or c in "-_." for c in method.name):
+        raise ValueError(f"method name {method.name!r}: use letters, digits, '-', '_' and '.' (it names a folder)")
+    if method.name in _METHODS and not replace:
+        raise ValueError(f"a method named {method.name!r} is already registered; pass replace=True to replace it")
+    _METHODS[method.name] = method
+    return method
+
+
+def list_methods() -> list[str]:
+    """Names of the methods that :func:`eegaug.compare` knows, in the order in which they were registered."""
+    return list(_METHODS)
+
+
+def get_method(method: str | Method) -> Method:
+    """The method of this name; a :class:`Method` passes through. ValueError names those that exist."""
+    if isinstance(method, Method):
+        return method
+    try:
+        return _METHODS[method]
+    except (KeyError, TypeError):
+        raise ValueError(f"unknown method {method!r}; known are {', '.join(_METHODS)}") from None
+
+
+def _none(common: dict[str, Any]) -> Any:
+    from eegaug.classifier import StagingClassifier
+
+    return StagingClassifier(**common)
+
+
+def _fixed(common: dict[str, Any]) -> Any:
+    from eegaug.classifier import StagingClassifier
+    from eegaug.policy import Policy
+
+    policy = Policy.fixed_sleep(sfreq=common["sfreq"], ch_names=common["ch_names"])
+    return StagingClassifier(**common, policy=policy)
+
+
+def _augnet(common: dict[str, Any], **options: Any) -> Any:
+    from eegaug.augnet import AugNetClassifier
+
+    return AugNetClassifier(**common, **options)
+
+
+register_method(Method("none", "no augmentation", _none, {}))
+register_method(Method("fixed", "fixed policy", _fixed, {}))
+register_method(
+    Method(
+        "augnet",
+        "AugNet",
+        _augnet,
+        {
+            "layers": ("time-frequency", "time-frequency", "sensors"),
+            "penalty": 10.0,
+            "penalty_kind": "selective",
+            "penalty_reduction": "global",
+            "n_copies": 4,
+            "n_copies_train": 1,
+            "aggregate": "log_probs",
+            "augmentation_lr": None,
+            "augmentation_weight_decay": 0.0,
+            "initial_strength": 0.1,
+            "temperature": 0.01,
+        },
+    )
+)

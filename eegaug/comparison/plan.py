@@ -1,0 +1,308 @@
+"""Which runs a comparison consists of: methods × folds × seeds × training fractions, each with a stable key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eegaug.comparison.methods import Method, get_method
+
+__all__ = [
+    "Plan",
+    "RunSpec",
+    "SettingsMismatchError",
+    "check_settings",
+    "describe_data",
+    "make_plan",
+    "parse_budget",
+    "settings_document",
+    "write_json",
+    "write_text",
+]
+
+SETTINGS_FORMAT = "eegaug-compare"
+SETTINGS_VERSION = 1
+
+
+class SettingsMismatchError(ValueError):
+    """The output folder holds a comparison made with other settings."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run: a method on one fold with one seed and one fraction of the training subjects."""
+
+    method: str
+    fold: int
+    seed: int
+    fraction: float
+
+    @property
+    def key(self) -> str:
+        """Name of the run's folder; the same for the same run on every machine."""
+        return f"{self.method}-fold{self.fold}-seed{self.seed}-fraction{self.fraction:g}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Method, fold, seed and fraction, as they stand in the table."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every run of a comparison, in the order in which they are made."""
+
+    methods: tuple[Method, ...]
+    runs: tuple[RunSpec, ...]
+
+    def method(self, name: str) -> Method:
+        """The method of this name."""
+        return next(m for m in self.methods if m.name == name)
+
+
+def make_plan(
+    methods: Iterable[str | Method],
+    n_folds: int,
+    seeds: Iterable[int] = (0,),
+    fractions: Iterable[float] = (1.0,),
+) -> Plan:
+    """List the runs of a comparison.
+
+    Runs are ordered so that a comparison that was stopped half-way is as even as it can be: all methods of one fold
+    before the next fold, all folds of one seed before the next seed.
+
+    Parameters
+    ----------
+    methods : iterable of str or Method
+    n_folds : int
+        Number of subject-wise folds.
+    seeds : iterable of int
+        Each seed draws initial weights, batches, augmentations and, below a fraction of 1, the training subjects.
+    fractions : iterable of float
+        Fractions of the training subjects, in (0, 1].
+
+    Returns
+    -------
+    Plan
+
+    Examples
+    --------
+    >>> [run.key for run in make_plan(["none", "augnet"], n_folds=1).runs]
+    ['none-fold0-seed0-fraction1', 'augnet-fold0-seed0-fraction1']
+    """
+    if isinstance(methods, str | Method):
+        methods = [methods]
+    chosen = tuple(get_method(method) for method in methods)
+    names = [method.name for method in chosen]
+    seeds = _axis("seeds", seeds, int)
+    fractions = _axis("fractions", fractions, float)
+    if not chosen:
+        raise ValueError("methods is empty: name at least one, for instance methods=('none', 'augnet')")
+    if len(set(names)) != len(names):
+        raise ValueError(f"methods names one twice: {', '.join(names)}")
+    outside = [fraction for fraction in fractions if not 0 < fraction <= 1]
+    if outside:
+        raise ValueError(f"fractions must lie in (0, 1], got {outside[0]:g}")
+    runs = [
+        RunSpec(name, fold, seed, fraction)
+        for seed in seeds
+        for fraction in fractions
+        for fold in range(n_folds)
+        for name in names
+    ]
+    return Plan(chosen, tuple(runs))
+
+
+def _axis(name: str, values: Any, kind: type) -> list[Any]:
+    """The values of one axis of the plan: each of the right kind, none missing, none twice."""
+    values = [values] if np.isscalar(values) else list(values)
+    if not values:
+        raise ValueError(f"{name} is empty: give at least one")
+    if kind is int and any(isinstance(v, bool) or int(v) != v for v in values):
+        raise ValueError(f"{name} must be integers, got {values!r}")
+    values = [kind(v) for v in values]
+    if len(set(values)) != len(values):
+        raise ValueError(f"{name} holds a value twice: {values}")
+    return values
+
+
+def parse_budget(budget: float | str | None) -> float | None:
+    """Seconds of a budget given as a number of seconds or as text such as ``"90s"``, ``"30min"`` or ``"2h"``.
+
+    Examples
+    --------
+    >>> parse_budget("2h"), parse_budget("1.5min"), parse_budget(45), parse_budget(None)
+    (7200.0, 90.0, 45.0, None)
+    """
+    if budget is None:
+        return None
+    units = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+    seconds: float
+    try:
+        if isinstance(budget, str):
+            text = budget.strip().lower()
+            number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+            seconds = float(number) * units[text[len(number) :].strip() or "s"]
+        else:
+            seconds = float(budget)
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"budget {budget!r} is not a duration; write seconds or '90s', '30min', '2h'") from None
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"budget must be positive and finite, got {budget!r}")
+    return seconds
+
+
+def describe_data(nights: Any, source: str) -> dict[str, Any]:
+    """What a comparison records of its data, and by which it knows them again.
+
+    Parameters
+    ----------
+    nights : Nights
+    source : str
+        Where they come from: a source's name or a folder.
+
+    Returns
+    -------
+    dict
+        Source, channels, sampling rate (Hz), window length (s), number of windows of each subject, preprocessing, and
+        a fingerprint of the labels and of the first window of each subject.
+    """
+    subjects = np.asarray(nights.subjects)
+    names, first, counts = np.unique(subjects, return_index=True, return_counts=True)
+    digest = hashlib.sha256()
+    digest.update(np.ascontiguousarray(nights.y, dtype="<i8").tobytes())
+    for index in first:
+        digest.update(np.ascontiguousarray(nights[int(index)][0], dtype="<f4").tobytes())
+    return {
+        "source": source,
+        "ch_names": list(nights.ch_names),
+        "sfreq": float(nights.sfreq),
+        "window_s": float(nights.window_s),
+        "windows": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
+        "preprocessing": json.loads(json.dumps(nights.preprocessing, default=str)),
+        "fingerprint": digest.hexdigest()[:16],
+    }
+
+
+def settings_document(
+    data: Mapping[str, Any],
+    folds: Iterable[Mapping[str, Any]],
+    training: Mapping[str, Any],
+    methods: Mapping[str, Mapping[str, Any]],
+    labels: Mapping[str, str],
+) -> dict[str, Any]:
+    """The document of settings that is saved beside results: data, folds, training, and options of each method."""
+    head = {"format": SETTINGS_FORMAT, "version": SETTINGS_VERSION}
+    return {
+        **head,
+        "data": dict(data),
+        "folds": list(folds),
+        "training": dict(training),
+        "methods": dict(methods),
+        "labels": dict(labels),
+    }
+
+
+def check_settings(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Compare settings with those of an existing comparison and merge the two.
+
+    Methods may be added to a comparison; everything else must be the same.
+
+    Parameters
+    ----------
+    path : Path
+        ``settings.json`` of the output folder; it need not exist.
+    settings : mapping
+        The settings asked for.
+
+    Returns
+    -------
+    dict
+        The settings to save: those asked for plus methods that are already there.
+
+    Raises
+    ------
+    SettingsMismatchError
+        Naming each setting that differs, with both values.
+    """
+    settings = json.loads(json.dumps(settings))
+    if not path.exists():
+        return settings
+    try:
+        there = json.loads(path.read_text())
+        if there["format"] != SETTINGS_FORMAT:
+            raise KeyError("format")
+    except (ValueError, KeyError, TypeError):
+        raise SettingsMismatchError(
+            f"{path} is not a settings file of a comparison; choose another output folder"
+        ) from None
+    if there.get("version") != SETTINGS_VERSION:
+        raise SettingsMismatchError(
+            f"{path.parent} was written in format version {there.get('version')}, this eegaug writes "
+            f"{SETTINGS_VERSION}; choose another output folder"
+        )
+    merged = {**settings, **{axis: {**there[axis], **settings[axis]} for axis in ("methods", "labels")}}
+    common = [name for name in settings["methods"] if name in there["methods"]]
+    differences = _differences(_comparable(there, common), _comparable(settings, common))
+    if differences:
+        shown = "; ".join(f"{name}: {a} there, {b} asked" for name, a, b in differences[:6])
+        more = f" and {len(differences) - 6} more" if len(differences) > 6 else ""
+        raise SettingsMismatchError(
+            f"{path.parent} holds a comparison made with other settings ({shown}{more}); "
+            "choose another output folder, or ask for the same settings"
+        )
+    return merged
+
+
+def _comparable(settings: Mapping[str, Any], methods: Iterable[str]) -> dict[str, Any]:
+    """The settings that must be the same: not the other methods, nor how methods are called, nor where the data lie."""
+    return {
+        **{name: value for name, value in settings.items() if name != "labels"},
+        "data": {name: value for name, value in settings["data"].items() if name != "source"},
+        "methods": {name: settings["methods"][name] for name in methods},
+    }
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[tuple[str, str, str]]:
+    """Dotted name, old and new value of everything that differs between two JSON documents."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for key in [*old, *(key for key in new if key not in old)]:
+            inner = f"{name}.{key}" if name else str(key)
+            found += _differences(old.get(key, "nothing"), new.get(key, "nothing"), inner)
+        return found
+    return [] if old == new else [(name, _short(old), _short(new))]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text file so that it is there whole or not at all, whatever happens meanwhile."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | os.PathLike, document: Any) -> None:
+    """Write a JSON document atomically."""
+    write_text(path, json.dumps(document, indent=1) + "\n")

@@ -1,0 +1,172 @@
+"""How a comparison says how far it is: a bar on a terminal, plain lines in a log file."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from eegaug.comparison.plan import RunSpec
+from eegaug.comparison.run import ERROR, PROGRESS, ROW, run_folder
+
+__all__ = ["ProgressReporter", "duration"]
+
+
+def duration(seconds: float) -> str:
+    """A duration as people say it.
+
+    Examples
+    --------
+    >>> duration(8.26), duration(75), duration(7500)
+    ('8.3 s', '1 min 15 s', '2 h 5 min')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+class ProgressReporter:
+    """Follow the runs of a comparison by the files they write, from a thread of its own.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the comparison.
+    runs : sequence of RunSpec
+        All runs of the plan, also those that are already there.
+    max_epochs : int
+        Most epochs a run can take; a run that stops early counts as all of them.
+    stream : file, optional
+        Where to write: a moving bar if it is a terminal, else a line for each finished run and one every ``every_s``.
+    enabled : bool
+    every_s : float
+        Seconds between lines where nothing has finished.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        runs: Sequence[RunSpec],
+        max_epochs: int,
+        stream: TextIO | None = None,
+        enabled: bool = True,
+        every_s: float = 30.0,
+    ):
+        self.out = Path(out)
+        self.runs = list(runs)
+        self.max_epochs = max_epochs
+        self.stream = stream if stream is not None else sys.stderr
+        self.enabled = enabled
+        self.every_s = every_s
+        self._told: set[str] = set()
+        self._stop = threading.Event()
+        self._bar: Any = None
+
+    def __enter__(self) -> ProgressReporter:
+        self._begin = self._last_line = time.monotonic()
+        self._told = {run.key for run in self.runs if (run_folder(self.out, run) / ROW).exists()}
+        self._done_before = self._epochs()[0]
+        if not self.enabled:
+            return self
+        if self._told:
+            self._line(f"{len(self._told)} of {len(self.runs)} runs are already there")
+        if self.stream.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=len(self.runs) * self.max_epochs,
+                initial=self._done_before,
+                unit="epoch",
+                file=self.stream,
+                dynamic_ncols=True,
+                bar_format="{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left  {desc}",
+            )
+        self._thread = threading.Thread(target=self._follow, name="eegaug-progress", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if not self.enabled:
+            return
+        self._stop.set()
+        self._thread.join()
+        self._look()
+        if self._bar is not None:
+            self._bar.close()
+
+    def _follow(self) -> None:
+        while not self._stop.wait(0.5):
+            self._look()
+
+    def _look(self) -> None:
+        """Tell of runs that have finished since, and how far the others are."""
+        for number, run in enumerate(self.runs, start=1):
+            row = _read(run_folder(self.out, run) / ROW) if run.key not in self._told else None
+            if row is not None:
+                self._told.add(run.key)
+                self._line(
+                    f"{len(self._told)}/{len(self.runs)}  {_name(run)}: test balanced accuracy "
+                    f"{row['test_balanced_accuracy']:.3f} after {row['epochs']} epochs, "
+                    f"{duration(row['train_seconds'])} of training"
+                )
+                continue
+            error = _read(run_folder(self.out, run) / ERROR) if run.key not in self._told else None
+            if error is not None:
+                self._told.add(run.key)
+                self._line(f"{number}/{len(self.runs)}  {_name(run)} failed: {error['error']}")
+        done, active = self._epochs()
+        if self._bar is not None:
+            self._bar.n = done
+            self._bar.set_description_str(active, refresh=True)
+        elif time.monotonic() - self._last_line >= self.every_s:
+            self._line(f"{self._share(done)}  {active}{self._left(done)}")
+
+    def _epochs(self) -> tuple[int, str]:
+        """Epochs done of all runs, and what is under way in words."""
+        done, active = 0, []
+        for run in self.runs:
+            if run.key in self._told:
+                done += self.max_epochs
+                continue
+            progress = _read(run_folder(self.out, run) / PROGRESS)
+            if progress is not None:
+                done += progress["epoch"]
+                active.append(f"{_name(run)}: epoch {progress['epoch']}/{self.max_epochs}")
+        return done, "; ".join(active[:2]) + (f" and {len(active) - 2} more" if len(active) > 2 else "")
+
+    def _share(self, done: int) -> str:
+        return f"{100 * done / (len(self.runs) * self.max_epochs):.0f} %"
+
+    def _left(self, done: int) -> str:
+        new = done - self._done_before
+        if new <= 0:
+            return ""
+        left = (time.monotonic() - self._begin) / new * (len(self.runs) * self.max_epochs - done)
+        return f", at most about {duration(left)} left"
+
+    def _line(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        if self._bar is not None:
+            self._bar.write(text, file=self.stream)
+        else:
+            print(text, file=self.stream, flush=True)
+
+
+def _name(run: RunSpec) -> str:
+    fraction = "" if run.fraction == 1 else f", {100 * run.fraction:.3g} % of the training subjects"
+    return f"{run.method}, fold {run.fold}, seed {run.seed}{fraction}"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The document, or None where it is not there."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None

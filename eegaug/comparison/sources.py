@@ -1,0 +1,141 @@
+"""Where a comparison's nights come from, and what is used where nothing is said."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from eegaug.data import Split, load_nights, load_splits, subject_folds
+
+__all__ = ["EMBEDDED", "default_for", "get_folds", "get_nights", "planted_truth", "writable_folder"]
+
+#: The nights of the embedded default: small enough for two minutes on two cores, hard enough to tell methods apart.
+EMBEDDED: dict[str, Any] = {
+    "n_subjects": 12,
+    "n_windows": 120,
+    "ch_names": ("F3", "F4", "C3", "C4", "O1", "O2"),
+    "sfreq": 64.0,
+    "random_state": 0,
+}
+
+_DEFAULTS = {"folds": 5, "max_epochs": 300}
+_EMBEDDED_DEFAULTS = {"folds": 3, "max_epochs": 15}
+
+
+def default_for(name: str, data: Any) -> int:
+    """Folds and epochs where none are given: few for the embedded nights, those of the AugNet paper for all others."""
+    return (_EMBEDDED_DEFAULTS if isinstance(data, str) and data == "simulated" else _DEFAULTS)[name]
+
+
+def get_nights(
+    data: Any,
+    *,
+    root: str | os.PathLike | None = None,
+    preprocessing: Any = None,
+    data_args: Mapping[str, Any] | None = None,
+    verbose: bool = False,
+) -> tuple[Any, str]:
+    """Nights and the name of their source.
+
+    Parameters
+    ----------
+    data : str, path or Nights
+        ``"simulated"``, ``"sleep-edf"``, ``"mass"``, a folder of recordings, or nights.
+    root : path, optional
+        Folder of a source that needs one (MASS), or to download to (Sleep-EDF).
+    preprocessing : Preprocessing, optional
+        Of recordings; simulated nights take their arguments from ``data_args``.
+    data_args : mapping, optional
+        Further arguments of the source.
+    verbose : bool
+        Show progress.
+
+    Returns
+    -------
+    nights : Nights
+    source : str
+    """
+    if not isinstance(data, str | os.PathLike):
+        if not hasattr(data, "select") or not hasattr(data, "subjects"):
+            raise TypeError(
+                f"data must be nights, a folder, 'simulated', 'sleep-edf' or 'mass', not {type(data).__name__}; "
+                "arrays have no subjects to split by: wrap them in eegaug.data.Nights"
+            )
+        return data, "nights"
+    data_args = dict(data_args or {})
+    source = str(data)
+    if source == "simulated":
+        return load_nights("simulated", **{**EMBEDDED, **data_args}), source
+    # Recordings are prepared once: load_nights keeps the windows in the user's cache folder.
+    if not verbose and not (Path(source) / "store.json").exists():
+        data_args.setdefault("verbose", False)
+    return load_nights(data, root=root, preprocessing=preprocessing, **data_args), source
+
+
+def get_folds(folds: Any, nights: Any, sizes: Mapping[str, int | None], random_state: int = 0) -> list[Split]:
+    """Subject-wise folds: so many, or those given as splits or as a JSON file of splits.
+
+    Every fold needs validation subjects, on whom training stops, and test subjects.
+    """
+    subjects = sorted(set(nights.subjects))
+    if isinstance(folds, bool) or folds is None:
+        raise TypeError(f"folds must be a number, a file of splits or splits, got {folds!r}")
+    if isinstance(folds, int):
+        splits = subject_folds(subjects, folds, random_state=random_state, **sizes)
+    else:
+        if any(size is not None for size in sizes.values()):
+            raise ValueError("n_train, n_valid and n_test go with a number of folds; the folds given say it already")
+        splits = load_splits(folds) if isinstance(folds, str | os.PathLike) else list(folds)
+    if not splits:
+        raise ValueError("folds is empty: give at least one split")
+    for number, split in enumerate(splits):
+        for side in ("valid", "test"):
+            if not getattr(split, side):
+                word = "validate" if side == "valid" else "test"
+                raise ValueError(f"fold {number} has no subject to {word} on; a comparison needs at least one")
+        strangers = sorted({*split.train, *split.valid, *split.test} - set(subjects))
+        if strangers:
+            raise ValueError(f"fold {number} names subjects that the data do not have: {', '.join(strangers[:5])}")
+    return splits
+
+
+def planted_truth(nights: Any) -> dict[str, float] | None:
+    """Operation → planted strength in its unit, of simulated nights; None of all others."""
+    truth = getattr(nights, "truth", None)
+    if not truth or "operations" not in truth:
+        return None
+    return {row["operation"]: float(row["strength"]) for row in truth["operations"] if row["strength"] > 0}
+
+
+def writable_folder(out: str | os.PathLike) -> Path:
+    """The folder, made if need be, after a file has been written into it: an error comes before the work.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there, with the reason.
+    """
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        reason = "it is a file" if out.is_file() else error.strerror or type(error).__name__
+        raise type(error)(f"cannot write to the output folder {out} ({reason}); choose another one") from None
+    return out
+
+
+def default_device() -> str:
+    """A CUDA device if there is one, else the processor."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def as_tuple(values: Any) -> tuple[Any, ...]:
+    """A tuple of what may be one value or several."""
+    return (values,) if isinstance(values, str) or not isinstance(values, Iterable) else tuple(values)

@@ -1,0 +1,301 @@
+"""What a comparison found: the tidy table, its summary, one honest sentence, and the figures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eegaug.comparison.plan import write_text
+from eegaug.comparison.run import CURVE, ERROR, HISTORY, INVARIANCES, ROW
+from eegaug.data import STAGES
+
+__all__ = ["Comparison", "load_comparison"]
+
+SETTINGS, FOLDS, RESULTS, CURVES = "settings.json", "folds.json", "results.csv", "curves.csv"
+FIGURES = {"comparison": "comparison.png", "invariances": "invariances.png"}
+_AXES = ["method", "fold", "seed", "fraction"]
+
+
+@dataclass
+class Comparison:
+    """Finished runs of a comparison.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per finished run: method, fold, seed, fraction, test scores, validation score, costs, sizes, subjects,
+        versions.
+    curves : DataFrame
+        One row per run and epoch: cumulated training seconds and passes, validation and test balanced accuracy.
+    invariances : DataFrame
+        What AugNet learned in each of its runs: layer, operation, weight, magnitude, strength, unit. Empty without one.
+    failed : DataFrame
+        Runs that failed, with their error.
+    settings : dict
+        What the runs have in common.
+    truth : mapping or None
+        Operation → planted strength in its unit, for simulated nights.
+    out : Path
+        The folder all of this was read from.
+    labels : mapping
+        Method → its name in words.
+    files : dict
+        What :meth:`save` has written, by name.
+    warnings : list of str
+        What the runs warned of, each once.
+    """
+
+    table: pd.DataFrame
+    curves: pd.DataFrame
+    invariances: pd.DataFrame
+    failed: pd.DataFrame
+    settings: Mapping[str, Any]
+    out: Path
+    truth: Mapping[str, float] | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def summary(self, metric: str = "test_balanced_accuracy") -> pd.DataFrame:
+        """Median and spread of each method over folds; seeds of one fold are averaged first.
+
+        Parameters
+        ----------
+        metric : str
+            A column of the table.
+
+        Returns
+        -------
+        DataFrame
+            One row per fraction and method: runs, folds, ``median``, ``mean``, ``sd`` over folds, median kappa and
+            median training seconds; and against no augmentation, where that is there, mean ``gain``, its ``gain_sd``
+            over folds and in how many folds it is positive.
+        """
+        if metric not in self.table:
+            raise ValueError(f"the table has no column {metric!r}")
+        rows = []
+        for fraction, part in self.table.groupby("fraction"):
+            folds = part.groupby(["method", "fold"], sort=False)[metric].mean().unstack("method", sort=False)
+            for method in folds:
+                runs = part[part["method"] == method]
+                values = folds[method].dropna()
+                row = {
+                    "fraction": fraction,
+                    "method": method,
+                    "runs": len(runs),
+                    "folds": len(values),
+                    "median": values.median(),
+                    "mean": values.mean(),
+                    "sd": values.std(),
+                    "kappa": runs.groupby("fold")["test_kappa"].mean().median(),
+                    "train_seconds": runs["train_seconds"].median(),
+                }
+                if "none" in folds and method != "none":
+                    gain = (folds[method] - folds["none"]).dropna()
+                    row |= {"gain": gain.mean(), "gain_sd": gain.std(), "folds_gained": int((gain > 0).sum())}
+                rows.append(row)
+        return pd.DataFrame(rows)
+
+    def sentence(self) -> str:
+        """What it means, in one sentence that claims no more than the folds can carry."""
+        if not len(self.table):
+            return "No run has finished, so there is nothing to compare."
+        summary = self.summary()
+        summary = summary[summary["fraction"] == summary["fraction"].max()].set_index("method")
+        where = "simulated nights" if self.settings["data"]["source"] == "simulated" else "these nights"
+        names = {method: self.labels.get(method, method) for method in summary.index}
+        chance = 1 / len(STAGES)
+        if summary["median"].max() < 1.25 * chance:
+            best = summary["median"].max()
+            return (
+                f"On {where}, no method learned to stage (best median test balanced accuracy {best:.3f}, guessing "
+                f"{chance:.3f}), so there is nothing to compare: train longer, or on more nights."
+            )
+        if "none" not in summary.index or len(summary) == 1:
+            best = summary["median"].idxmax()
+            first = (
+                f"On {where}, {names[best]} reached a median test balanced accuracy of {summary['median'][best]:.3f}"
+            )
+            if len(summary) == 1:
+                return f"{first} over {_folds(summary['folds'][best])}; there is nothing to compare it with."
+            return f"{first}, the highest of {len(summary)} methods over {_folds(summary['folds'][best])}."
+        others = [method for method in summary.index if method != "none"]
+        best = "augnet" if "augnet" in others else summary.loc[others, "gain"].idxmax()
+        row = summary.loc[best]
+        text = (
+            f"On {where}, {names[best]} reached a median test balanced accuracy of {row['median']:.3f}, against "
+            f"{summary['median']['none']:.3f} without augmentation"
+        )
+        rivals = [method for method in others if method != best]
+        text += "".join(f" and {summary['median'][method]:.3f} with {_article(names[method])}" for method in rivals)
+        gain, spread, folds = row["gain"], row["gain_sd"], int(row["folds"])
+        if folds < 2:
+            return f"{text}; one fold cannot tell whether the difference of {gain:+.3f} is more than chance."
+        verdict = "more than" if abs(gain) > spread else "no more than"
+        better = f"higher in {int(row['folds_gained'])} of {_folds(folds)}"
+        text += (
+            f"; the mean difference to no augmentation, {gain:+.3f} ({better}), is {verdict} its own spread "
+            f"between folds (SD {spread:.3f})"
+        )
+        if abs(gain) <= spread:
+            return f"{text}: these runs do not tell them apart."
+        return f"{text}{', though so few folds prove little' if folds < 5 else ''}."
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """Test balanced accuracy against training time, see :func:`eegaug.plotting.plot_comparison`."""
+        from eegaug.plotting import plot_comparison
+
+        options.setdefault("labels", self.labels)
+        return plot_comparison(_largest_fraction(self.curves), ax=ax, **options)
+
+    def plot_scores(self, ax: Any = None, **options: Any) -> Any:
+        """Final test scores fold by fold, see :func:`eegaug.plotting.plot_scores`."""
+        from eegaug.plotting import plot_scores
+
+        options.setdefault("labels", self.labels)
+        return plot_scores(_largest_fraction(self.table), ax=ax, **options)
+
+    def plot_invariances(self, ax: Any = None, **options: Any) -> Any:
+        """What AugNet learned, over all of its runs, see :func:`eegaug.plotting.plot_invariances`."""
+        from eegaug.plotting import plot_invariances
+
+        if not len(self.invariances):
+            raise ValueError("no run of AugNet has finished, so there is nothing learned to draw")
+        return plot_invariances(_largest_fraction(self.invariances), truth=self.truth, ax=ax, **options)
+
+    def save(self) -> dict[str, Path]:
+        """Write results.csv, curves.csv and the figures into the comparison's folder.
+
+        Returns
+        -------
+        dict
+            What was written, by name.
+        """
+        written = {"table": self.out / RESULTS, "curves": self.out / CURVES}
+        write_text(written["table"], self.table.to_csv(index=False))
+        write_text(written["curves"], self.curves.to_csv(index=False))
+        if len(self.table):
+            written["comparison"] = self._save_comparison()
+        if len(self.invariances):
+            written["invariances"] = self._save_invariances()
+        self.files = written
+        return written
+
+    def _save_comparison(self) -> Path:
+        from matplotlib.figure import Figure
+
+        methods = self.table["method"].nunique()
+        figure = Figure(figsize=(5.0 + 0.62 * methods, 3.3), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=[4.2, 0.4 + 0.55 * methods], sharey=True)
+        folds, runs = self.table["fold"].nunique(), self.table.groupby("method").size().max()
+        self.plot(left, title=f"median and quartiles of {runs} runs" if runs > 1 else None)
+        self.plot_scores(right, title=f"{folds} folds" if folds > 1 else None)
+        right.set_ylabel("")
+        return _save_figure(figure, self.out / FIGURES["comparison"])
+
+    def _save_invariances(self) -> Path:
+        from matplotlib.figure import Figure
+
+        learned = _largest_fraction(self.invariances)
+        layers = learned["layer"].nunique()
+        rows = len(learned.drop_duplicates(["layer", "operation"])) + 0.9 * layers
+        figure = Figure(figsize=(6.6, 0.95 + 0.205 * rows), layout="constrained")
+        runs = len(learned.drop_duplicates(["fold", "seed"]))
+        title = f"What AugNet learned (median{' and quartiles' if runs > 1 else ''} of {runs} run{'s' * (runs > 1)})"
+        self.plot_invariances(figure.subplots(), title=title)
+        return _save_figure(figure, self.out / FIGURES["invariances"])
+
+
+def load_comparison(out: str | os.PathLike) -> Comparison:
+    """Read a comparison from its folder, finished or not.
+
+    Parameters
+    ----------
+    out : path
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no comparison in the folder.
+    """
+    out = Path(out)
+    if not (out / SETTINGS).exists():
+        raise FileNotFoundError(f"{out} holds no comparison: there is no {SETTINGS} in it")
+    settings = json.loads((out / SETTINGS).read_text())
+    rows, failed, curves, invariances = [], [], [], []
+    told: dict[str, None] = {}
+    for folder in sorted((out / "runs").glob("*")):
+        if (folder / ROW).exists():
+            row = json.loads((folder / ROW).read_text())
+            rows.append({name: value for name, value in row.items() if name != "warnings"})
+            told.update(dict.fromkeys(row["warnings"]))
+            for name, parts in ((CURVE, curves), (INVARIANCES, invariances)):
+                if (folder / name).exists():
+                    part = pd.read_csv(folder / name)
+                    for place, axis in enumerate(_AXES):
+                        part.insert(place, axis, row[axis])
+                    parts.append(part)
+        elif (folder / ERROR).exists():
+            failed.append(json.loads((folder / ERROR).read_text()))
+    order = list(settings["methods"])
+    return Comparison(
+        table=_in_order(rows, order),
+        curves=_in_order(curves, order),
+        invariances=_in_order(invariances, order),
+        failed=_in_order(failed, order),
+        settings=settings,
+        out=out,
+        truth=settings["data"].get("truth"),
+        labels=settings.get("labels", {}),
+        warnings=list(told),
+    )
+
+
+def load_histories(out: str | os.PathLike) -> pd.DataFrame:
+    """Weights and magnitudes of every AugNet run after every epoch, with the run's method, fold, seed and fraction."""
+    parts = []
+    for folder in sorted((Path(out) / "runs").glob("*")):
+        if (folder / ROW).exists() and (folder / HISTORY).exists():
+            row = json.loads((folder / ROW).read_text())
+            parts.append(pd.read_csv(folder / HISTORY).assign(**{axis: row[axis] for axis in _AXES}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_AXES)
+
+
+def _in_order(parts: list[Any], methods: list[str]) -> pd.DataFrame:
+    """One table of rows or of tables, by seed, fraction, fold and method in the order of the comparison."""
+    if not parts:
+        return pd.DataFrame(columns=_AXES)
+    table = pd.DataFrame(parts) if isinstance(parts[0], dict) else pd.concat(parts, ignore_index=True)
+    rank = table["method"].map({name: place for place, name in enumerate(methods)})
+    keys = pd.DataFrame({"seed": table["seed"], "fraction": table["fraction"], "fold": table["fold"], "rank": rank})
+    return table.loc[keys.sort_values(list(keys), kind="stable").index].reset_index(drop=True)
+
+
+def _largest_fraction(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["fraction"] == table["fraction"].max()] if len(table) else table
+
+
+def _save_figure(figure: Any, path: Path) -> Path:
+    """Write the figure beside its place first, so that an interrupted one does not replace a whole one."""
+    beside = path.with_name(f".{path.name}")
+    figure.savefig(beside, dpi=200, format="png")
+    os.replace(beside, path)
+    return path
+
+
+def _folds(count: int) -> str:
+    return f"{int(count)} fold{'s' * (count != 1)}"
+
+
+def _article(name: str) -> str:
+    return f"the {name}" if name.endswith("policy") else name

@@ -1,0 +1,20 @@
+"""Every picture, each a function that takes an ``ax`` (or makes one) and returns it."""
+
+from eegaug.plotting.colours import FAMILY_COLOURS, STAGE_COLOURS, method_style
+from eegaug.plotting.comparison import best_so_far, plot_comparison, plot_scores
+from eegaug.plotting.invariances import invariances_history_figure, plot_invariances, plot_invariances_history
+from eegaug.plotting.sleep import plot_confusion, plot_hypnogram
+
+__all__ = [
+    "FAMILY_COLOURS",
+    "STAGE_COLOURS",
+    "best_so_far",
+    "invariances_history_figure",
+    "method_style",
+    "plot_comparison",
+    "plot_confusion",
+    "plot_hypnogram",
+    "plot_invariances",
+    "plot_invariances_history",
+    "plot_scores",
+]

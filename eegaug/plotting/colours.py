@@ -1,0 +1,79 @@
+"""One palette for all pictures: the same stage, method and family has the same colour everywhere.
+
+Most hues are those of Okabe and Ito (2008). They can be told apart with red-green blindness, and methods differ in line
+style and marker too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+__all__ = ["FAMILY_COLOURS", "INK", "MUTED", "STAGE_COLOURS", "TRUTH_COLOUR", "MethodStyle", "method_style", "new_axes"]
+
+ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7A7A7A"
+
+INK = "#222222"
+MUTED = "#8C8C8C"
+TRUTH_COLOUR = "#111111"
+
+STAGE_COLOURS = {"W": ORANGE, "N1": SKY, "N2": BLUE, "N3": "#16325C", "REM": "#C0392B"}
+FAMILY_COLOURS = {"time": BLUE, "frequency": GREEN, "sensors": VERMILION}
+
+
+class MethodStyle(NamedTuple):
+    """How a method is drawn."""
+
+    label: str
+    colour: str
+    line: Any
+    marker: str
+
+
+_METHODS = {
+    "none": MethodStyle("no augmentation", GREY, (0, (4, 1.6)), "s"),
+    "fixed": MethodStyle("fixed policy", BLUE, (0, (1, 1)), "^"),
+    "augnet": MethodStyle("AugNet", VERMILION, "-", "o"),
+    "adda": MethodStyle("ADDA", GREEN, "-", "D"),
+    "dada": MethodStyle("DADA", PURPLE, (0, (5, 1, 1, 1)), "v"),
+    "faster-autoaugment": MethodStyle("Faster AutoAugment", SKY, (0, (4, 1.6)), "P"),
+    "fast-autoaugment": MethodStyle("Fast AutoAugment", ORANGE, (0, (1, 1)), "X"),
+    "autoaugment": MethodStyle("AutoAugment", "#8A6D00", (0, (5, 1, 1, 1)), "<"),
+    "dna": MethodStyle("DNA", INK, "-", ">"),
+    "random": MethodStyle("random search", "#A0522D", (0, (3, 1, 1, 1, 1, 1)), "p"),
+}
+_SPARE = ["#5E3C99", "#1B7837", "#B2182B", "#2166AC", "#B35806", "#4D4D4D"]
+
+
+def method_style(name: str, label: str | None = None) -> MethodStyle:
+    """Style of a method; one that the palette does not know gets a colour by its name, always the same.
+
+    Examples
+    --------
+    >>> method_style("augnet").label
+    'AugNet'
+    """
+    known = _METHODS.get(name)
+    if known is None:
+        spare = _SPARE[sum(name.encode()) % len(_SPARE)]
+        known = MethodStyle(name, spare, (0, (3, 1, 1, 1)), "h")
+    return known._replace(label=label) if label else known
+
+
+def new_axes(ax: Any, width: float, height: float) -> Any:
+    """The axes given, or those of a new figure of this size in inches."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def tidy(ax: Any, grid: str | None = "y") -> None:
+    """Take away what carries no information: the frame on the right and above; put a faint grid behind."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(MUTED)
+    ax.tick_params(colors=INK, labelsize=8, width=0.6)
+    if grid:
+        ax.grid(axis=grid, color="#E3E3E3", linewidth=0.6)
+        ax.set_axisbelow(True)

@@ -1,0 +1,210 @@
+"""Pictures of a comparison: test score against training time, and final scores fold by fold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from eegaug.plotting.colours import INK, MUTED, method_style, new_axes, tidy
+
+__all__ = ["best_so_far", "plot_comparison", "plot_scores", "score_bands"]
+
+_X = {"train_seconds": "training time", "passes": "forward-backward passes", "epoch": "epoch"}
+_UNITS = ((2.0, "h", 3600.0), (3.0, "min", 60.0), (0.0, "s", 1.0))
+
+
+def best_so_far(valid: Any, test: Any) -> np.ndarray:
+    """Test score of the best network so far, as validation judges it.
+
+    Parameters
+    ----------
+    valid, test : array-like, (n_epochs,)
+        Scores after each epoch.
+
+    Returns
+    -------
+    ndarray, (n_epochs,)
+        At epoch ``i`` the test score at the epoch with the highest validation score up to ``i`` (the first, if equal).
+
+    Examples
+    --------
+    >>> best_so_far([0.3, 0.5, 0.4, 0.6], [0.35, 0.45, 0.7, 0.5]).tolist()
+    [0.35, 0.45, 0.45, 0.5]
+    """
+    valid, test = np.asarray(valid, dtype=float), np.asarray(test, dtype=float)
+    if valid.shape != test.shape or valid.ndim != 1:
+        raise ValueError(f"valid and test must be two lists of one length, got {valid.shape} and {test.shape}")
+    top = np.maximum.accumulate(np.where(np.isnan(valid), -np.inf, valid))
+    new = np.concatenate([[True], top[1:] > top[:-1]])[: len(valid)]
+    return test[np.maximum.accumulate(np.where(new, np.arange(len(valid)), 0))]
+
+
+def score_bands(curves: Any, x: str = "train_seconds", n_points: int = 200) -> Any:
+    """Median and quartiles over runs of the best test score so far, on one common axis per method.
+
+    A run that has ended keeps its last value; a method's curve begins when all of its runs have finished an epoch.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        One row per run and epoch: method, fold, seed, fraction, epoch, train_seconds (cumulated), passes (cumulated),
+        valid_balanced_accuracy, test_balanced_accuracy.
+    x : {"train_seconds", "passes", "epoch"}
+    n_points : int
+
+    Returns
+    -------
+    DataFrame
+        Columns method, x, median, low, high, n_runs; methods in the order of their first row.
+    """
+    import pandas as pd
+
+    parts = []
+    end = float(curves[x].max())
+    for method, rows in curves.groupby("method", sort=False):
+        runs = []
+        for _, run in rows.sort_values("epoch").groupby(["fold", "seed", "fraction"], sort=False):
+            score = best_so_far(run["valid_balanced_accuracy"], run["test_balanced_accuracy"])
+            runs.append((run[x].to_numpy(float), score))
+        start = max(times[0] for times, _ in runs)
+        grid = np.unique(np.concatenate([np.linspace(start, end, n_points), *[t[t >= start] for t, _ in runs]]))
+        values = np.stack([score[np.searchsorted(times, grid, side="right") - 1] for times, score in runs])
+        low, median, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+        last = max(times[-1] for times, _ in runs)
+        columns = {"method": method, "x": grid, "median": median, "low": low, "high": high, "n_runs": len(runs)}
+        parts.append(pd.DataFrame({**columns, "ended": grid > last}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def plot_comparison(
+    curves: Any,
+    *,
+    x: str = "train_seconds",
+    labels: Mapping[str, str] | None = None,
+    title: str | None = None,
+    ax: Any = None,
+) -> Any:
+    """Draw test balanced accuracy against training time, one curve per method.
+
+    Each curve is the median over runs of the test score of the best network so far by validation, with the quartiles
+    as a band. It is drawn thin after the last of the method's runs has ended.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        As for :func:`score_bands`; :attr:`eegaug.comparison.Comparison.curves` is one.
+    x : {"train_seconds", "passes", "epoch"}
+        What the curves are drawn against: time on one clock that stands still during evaluation, forward-backward
+        passes of the network (the same on every machine), or epochs.
+    labels : mapping, optional
+        Names of methods in the legend.
+    title : str, optional
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> run = {"method": "none", "fold": 0, "seed": 0, "fraction": 1.0, "epoch": [1, 2], "train_seconds": [1.0, 2.0]}
+    >>> ax = plot_comparison(pd.DataFrame({**run, "valid_balanced_accuracy": [0.4, 0.5],
+    ...                                    "test_balanced_accuracy": [0.3, 0.6]}))
+    >>> ax.get_xlabel()
+    'training time (s)'
+    """
+    if x not in _X:
+        raise ValueError(f"x must be one of {', '.join(_X)}, got {x!r}")
+    if not len(curves):
+        raise ValueError("there is no curve to draw: no run has finished an epoch")
+    ax = new_axes(ax, 4.6, 3.1)
+    bands = score_bands(curves, x)
+    unit, per_unit = "", 1.0
+    if x == "train_seconds":
+        unit, per_unit = next((f" ({name})", size) for many, name, size in _UNITS if bands["x"].max() >= many * size)
+    for method, band in bands.groupby("method", sort=False):
+        style = method_style(method, (labels or {}).get(method))
+        time = band["x"] / per_unit
+        ax.fill_between(time, band["low"], band["high"], step="post", color=style.colour, alpha=0.14, linewidth=0)
+        active = ~band["ended"].to_numpy()
+        ax.step(time, band["median"], where="post", color=style.colour, linewidth=0.7, alpha=0.7, linestyle=style.line)
+        ax.step(
+            time[active],
+            band["median"][active],
+            where="post",
+            color=style.colour,
+            linewidth=1.7,
+            linestyle=style.line,
+            label=style.label,
+        )
+        last = np.flatnonzero(active)[-1]
+        ax.plot(time.iloc[last], band["median"].iloc[last], marker=style.marker, color=style.colour, markersize=5)
+    ax.set_xlabel(_X[x] + unit, fontsize=9)
+    ax.set_ylabel("test balanced accuracy", fontsize=9)
+    ax.set_xlim(left=0)
+    tidy(ax)
+    ax.legend(fontsize=8, frameon=False, loc="lower right", handlelength=2.4)
+    if title:
+        ax.set_title(title, fontsize=9, loc="left")
+    return ax
+
+
+def plot_scores(
+    table: Any,
+    *,
+    metric: str = "test_balanced_accuracy",
+    labels: Mapping[str, str] | None = None,
+    title: str | None = None,
+    ax: Any = None,
+) -> Any:
+    """Draw the final scores, fold by fold: what one fold gained or lost is a line, the median a bar.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per run with method, fold, fraction and the metric; :attr:`eegaug.comparison.Comparison.table` is one.
+        Seeds of one fold are averaged.
+    metric : str
+        Column to draw.
+    labels : mapping, optional
+        Names of methods.
+    title : str, optional
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"method": ["none", "augnet"], "fold": [0, 0], "fraction": [1.0, 1.0],
+    ...                       "test_balanced_accuracy": [0.5, 0.6]})
+    >>> [label.get_text() for label in plot_scores(table).get_xticklabels()]
+    ['no augmentation', 'AugNet']
+    """
+    if metric not in table:
+        raise ValueError(f"the table has no column {metric!r}")
+    folds = table.groupby(["method", "fraction", "fold"], sort=False)[metric].mean().unstack("method", sort=False)
+    methods = list(dict.fromkeys(table["method"]))
+    folds = folds[methods]
+    ax = new_axes(ax, 0.9 + 0.75 * len(methods), 3.1)
+    for values in folds.to_numpy():
+        ax.plot(range(len(methods)), values, color="#C9C9C9", linewidth=0.8, zorder=1)
+    for place, method in enumerate(methods):
+        style = method_style(method, (labels or {}).get(method))
+        values = folds[method].to_numpy()
+        ax.scatter(np.full(len(values), place), values, s=18, color=style.colour, marker=style.marker, zorder=3)
+        ax.hlines(np.nanmedian(values), place - 0.28, place + 0.28, color=style.colour, linewidth=2.2, zorder=2)
+    names = [method_style(method, (labels or {}).get(method)).label for method in methods]
+    ax.set_xticks(range(len(methods)), names, rotation=30, ha="right", rotation_mode="anchor")
+    ax.set_xlim(-0.5, len(methods) - 0.5)
+    ax.set_ylabel(metric.replace("_", " "), fontsize=9, color=INK)
+    tidy(ax)
+    ax.tick_params(axis="x", length=0)
+    if title:
+        ax.set_title(title, fontsize=9, loc="left", color=MUTED)
+    return ax

@@ -1,0 +1,301 @@
+"""Pictures of what AugNet learned: which operation in which layer, how strong, and how that moved while it trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from eegaug.plotting.colours import FAMILY_COLOURS, INK, MUTED, TRUTH_COLOUR, new_axes, tidy
+
+__all__ = ["invariances_history_figure", "plot_invariances", "plot_invariances_history"]
+
+_FAMILIES = {
+    **dict.fromkeys(("time_reverse", "time_masking", "gaussian_noise"), "time"),
+    **dict.fromkeys(("ft_surrogate", "frequency_shift", "bandstop_filter"), "frequency"),
+}
+# One of the layer's operations without preference would have weight 1/Q; below this an operation plays no part.
+_ACTIVE = 0.01
+# Columns of numbers on the right of the chart: where each ends, in points from the axes, and its heading.
+_COLUMNS = {66.0: "strength", 104.0: "weight"}
+
+
+def family_colour(operation: str) -> str:
+    """Colour of an operation's family; an operation that eegaug does not know counts as a sensors operation."""
+    return FAMILY_COLOURS[_FAMILIES.get(operation, "sensors")]
+
+
+def _frame(learned: Any, history: bool = False) -> Any:
+    """The table of invariances of an estimator, or the table itself."""
+    import pandas as pd
+
+    name = "invariances_history_" if history else "invariances_"
+    table = learned if isinstance(learned, pd.DataFrame) else getattr(learned, name, None)
+    if table is None:
+        raise TypeError(
+            f"{type(learned).__name__} has no {name}: pass a fitted AugNetClassifier or a DataFrame with the columns "
+            "layer, operation, weight, magnitude, strength, unit"
+        )
+    needed = ["layer", "operation", "weight", "magnitude", *(["epoch"] if history else ["strength", "unit"])]
+    missing = [column for column in needed if column not in table]
+    if missing:
+        raise ValueError(f"the table of invariances has no column {', '.join(missing)}")
+    return table
+
+
+def _physical(strength: float, unit: Any) -> str:
+    """A strength with its unit, as a person would write it."""
+    unit = "" if unit is None or unit != unit else str(unit)
+    if unit in ("degrees", "°"):
+        return f"{strength:.0f}°"
+    if unit == "probability":
+        return f"p {strength:.2f}"
+    digits = 0 if unit == "samples" or abs(strength) >= 100 else 2
+    return f"{strength:.{digits}f} {unit}".strip()
+
+
+def plot_invariances(
+    learned: Any,
+    truth: Mapping[str, float] | None = None,
+    *,
+    title: str | None = None,
+    ax: Any = None,
+) -> Any:
+    """Draw what AugNet learned: for each operation of each layer its weight and its strength in physical units.
+
+    One row per operation. The line reaches from nothing to the learned strength, on an axis from no change to full
+    strength; the strength is written in the operation's own unit. The dot's area and the line's opacity are the weight,
+    which is written beside it; operations whose weight is nearly 0 are faint. Several runs in one table (columns beside
+    those of a run, such as fold and seed) are summed up by their median, with the quartiles as a thin bar.
+
+    Parameters
+    ----------
+    learned : fitted AugNetClassifier, or DataFrame
+        The table has columns layer, operation, weight, magnitude (0 to 1), strength (physical) and unit.
+    truth : mapping, optional
+        Operation → planted strength in the operation's unit, marked with a diamond; one that is larger than the
+        operation can become is marked at the edge.
+    title : str, optional
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"layer": [0, 0], "operation": ["frequency_shift", "sign_flip"], "weight": [0.7, 0.3],
+    ...                       "magnitude": [0.1, 0.9], "strength": [0.5, 0.45], "unit": ["Hz", "probability"]})
+    >>> ax = plot_invariances(table, truth={"frequency_shift": 0.4})
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['frequency shift', 'sign flip']
+    """
+    table = _frame(learned)
+    rows = _summed_up(table)
+    layers = list(dict.fromkeys(rows["layer"]))
+    height = 0.75 + 0.205 * (len(rows) + 0.9 * len(layers))
+    ax = new_axes(ax, 6.2, height)
+    truth = dict(truth or {})
+    places, names, place = [], [], 0.0
+    for number, layer in enumerate(layers):
+        label = f"layer {number + 1}" if isinstance(layer, int | np.integer) else str(layer)
+        ax.text(
+            -0.01, place, label, ha="right", va="center", fontsize=8, color=MUTED, transform=ax.get_yaxis_transform()
+        )
+        place += 0.85
+        for row in rows[rows["layer"] == layer].itertuples():
+            _draw_row(ax, place, row, truth.get(row.operation))
+            places.append(place)
+            names.append(row.operation.replace("_", " "))
+            place += 1
+        place += 0.25
+    ax.set_yticks(places, names)
+    ax.set_ylim(place - 0.4, -0.6)
+    ax.set_xlim(-0.02, 1.02)
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["none", "¼", "½", "¾", "full"])
+    ax.set_xlabel("learned strength of the operation", fontsize=9)
+    tidy(ax, grid="x")
+    ax.tick_params(axis="y", length=0)
+    for x, text in _COLUMNS.items():
+        _beside(ax, ax.transAxes, x, 1.0, text, MUTED, va="bottom")
+    _legend(ax, rows, truth)
+    if title:
+        ax.set_title(title, fontsize=9, loc="left", pad=14)
+    return ax
+
+
+def _beside(ax: Any, transform: Any, points: float, y: float, text: str, colour: str, va: str = "center") -> None:
+    """Text in a column on the right of the axes, ending so many points from it."""
+    where = {"xycoords": transform, "textcoords": "offset points", "xytext": (points, 0), "annotation_clip": False}
+    ax.annotate(text, (1, y), ha="right", va=va, fontsize=8, color=colour, **where)
+
+
+def _summed_up(table: Any) -> Any:
+    """One row per layer and operation: medians, and quartiles of the magnitude, over the runs in the table."""
+    groups = table.groupby(["layer", "operation"], sort=False)
+    rows = groups.agg(
+        weight=("weight", "median"),
+        magnitude=("magnitude", "median"),
+        strength=("strength", "median"),
+        unit=("unit", "first"),
+        low=("magnitude", lambda m: m.quantile(0.25)),
+        high=("magnitude", lambda m: m.quantile(0.75)),
+        # What magnitude 1 would be, to place a planted strength on the axis.
+        largest=("strength", "max"),
+        largest_magnitude=("magnitude", "max"),
+    ).reset_index()
+    rows["per_magnitude"] = rows["largest"] / rows["largest_magnitude"].where(rows["largest_magnitude"] > 0)
+    return rows
+
+
+def _draw_row(ax: Any, place: float, row: Any, planted: float | None) -> None:
+    colour = family_colour(row.operation)
+    alpha = 0.25 + 0.75 * min(1.0, float(row.weight) / 0.3) if row.weight >= _ACTIVE else 0.18
+    ax.hlines(place, 0, row.magnitude, color=colour, alpha=alpha, linewidth=1.8, zorder=2)
+    if row.high > row.low:
+        ax.hlines(place, row.low, row.high, color=colour, alpha=0.5, linewidth=5, zorder=1)
+    area = 14 + 110 * float(row.weight)
+    ax.scatter([row.magnitude], [place], s=area, color=colour, alpha=alpha, linewidth=0, zorder=3)
+    ink = INK if row.weight >= _ACTIVE else MUTED
+    for x, text in zip(_COLUMNS, (_physical(row.strength, row.unit), f"{row.weight:.2f}"), strict=True):
+        _beside(ax, ax.get_yaxis_transform(), x, place, text, ink)
+    if planted is not None and row.per_magnitude and np.isfinite(row.per_magnitude):
+        x = min(float(planted) / row.per_magnitude, 1.0)
+        ax.scatter([x], [place], marker="D", s=20, facecolor="white", edgecolor=TRUTH_COLOUR, linewidth=1, zorder=4)
+
+
+def _legend(ax: Any, rows: Any, truth: Mapping[str, float]) -> None:
+    from matplotlib.lines import Line2D
+
+    present = [_FAMILIES.get(operation, "sensors") for operation in rows["operation"]]
+    handles = [
+        Line2D([], [], color=colour, marker="o", markersize=5, linewidth=1.8, label=family)
+        for family, colour in FAMILY_COLOURS.items()
+        if family in present
+    ]
+    if any(operation in truth for operation in rows["operation"]):
+        style = {"marker": "D", "markersize": 4.5, "markerfacecolor": "white", "markeredgecolor": TRUTH_COLOUR}
+        handles.append(Line2D([], [], linestyle="none", label="planted in the data", **style))
+    ax.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=4,
+        fontsize=8,
+        frameon=False,
+        borderaxespad=0,
+        borderpad=0.2,
+        columnspacing=1.2,
+        handlelength=1.4,
+        handletextpad=0.5,
+    )
+
+
+def plot_invariances_history(
+    learned: Any, *, quantity: str = "weight", layer: int = 0, title: str | None = None, ax: Any = None
+) -> Any:
+    """Draw how one layer's weights or magnitudes moved over the epochs.
+
+    Parameters
+    ----------
+    learned : fitted AugNetClassifier, or DataFrame
+        The table has columns epoch, layer, operation, weight and magnitude.
+    quantity : {"weight", "magnitude"}
+    layer : int
+        Which layer, counted from 0 in the order in which the layers are applied.
+    title : str, optional
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+        With one line per operation, named at its end.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"epoch": [1, 2], "layer": 0, "operation": "sign_flip", "weight": 1.0,
+    ...                       "magnitude": [0.1, 0.2]})
+    >>> plot_invariances_history(table, quantity="magnitude").get_ylabel()
+    'magnitude'
+    """
+    if quantity not in ("weight", "magnitude"):
+        raise ValueError(f"quantity must be 'weight' or 'magnitude', got {quantity!r}")
+    table = _frame(learned, history=True)
+    layers = list(dict.fromkeys(table["layer"]))
+    if not 0 <= layer < len(layers):
+        raise ValueError(f"layer must lie between 0 and {len(layers) - 1}, got {layer}")
+    rows = table[table["layer"] == layers[layer]]
+    ax = new_axes(ax, 3.4, 2.4)
+    ends = []
+    for index, (operation, part) in enumerate(rows.groupby("operation", sort=False)):
+        part = part.groupby("epoch")[quantity].median()
+        style = ("-", (0, (4, 1.5)), (0, (1, 1)))[index % 3]
+        ax.plot(part.index, part, color=family_colour(operation), linestyle=style, linewidth=1.4)
+        ends.append((float(part.iloc[-1]), operation))
+    for (value, operation), y in zip(sorted(ends), _apart([value for value, _ in sorted(ends)]), strict=True):
+        colour = family_colour(operation)
+        ax.annotate(
+            operation.replace("_", " "),
+            (float(rows["epoch"].max()), value),
+            xytext=(1.07, y),
+            textcoords=("axes fraction", "data"),
+            fontsize=7,
+            color=colour,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6, "relpos": (0, 0.5)},
+        )
+    ax.set_ylim(-0.03, 1.03)
+    ax.set_xlim(float(rows["epoch"].min()), float(rows["epoch"].max()))
+    ax.set_xlabel("epoch", fontsize=9)
+    ax.set_ylabel(quantity, fontsize=9)
+    tidy(ax)
+    if title:
+        ax.set_title(title, fontsize=9, loc="left")
+    return ax
+
+
+def _apart(values: list[float], gap: float = 0.085) -> list[float]:
+    """Heights for labels near these sorted values, none closer than the gap: crowded labels spread about their mean."""
+    groups: list[list[float]] = []
+    for value in values:
+        groups.append([value])
+        while len(groups) > 1 and _span(groups[-2], gap)[1] + gap > _span(groups[-1], gap)[0]:
+            last = groups.pop()
+            groups[-1] += last
+    return [_span(group, gap)[0] + index * gap for group in groups for index in range(len(group))]
+
+
+def _span(group: list[float], gap: float) -> tuple[float, float]:
+    """Lowest and highest label of a group spread about the mean of its values, within the axes if it fits there."""
+    width = (len(group) - 1) * gap
+    low = min(max(sum(group) / len(group) - width / 2, 0.0), max(1.0 - width, 0.0))
+    return low, low + width
+
+
+def invariances_history_figure(learned: Any) -> Any:
+    """Make a figure with weights above and magnitudes below, one column per layer.
+
+    Parameters
+    ----------
+    learned : fitted AugNetClassifier, or DataFrame
+        As for :func:`plot_invariances_history`.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    from matplotlib.figure import Figure
+
+    table = _frame(learned, history=True)
+    layers = list(dict.fromkeys(table["layer"]))
+    figure = Figure(figsize=(3.1 * len(layers), 4.4), layout="constrained")
+    axes = figure.subplots(2, len(layers), squeeze=False)
+    for row, quantity in enumerate(("weight", "magnitude")):
+        for column in range(len(layers)):
+            title = f"layer {column + 1}" if row == 0 else None
+            plot_invariances_history(table, quantity=quantity, layer=column, title=title, ax=axes[row, column])
+    return figure

@@ -1,0 +1,129 @@
+"""Pictures of stages: the confusion of two scorers, and a night's hypnogram."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from eegaug.plotting.colours import INK, MUTED, STAGE_COLOURS, new_axes, tidy
+
+__all__ = ["plot_confusion", "plot_hypnogram"]
+
+# From the top of a hypnogram down, as sleep laboratories draw it.
+_HYPNOGRAM_ORDER = ("W", "REM", "N1", "N2", "N3")
+
+
+def plot_confusion(
+    confusion: Any, stages: Any = tuple(STAGE_COLOURS), *, title: str | None = None, ax: Any = None
+) -> Any:
+    """Draw a confusion matrix: share of each scored stage that was predicted as each stage, and number of windows.
+
+    Parameters
+    ----------
+    confusion : array-like of int, (n_stages, n_stages)
+        Rows are the scored stages, columns the predicted ones.
+    stages : sequence of str
+        Names of the stages.
+    title : str, optional
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> ax = plot_confusion([[8, 2], [1, 9]], ["W", "N1"])
+    >>> ax.texts[0].get_text()
+    '80 %\\n8'
+    """
+    confusion = np.asarray(confusion)
+    if confusion.shape != (len(stages), len(stages)):
+        raise ValueError(f"confusion has shape {confusion.shape}; {len(stages)} stages need a square of that size")
+    ax = new_axes(ax, 3.5, 3.3)
+    total = confusion.sum(1, keepdims=True)
+    share = np.divide(confusion, total, out=np.zeros(confusion.shape), where=total > 0)
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), value in np.ndenumerate(share):
+        text = f"{100 * value:.0f} %\n{confusion[row, column]}" if total[row] else "–"
+        ax.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if value > 0.55 else INK)
+    ax.set_xticks(range(len(stages)), stages)
+    ax.set_yticks(range(len(stages)), stages)
+    ax.set_xlabel("predicted stage", fontsize=9)
+    ax.set_ylabel("scored stage", fontsize=9)
+    ax.tick_params(labelsize=8, length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xticks(np.arange(1, len(stages)) - 0.5, minor=True)
+    ax.set_yticks(np.arange(1, len(stages)) - 0.5, minor=True)
+    ax.grid(which="minor", color="white", linewidth=1)
+    ax.tick_params(which="minor", length=0)
+    if title:
+        ax.set_title(title, fontsize=9, loc="left")
+    return ax
+
+
+def plot_hypnogram(
+    stages: Any, predicted: Any = None, *, window_s: float = 30.0, title: str | None = None, ax: Any = None
+) -> Any:
+    """Draw a night's stages over time.
+
+    Parameters
+    ----------
+    stages : array-like of int, (n_windows,)
+        Stage of each window as in :data:`eegaug.data.STAGES`; any other number is a window without a stage and
+        leaves a gap.
+    predicted : array-like of int, (n_windows,), optional
+        A second scoring: windows where it differs are marked below the hypnogram in the colour of the stage predicted.
+    window_s : float
+        Length of a window in seconds.
+    title : str, optional
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> ax = plot_hypnogram([0, 1, 2, 2, 3, 3, 4], predicted=[0, 1, 2, 3, 3, 3, 4])
+    >>> [label.get_text() for label in ax.get_yticklabels()][:3]
+    ['W', 'REM', 'N1']
+    """
+    stages = np.asarray(stages)
+    names = np.array(tuple(STAGE_COLOURS))
+    if stages.ndim != 1 or not len(stages):
+        raise ValueError(f"stages must be a list of at least one window, got shape {stages.shape}")
+    ax = new_axes(ax, 7.0, 2.2)
+    hours = np.arange(len(stages) + 1) * window_s / 3600
+    known = (stages >= 0) & (stages < len(names))
+    height = np.full(len(stages), np.nan)
+    height[known] = [-_HYPNOGRAM_ORDER.index(name) for name in names[stages[known]]]
+    ax.stairs(height, hours, baseline=None, color=MUTED, linewidth=0.7)
+    for code, name in enumerate(names):
+        _segments(ax, hours, stages == code, -_HYPNOGRAM_ORDER.index(name), STAGE_COLOURS[name], 3.0)
+    labels = list(_HYPNOGRAM_ORDER)
+    if predicted is not None:
+        predicted = np.asarray(predicted)
+        if predicted.shape != stages.shape:
+            raise ValueError(f"predicted has {len(predicted)} windows, stages {len(stages)}: they must be the same")
+        for code, name in enumerate(names):
+            _segments(ax, hours, known & (predicted != stages) & (predicted == code), -5, STAGE_COLOURS[name], 7.0)
+        agree = float((predicted == stages)[known].mean()) if known.any() else float("nan")
+        labels.append(f"differs\n({100 * (1 - agree):.0f} %)")
+    ax.set_yticks([-i for i in range(len(labels))], labels)
+    ax.set_ylim(-len(labels) + 0.4, 0.6)
+    ax.set_xlim(0, hours[-1])
+    ax.set_xlabel("time (h)", fontsize=9)
+    tidy(ax, grid=None)
+    if title:
+        ax.set_title(title, fontsize=9, loc="left")
+    return ax
+
+
+def _segments(ax: Any, hours: np.ndarray, mask: np.ndarray, y: float, colour: str, width: float) -> None:
+    """Thick horizontal lines over every stretch of windows in the mask."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(int), [0]])))
+    if len(edges):
+        starts, ends = hours[edges[::2]], hours[edges[1::2]]
+        ax.hlines(np.full(len(starts), y), starts, ends, color=colour, linewidth=width)

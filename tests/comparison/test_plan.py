@@ -1,0 +1,141 @@
+"""Runs, their keys, and what happens to settings that differ."""
+
+import json
+
+import pytest
+
+from eegaug.comparison import Method, get_method, list_methods, make_plan, register_method
+from eegaug.comparison.plan import (
+    RunSpec,
+    SettingsMismatchError,
+    check_settings,
+    parse_budget,
+    settings_document,
+    write_json,
+    write_text,
+)
+
+
+def settings(penalty=10.0, methods=("none", "augnet"), **data):
+    options = {"none": {}, "augnet": {"penalty": penalty, "layers": ("sensors",)}}
+    return settings_document(
+        {"source": "here", "sfreq": 100.0, **data},
+        [{"train": ["a"], "valid": ["b"], "test": ["c"]}],
+        {"max_epochs": 3, "budget": None},
+        {name: options[name] for name in methods},
+        {name: name for name in methods},
+    )
+
+
+class TestPlan:
+    def test_every_combination_once_all_methods_of_a_fold_together(self):
+        runs = make_plan(["none", "augnet"], 2, seeds=(0, 3), fractions=(0.5, 1)).runs
+        assert len(runs) == len({run.key for run in runs}) == 16
+        assert [run.key for run in runs[:3]] == [
+            "none-fold0-seed0-fraction0.5",
+            "augnet-fold0-seed0-fraction0.5",
+            "none-fold1-seed0-fraction0.5",
+        ]
+
+    def test_keys_stay_the_same(self):
+        assert RunSpec("augnet", 2, 7, 0.25).key == "augnet-fold2-seed7-fraction0.25"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"methods": []}, "methods is empty"),
+            ({"methods": ["none", "none"]}, "twice"),
+            ({"methods": ["nothing"]}, "unknown method 'nothing'; known are none, fixed, augnet"),
+            ({"seeds": [0, 0]}, "twice"),
+            ({"seeds": []}, "seeds is empty"),
+            ({"seeds": [0.5]}, "integers"),
+            ({"fractions": [0]}, r"\(0, 1\]"),
+            ({"fractions": [1.2]}, "1.2"),
+        ],
+    )
+    def test_refuses(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            make_plan(**{"methods": ["none"], "n_folds": 2, **arguments})
+
+    @pytest.mark.parametrize("budget", ["2 parsecs", "", "-3s", 0, float("inf"), "h"])
+    def test_refuses_a_budget_that_is_none(self, budget):
+        with pytest.raises(ValueError, match="budget"):
+            parse_budget(budget)
+
+    def test_budget(self):
+        assert [parse_budget(b) for b in ("90", "1.5 min", "2h", "1d")] == [90, 90, 7200, 86400]
+
+
+class TestMethods:
+    def test_options_are_checked_by_name(self):
+        assert get_method("augnet").options({"penalty": 1.0})["penalty"] == 1.0
+        with pytest.raises(ValueError, match="'none' does not take penalty; it takes no options"):
+            get_method("none").options({"penalty": 1.0})
+
+    def test_own_methods_join(self, monkeypatch):
+        from eegaug.comparison import methods
+
+        monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
+        mine = Method("mine", "my method", lambda common: None, {})
+        register_method(mine)
+        assert list_methods()[-1] == "mine" and make_plan(["mine"], 1).method("mine") is mine
+        with pytest.raises(ValueError, match="already registered"):
+            register_method(mine)
+        with pytest.raises(ValueError, match="a/b"):
+            register_method(Method("a/b", "", lambda common: None, {}))
+
+
+class TestSettings:
+    def test_new_and_same_settings_pass(self, tmp_path):
+        path = tmp_path / "settings.json"
+        first = check_settings(path, settings())
+        write_json(path, first)
+        assert check_settings(path, settings()) == first
+        assert first["methods"]["augnet"]["layers"] == ["sensors"]
+
+    def test_methods_may_be_added_and_keep_their_options(self, tmp_path):
+        path = tmp_path / "settings.json"
+        write_json(path, check_settings(path, settings(methods=["none"])))
+        merged = check_settings(path, settings(penalty=2.0))
+        write_json(path, merged)
+        assert merged["methods"]["augnet"]["penalty"] == 2.0
+        # Those that are not asked for stay, and are not compared.
+        assert set(check_settings(path, settings(methods=["none"]))["methods"]) == {"none", "augnet"}
+        with pytest.raises(SettingsMismatchError, match=r"methods\.augnet\.penalty: 2\.0 there, 3\.0 asked"):
+            check_settings(path, settings(penalty=3.0))
+
+    def test_differences_are_named_and_the_place_of_the_data_is_none(self, tmp_path):
+        path = tmp_path / "settings.json"
+        write_json(path, check_settings(path, settings()))
+        assert check_settings(path, settings(source="elsewhere"))["data"]["source"] == "elsewhere"
+        with pytest.raises(SettingsMismatchError, match=r"data\.sfreq: 100\.0 there, 64\.0 asked"):
+            check_settings(path, settings(sfreq=64.0))
+
+    @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"format": "other"}'])
+    def test_refuses_files_of_others(self, tmp_path, text):
+        path = tmp_path / "settings.json"
+        path.write_text(text)
+        with pytest.raises(SettingsMismatchError, match="choose another"):
+            check_settings(path, settings())
+
+    def test_refuses_another_version(self, tmp_path):
+        path = tmp_path / "settings.json"
+        write_json(path, {**settings(), "version": 99})
+        with pytest.raises(SettingsMismatchError, match="99"):
+            check_settings(path, settings())
+
+
+class TestWriting:
+    def test_replaces_at_once_and_leaves_nothing_behind(self, tmp_path):
+        path = tmp_path / "folder" / "file.json"
+        write_json(path, {"a": 1})
+        write_json(path, {"a": 2})
+        assert json.loads(path.read_text()) == {"a": 2}
+        assert [p.name for p in path.parent.iterdir()] == ["file.json"]
+
+    def test_a_failed_write_leaves_the_old_file(self, tmp_path):
+        path = tmp_path / "file.txt"
+        write_text(path, "old")
+        with pytest.raises(UnicodeEncodeError):
+            write_text(path, "new \ud800")
+        assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1

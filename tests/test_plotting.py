@@ -1,0 +1,224 @@
+"""Pictures: size, what is drawn, and the numbers behind it."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+matplotlib.use("Agg")
+
+from eegaug import plotting
+from eegaug.plotting.comparison import score_bands
+
+
+@pytest.fixture
+def ax():
+    return Figure(figsize=(5, 4), layout="constrained").subplots()
+
+
+def curves(scores, seconds=1.0, method="none", fold=0):
+    """Curve of one run whose validation and test scores are the same."""
+    n = len(scores)
+    return pd.DataFrame(
+        {
+            "method": method,
+            "fold": fold,
+            "seed": 0,
+            "fraction": 1.0,
+            "epoch": np.arange(1, n + 1),
+            "train_seconds": seconds * np.arange(1, n + 1),
+            "passes": 10 * np.arange(1, n + 1),
+            "valid_balanced_accuracy": scores,
+            "test_balanced_accuracy": scores,
+        }
+    )
+
+
+def learned():
+    return pd.DataFrame(
+        {
+            "layer": [0, 0, 1],
+            "operation": ["frequency_shift", "time_masking", "sign_flip"],
+            "weight": [0.999, 0.001, 1.0],
+            "magnitude": [0.1, 0.5, 0.8],
+            "strength": [0.5, 100.0, 0.4],
+            "unit": ["Hz", "samples", "probability"],
+        }
+    )
+
+
+def rendered(ax, tmp_path):
+    """Size in pixels of the picture, which must not be blank."""
+    path = tmp_path / "picture.png"
+    ax.figure.savefig(path, dpi=100)
+    image = matplotlib.image.imread(path)
+    assert image[..., :3].std() > 0.02
+    return image.shape[:2]
+
+
+class TestBestSoFar:
+    def test_takes_the_test_score_where_validation_was_best(self):
+        found = plotting.best_so_far([0.2, 0.5, 0.4, 0.5, 0.6], [0.1, 0.2, 0.9, 0.8, 0.3])
+        assert found.tolist() == [0.1, 0.2, 0.2, 0.2, 0.3]
+
+    def test_a_missing_validation_score_is_never_best(self):
+        assert plotting.best_so_far([np.nan, 0.1], [0.5, 0.4]).tolist() == [0.5, 0.4]
+
+    def test_refuses_lists_of_different_length(self):
+        with pytest.raises(ValueError, match="one length"):
+            plotting.best_so_far([0.1, 0.2], [0.1])
+
+
+class TestComparison:
+    def test_bands_are_median_and_quartiles_over_runs(self):
+        runs = [curves([0.1, value], fold=fold) for fold, value in enumerate([0.2, 0.4, 0.8])]
+        end = score_bands(pd.concat(runs)).iloc[-1]
+        assert (end["median"], end["n_runs"]) == (0.4, 3)
+        assert end["low"] == pytest.approx(0.3) and end["high"] == pytest.approx(0.6)
+
+    def test_a_run_that_ended_keeps_its_last_value(self):
+        table = pd.concat([curves([0.3, 0.5]), curves([0.2] * 4, fold=1)])
+        band = score_bands(table, n_points=5)
+        assert band["median"].iloc[-1] == pytest.approx(0.35)
+        assert band["x"].iloc[-1] == 4.0 and not band["ended"].iloc[-1]
+
+    def test_curve_begins_when_all_runs_have_an_epoch(self):
+        table = pd.concat([curves([0.3, 0.5], seconds=1), curves([0.2, 0.3], seconds=3, fold=1)])
+        assert score_bands(table)["x"].min() == 3.0
+
+    def test_axis_and_legend(self, ax, tmp_path):
+        table = pd.concat([curves([0.3, 0.5], 100.0), curves([0.2, 0.6], 200.0, "augnet")])
+        assert plotting.plot_comparison(table, ax=ax) is ax
+        assert ax.get_xlabel() == "training time (min)"
+        assert [text.get_text() for text in ax.get_legend().get_texts()] == ["no augmentation", "AugNet"]
+        assert rendered(ax, tmp_path) == (400, 500)
+
+    def test_against_passes(self, ax):
+        plotting.plot_comparison(curves([0.3, 0.5]), x="passes", ax=ax)
+        assert ax.get_xlabel() == "forward-backward passes"
+
+    def test_refuses_an_unknown_axis_and_an_empty_table(self):
+        with pytest.raises(ValueError, match="train_seconds"):
+            plotting.plot_comparison(curves([0.1]), x="steps")
+        with pytest.raises(ValueError, match="no run"):
+            plotting.plot_comparison(curves([]))
+
+    def test_scores_average_the_seeds_of_a_fold(self, ax, tmp_path):
+        table = pd.DataFrame(
+            {
+                "method": ["none", "none", "augnet"],
+                "fold": [0, 0, 0],
+                "fraction": 1.0,
+                "test_balanced_accuracy": [0.2, 0.4, 0.6],
+            }
+        )
+        plotting.plot_scores(table, ax=ax)
+        points = [
+            collection.get_offsets()[0].tolist() for collection in ax.collections if len(collection.get_offsets())
+        ]
+        assert [0.0, pytest.approx(0.3)] in points and [1.0, 0.6] in points
+        assert rendered(ax, tmp_path) == (400, 500)
+
+
+class TestInvariances:
+    def test_strength_in_physical_units_and_weight(self, ax, tmp_path):
+        assert plotting.plot_invariances(learned(), ax=ax) is ax
+        written = [text.get_text() for text in ax.texts]
+        for text in ("0.50 Hz", "100 samples", "p 0.40", "1.00", "layer 1", "layer 2"):
+            assert text in written
+        assert rendered(ax, tmp_path) == (400, 500)
+
+    def test_planted_strength_stands_where_it_is_on_the_axis(self, ax):
+        plotting.plot_invariances(learned(), truth={"frequency_shift": 2.5, "sign_flip": 0.5}, ax=ax)
+        diamonds = [c.get_offsets()[0] for c in ax.collections if c.get_zorder() == 4]
+        # Full strength of the shift is 5 Hz; a sign flip of probability 0.5 is the strongest there is.
+        assert [float(x) for x, _ in diamonds] == [pytest.approx(0.5), 1.0]
+
+    def test_several_runs_are_summed_up(self, ax):
+        runs = pd.concat([learned().assign(fold=fold, magnitude=m) for fold, m in enumerate([0.2, 0.4, 0.9])])
+        plotting.plot_invariances(runs, ax=ax)
+        assert len(ax.get_yticklabels()) == 3
+        dot = next(c for c in ax.collections if c.get_zorder() == 3)
+        assert float(dot.get_offsets()[0][0]) == pytest.approx(0.4)
+
+    def test_takes_an_estimator(self, ax):
+        estimator = type("Fitted", (), {"invariances_": learned()})()
+        plotting.plot_invariances(estimator, ax=ax)
+        assert [label.get_text() for label in ax.get_yticklabels()][0] == "frequency shift"
+
+    def test_refuses_what_has_not_learned_anything(self):
+        with pytest.raises(TypeError, match="list has no invariances_"):
+            plotting.plot_invariances([1, 2])
+        with pytest.raises(ValueError, match="unit"):
+            plotting.plot_invariances(learned().drop(columns="unit"))
+
+    def test_history_of_a_layer(self, ax, tmp_path):
+        history = pd.concat([learned().assign(epoch=epoch, magnitude=epoch / 10) for epoch in (1, 2, 3)])
+        plotting.plot_invariances_history(history, quantity="magnitude", layer=0, ax=ax)
+        assert [line.get_ydata().tolist() for line in ax.lines] == [[0.1, 0.2, 0.3]] * 2
+        assert rendered(ax, tmp_path) == (400, 500)
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            plotting.plot_invariances_history(history, layer=2)
+        with pytest.raises(ValueError, match="weight"):
+            plotting.plot_invariances_history(history, quantity="strength")
+
+    def test_history_figure_has_a_column_for_each_layer(self):
+        history = pd.concat([learned().assign(epoch=epoch) for epoch in (1, 2)])
+        figure = plotting.invariances_history_figure(history)
+        assert [ax.get_ylabel() for ax in figure.axes] == ["weight", "weight", "magnitude", "magnitude"]
+
+    def test_labels_are_kept_apart(self):
+        from eegaug.plotting.invariances import _apart
+
+        heights = _apart([0.0, 0.01, 0.02, 0.9, 1.0])
+        assert np.diff(heights).min() >= 0.085 - 1e-12
+        assert heights[0] >= 0 and heights[-1] <= 1
+
+
+class TestSleep:
+    def test_confusion_shows_shares_and_counts(self, ax, tmp_path):
+        confusion = np.zeros((5, 5), int)
+        confusion[0, :2] = 3, 1
+        plotting.plot_confusion(confusion, ax=ax)
+        assert ax.texts[0].get_text() == "75 %\n3"
+        assert ax.texts[-1].get_text() == "–"
+        assert rendered(ax, tmp_path) == (400, 500)
+        with pytest.raises(ValueError, match="square"):
+            plotting.plot_confusion([[1, 2]])
+
+    def test_hypnogram_marks_where_two_scorings_differ(self, ax, tmp_path):
+        plotting.plot_hypnogram([0, 2, 2, -1, 4], [0, 2, 3, 1, 4], ax=ax)
+        assert [label.get_text() for label in ax.get_yticklabels()] == ["W", "REM", "N1", "N2", "N3", "differs\n(25 %)"]
+        # One window of four with a stage differs: the third, drawn in the colour of N3.
+        (marked,) = [c for c in ax.collections if len(c.get_segments()) and c.get_segments()[0][0, 1] == -5]
+        assert marked.get_segments()[0][:, 0] == pytest.approx([2 / 120, 3 / 120])
+        assert matplotlib.colors.to_hex(marked.get_color()[0]).upper() == plotting.STAGE_COLOURS["N3"].upper()
+        assert rendered(ax, tmp_path) == (400, 500)
+
+    def test_hypnogram_refuses_scorings_of_different_length(self):
+        with pytest.raises(ValueError, match="4"):
+            plotting.plot_hypnogram([0, 1, 2], [0, 1, 2, 3])
+
+
+class TestColours:
+    def test_a_method_has_one_style(self):
+        assert plotting.method_style("augnet") == plotting.method_style("augnet")
+        assert plotting.method_style("mine").colour == plotting.method_style("mine").colour
+        assert plotting.method_style("none", "nothing").label == "nothing"
+
+    @pytest.mark.parametrize("vision", ["full", "protan", "deutan"])
+    def test_stages_and_methods_can_be_told_apart(self, vision):
+        # Machado, Oliveira and Fernandes (2009), severity 1.
+        seen = {
+            "full": np.eye(3),
+            "protan": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
+            "deutan": [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+        }[vision]
+        methods = [plotting.method_style(name).colour for name in ("none", "fixed", "augnet")]
+        for colours in (plotting.STAGE_COLOURS.values(), methods, plotting.FAMILY_COLOURS.values()):
+            rgb = np.array([matplotlib.colors.to_rgb(colour) for colour in colours])
+            light = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ np.transpose(seen)
+            rgb = np.clip(light, 0, 1) ** (1 / 2.2)
+            distance = np.linalg.norm(rgb[:, None] - rgb[None], axis=-1) + np.eye(len(rgb))
+            assert distance.min() > 0.25
