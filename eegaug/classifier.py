@@ -199,6 +199,18 @@ class StagingClassifier(StagingData, EEGClassifier):
         criterion.weight = torch.as_tensor(weights, dtype=torch.float32)
         return self
 
+    def set_params(self, **kwargs: Any) -> Self:
+        """Set parameters; a fitted network follows ``device``."""
+        before = self.device
+        super().set_params(**kwargs)
+        if self.initialized_ and self.device != before and self.device is not None:
+            for name in self._modules + self._criteria:
+                getattr(self, f"{name}_").to(self.device)
+            for name in self._optimizers:
+                optimizer = getattr(self, f"{name}_")
+                optimizer.load_state_dict(optimizer.state_dict())  # moves its state to where the parameters are
+        return self
+
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[tuple, dict]:
         """Arguments of the optimiser; the default betas only where it takes betas."""
         args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
@@ -317,6 +329,13 @@ class StagingClassifier(StagingData, EEGClassifier):
             if value is not None:
                 total, count = sums.get(name, (0.0, 0))
                 sums[name] = (total + value.detach().double() * n, count + n)
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Let a checkpoint restore the network before other callbacks look at it."""
+        super().on_train_begin(net, X=X, y=y, **kwargs)
+        for _, callback in self.callbacks_:
+            if hasattr(callback, "before_training"):
+                callback.before_training(net, X, y)
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Open the epoch's row of the history."""

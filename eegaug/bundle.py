@@ -1,0 +1,390 @@
+"""A fitted model as a folder: weights in safetensors, everything else in JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import importlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors
+from safetensors.torch import load_file, save_file
+from skorch.history import History
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from eegaug._inputs import Signal
+from eegaug._trunk import braindecode_name, resolve_trunk
+from eegaug._version import __version__
+
+__all__ = ["load_model", "save_model"]
+
+FORMAT, VERSION = "eegaug-model", 1
+WEIGHTS, DOCUMENT = "model.safetensors", "model.json"
+_PACKAGES = ("torch", "braindecode", "skorch", "mne")
+# Classes that an argument may name: those of packages that are installed anyway, never of the folder.
+_TRUSTED = ("torch.nn.", "torch.optim.", "braindecode.")
+# Parameters with a place of their own in the document, or without meaning elsewhere.
+_APART = {"module", "layers", "policy", "classes", "device", "callbacks", "train_split", "history", "positions"}
+
+
+def save_model(
+    clf: Any, folder: str | os.PathLike, *, preprocessing: Any = None, splits: Any = None, metrics: Any = None
+) -> Path:
+    """Save a fitted model as a folder.
+
+    Parameters
+    ----------
+    clf : StagingClassifier | AugNetClassifier
+        Fitted.
+    folder : path-like
+        Made if it does not exist; a model in it is replaced.
+    preprocessing : dict | Preprocessing | None
+        How the windows were made. None: ``clf.preprocessing_``, which nights bring with them.
+    splits : dict | Split | None
+        Who was trained, validated and tested on.
+    metrics : dict | DataFrame | None
+        Scores to keep with the model.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder, with ``model.safetensors`` (weights) and ``model.json``: versions, trunk and its arguments, layers,
+        classes, channels, sampling rate, preprocessing, splits, metrics, history.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    OSError
+        If the folder cannot be written.
+    TypeError
+        If it is an estimator of another class.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from eegaug import StagingClassifier, load_model, save_model
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.standard_normal((8, 2, 300)).astype("float32"), np.array(["W", "N2"] * 4)
+    >>> clf = StagingClassifier(sfreq=100, ch_names=["C3", "C4"], max_epochs=1, verbose=0).fit(X, y)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     again = load_model(save_model(clf, f"{folder}/model", metrics={"kappa": 0.7}))
+    >>> bool(np.array_equal(again.predict_proba(X), clf.predict_proba(X)))
+    True
+    """
+    known = _estimators()
+    if known.get(type(clf).__name__) is not type(clf):
+        raise TypeError(f"a {type(clf).__name__} is not saved as a folder, only {' and '.join(known)}: pickle it.")
+    clf.check_is_fitted(["module_", "signal_"])
+    folder = Path(folder)
+    weights = {name: value.detach().cpu().clone().contiguous() for name, value in clf.module_.state_dict().items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{WEIGHTS}.part"
+        save_file(weights, part)
+        digest = hashlib.sha256(part.read_bytes()).hexdigest()
+        document = _document(clf, digest)
+        for key, value in (("preprocessing", preprocessing), ("splits", splits), ("metrics", metrics)):
+            if value is not None:
+                document[key] = _plain(value)
+        text = json.dumps(document, indent=1, allow_nan=False)
+        os.replace(part, folder / WEIGHTS)
+        part = folder / f".{DOCUMENT}.part"
+        part.write_text(text + "\n", encoding="utf-8")
+        os.replace(part, folder / DOCUMENT)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise OSError(f"the model cannot be written to {folder}: {error}") from error
+    return folder
+
+
+def load_model(folder: str | os.PathLike, module: Any = None, *, device: str = "cpu") -> Any:
+    """Load a model that :func:`save_model` made, ready to predict.
+
+    No code of the folder is executed. The document names braindecode's models and registered operations; a trunk of
+    one's own has to be passed.
+
+    Parameters
+    ----------
+    folder : path-like
+    module : type | callable | torch.nn.Module | None
+        The trunk's class, needed where it is none of braindecode's.
+    device : str
+        Where it is to compute.
+
+    Returns
+    -------
+    StagingClassifier | AugNetClassifier
+        Of the class that was saved.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no model in the folder.
+    ValueError
+        If a file is damaged or belongs to another model, was written by a newer eegaug, names an unknown operation, or
+        if the trunk is of another class or shape than the one that was saved.
+    """
+    folder = Path(folder)
+    document = _read_document(folder)
+    cls = _estimators().get(document["estimator"])
+    if cls is None:
+        raise ValueError(f"{folder} holds an estimator {document['estimator']!r}, which eegaug {__version__} has not.")
+    trunk = document["trunk"]
+    clf = cls(_trunk_class(folder, trunk, module), device=device, **_settings(document))
+    signal = dict(document["signal"])
+    signal["ch_names"] = None if signal["ch_names"] is None else tuple(signal["ch_names"])
+    clf.preprocessing_ = document["preprocessing"]
+    clf.signal_ = Signal(**signal, preprocessing=clf.preprocessing_)
+    clf.classes_inferred_ = np.asarray(document["classes"])
+    weights = document["class_weights"]
+    clf.class_weights_ = None if weights is None else np.asarray(weights, dtype=float)
+    clf.seed_ = document["seed"]
+    _initialize(clf, document, isinstance(module, nn.Module))
+    built = _inner(clf.module_)
+    if type(built).__qualname__ != trunk["class"].rpartition(":")[2]:
+        raise ValueError(f"{folder} holds weights of {trunk['class']}, the module is a {type(built).__qualname__}.")
+    _load_weights(clf.module_, folder, document)
+    clf.module_.eval()
+    clf.history_ = History(row | {"batches": []} for row in document["history"])
+    clf.n_forward_backward_ = document["n_forward_backward"]
+    clf.interrupted_ = False
+    return clf
+
+
+def _estimators() -> dict[str, type]:
+    from eegaug.augnet import AugNetClassifier
+    from eegaug.classifier import StagingClassifier
+
+    return {cls.__name__: cls for cls in (StagingClassifier, AugNetClassifier)}
+
+
+def _inner(module: nn.Module) -> nn.Module:
+    """The trunk of a model, without layers before it and without a compiler's wrapper around it."""
+    module = getattr(module, "_orig_mod", module)
+    return getattr(module, "trunk", module)
+
+
+# Writing -------------------------------------------------------------------------------------------------------------
+
+
+def _document(clf: Any, digest: str) -> dict[str, Any]:
+    layers = getattr(clf.module_, "augmentation", None)
+    signal = dataclasses.asdict(clf.signal_)
+    signal.pop("preprocessing")
+    settings = {}
+    for key, value in clf.get_params(deep=False).items():
+        if key not in _APART and not key.startswith(("_", "module__", "callbacks__")):
+            _keep(settings, key, value)
+    return {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "versions": {"eegaug": __version__} | {name: version(name) for name in _PACKAGES},
+        "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "estimator": type(clf).__name__,
+        "trunk": _trunk_document(clf),
+        "signal": _plain(signal),
+        "positions": _plain(clf.positions),
+        "classes": _plain(clf.classes_),
+        "classes_given": clf.classes is not None,
+        "class_weights": _plain(clf.class_weights_),
+        "seed": clf.seed_,
+        "settings": settings,
+        "policy": _plain(clf.policy) if hasattr(clf.policy, "model_dump") else None,
+        "layers": None if layers is None else _plain(layers.get_config()),
+        "layers_given": _keep({}, "layers", getattr(clf, "layers", None)).get("layers"),
+        "invariances": None if layers is None else _plain(layers.describe()),
+        "weights": {"file": WEIGHTS, "sha256": digest},
+        "preprocessing": _plain(clf.preprocessing_),
+        "splits": None,
+        "metrics": None,
+        "n_forward_backward": clf.n_forward_backward_,
+        "history": [_plain({k: v for k, v in row.items() if k != "batches"}) for row in clf.history],
+    }
+
+
+def _trunk_document(clf: Any) -> dict[str, Any]:
+    trunk, given = _inner(clf.module_), clf.get_params_for("module")
+    # All arguments, defaults too: another version of braindecode may have other defaults.
+    arguments = dict(getattr(trunk, "_braindecode_init_kwargs", given))
+    arguments.pop("chs_info", None)  # made again from the channels
+    kept: dict[str, Any] = {}
+    for key, value in arguments.items():
+        _keep(kept, key, value)
+    return {
+        "braindecode": braindecode_name(type(trunk)),
+        "class": f"{type(trunk).__module__}:{type(trunk).__qualname__}",
+        "arguments": kept,
+        "given": sorted(set(given) & set(kept)),
+        "not_kept": sorted(set(given) - set(kept) - {"chs_info"}),
+    }
+
+
+class _NotPlainError(Exception):
+    """A value that has no form as plain data."""
+
+
+def _keep(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Put a value into a document if it can be given back exactly; classes by their names."""
+    with contextlib.suppress(_NotPlainError):
+        document[key] = _encode(value)
+    return document
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, (list, tuple)):
+        items = [_encode(item) for item in value]
+        return items if isinstance(value, list) else {"tuple": items}
+    if isinstance(value, Mapping):
+        return {"mapping": [[_encode(k), _encode(v)] for k, v in value.items()]}
+    if isinstance(value, type) and issubclass(value, (nn.Module, Optimizer)) and value.__module__.startswith(_TRUSTED):
+        return {"class": f"{value.__module__}:{value.__qualname__}"}
+    raise _NotPlainError
+
+
+def _plain(value: Any) -> Any:
+    """`value` as strict JSON knows it; numbers that are not finite become null."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "model_dump"):
+        return _plain(value.model_dump(mode="json"))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, pd.DataFrame):
+        return _plain(value.to_dict("records"))
+    if isinstance(value, (np.ndarray, Tensor, pd.Series)):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    return str(value)
+
+
+# Reading -------------------------------------------------------------------------------------------------------------
+
+
+def _read_document(folder: Path) -> dict[str, Any]:
+    path = folder / DOCUMENT
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no model in {folder}: {DOCUMENT} is missing.")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}).") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ValueError(f"{path} does not describe a model of eegaug.")
+    if document["format_version"] > VERSION:
+        raise ValueError(
+            f"{path} was written by eegaug {document['versions']['eegaug']} in format {document['format_version']}; "
+            f"this eegaug {__version__} reads up to format {VERSION}: update eegaug."
+        )
+    return document
+
+
+def _trunk_class(folder: Path, trunk: Mapping[str, Any], module: Any) -> Any:
+    """What the estimator is to build its trunk from."""
+    if module is None:
+        if trunk["braindecode"] is None:
+            name = trunk["class"].rpartition(":")[2]
+            raise ValueError(
+                f"{folder} has a trunk of the class {trunk['class']}, which is none of braindecode's and is not loaded "
+                f"from a name: pass module={name}."
+            )
+        module = trunk["braindecode"]
+    if trunk["not_kept"] and not isinstance(module, nn.Module):
+        raise ValueError(
+            f"{folder} does not say with which {', '.join(trunk['not_kept'])} the trunk was built, which is no plain "
+            "data: pass module=<a trunk built like it>."
+        )
+    resolve_trunk(module)
+    return module
+
+
+def _settings(document: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {key: _decode(value) for key, value in document["settings"].items()}
+    settings["positions"] = document["positions"]
+    if document["classes_given"]:
+        settings["classes"] = document["classes"]
+    if document["policy"] is not None:
+        from eegaug.policy import Policy
+
+        settings["policy"] = Policy.model_validate(document["policy"])
+    return settings
+
+
+def _initialize(clf: Any, document: Mapping[str, Any], ready_made: bool) -> None:
+    """Build network and optimiser with everything that was saved of them, and leave the parameters as the user's."""
+    trunk, params = document["trunk"], vars(clf)
+    arguments = {f"module__{key}": _decode(value) for key, value in trunk["arguments"].items()}
+    if not ready_made:
+        params.update(arguments)
+    if document["layers"] is not None:
+        from eegaug.augnet import AugmentationModule
+
+        rebuilt = list(AugmentationModule.from_config(document["layers"]).layers)
+        clf.layers = rebuilt
+    verbose, clf.verbose = clf.verbose, 0
+    clf.initialize()
+    clf.verbose = verbose
+    if document["layers"] is not None:
+        given = document["layers_given"]
+        clf.layers = [layer.operations for layer in rebuilt] if given is None else _decode(given)
+    for key in arguments:
+        if ready_made or key.removeprefix("module__") not in trunk["given"]:
+            params.pop(key, None)
+
+
+def _load_weights(model: nn.Module, folder: Path, document: Mapping[str, Any]) -> None:
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no model in {folder}: {WEIGHTS} is missing.")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != document["weights"]["sha256"]:
+        raise ValueError(f"{path} is damaged or belongs to another model: its checksum is not that of {DOCUMENT}.")
+    try:
+        model.load_state_dict(load_file(path))
+    except (RuntimeError, KeyError) as error:
+        raise ValueError(f"the weights of {folder} do not fit the module: {error}") from error
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    (kind, content), *_ = value.items()
+    if kind == "tuple":
+        return tuple(_decode(item) for item in content)
+    if kind == "mapping":
+        return {_decode(k): _decode(v) for k, v in content}
+    if kind == "class" and content.startswith(_TRUSTED):
+        module, _, name = content.partition(":")
+        found = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+        if (
+            isinstance(found, type)
+            and issubclass(found, (nn.Module, Optimizer))
+            and found.__module__.startswith(_TRUSTED)
+        ):
+            return found
+    raise ValueError(f"{DOCUMENT} has a value {value!r}, which is not loaded.")

@@ -1,0 +1,384 @@
+"""Training that can be killed at any moment and goes on where it was."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import math
+import numbers
+import os
+import tempfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback, PrintLog
+from skorch.history import History
+from skorch.utils import is_dataset
+from torch import Tensor, nn
+
+from eegaug._version import __version__
+
+__all__ = ["TrainingCheckpoint"]
+
+_FORMAT = "eegaug-training"
+_VERSION = 1
+# Settings that may change between two starts: they do not change what is trained.
+_FREE = {
+    "_params_to_validate",
+    "callbacks",
+    "compile",
+    "device",
+    "max_epochs",
+    "torch_load_kwargs",
+    "use_caching",
+    "verbose",
+    "warm_start",
+}
+# Predictions that scoring callbacks collect during an epoch.
+_PASSING = {"y_trues_", "y_preds_"}
+
+
+class TrainingCheckpoint(Callback):
+    """Save everything that training needs after each epoch, and go on from there when it is started again.
+
+    A training that was killed, even with SIGKILL, and is started again with the same arguments ends in exactly the
+    network it would have ended in: weights, optimiser, learning-rate schedules, early stopping with its best weights,
+    history and random states are restored. A training that had ended is not repeated: its result is loaded.
+
+    Parameters
+    ----------
+    path : path-like
+        The file. It is replaced at once after each epoch, so that it is whole at any moment. Nothing in it is executed
+        when it is loaded.
+    every : int
+        Epochs between two saves.
+
+    Raises
+    ------
+    ValueError
+        When training begins and the file is of a training with other settings or data (what differs is named), or not a
+        checkpoint.
+    OSError
+        When training begins and the file cannot be written.
+
+    Notes
+    -----
+    For estimators of eegaug. Whatever its place in the list, it acts after all other callbacks. Of earlier epochs the
+    history keeps the rows, not the batches. ``max_epochs`` may be raised between two starts; ``verbose`` and ``device``
+    may change. With ``random_state=None`` a new start goes on with the random states of the first.
+
+    Randomness of one's own that is not torch's, such as that of braindecode's transforms, is not saved.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from eegaug import StagingClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.standard_normal((8, 2, 300)).astype("float32"), np.arange(8) % 2
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     clf = StagingClassifier(sfreq=100, max_epochs=2, random_state=0, verbose=0,
+    ...                             callbacks=[TrainingCheckpoint(f"{folder}/training.pt")])
+    ...     _ = clf.fit(X, y)
+    ...     again = clf.set_params(max_epochs=3).fit(X, y)  # one epoch more, not three
+    >>> again.n_forward_backward_
+    3
+    """
+
+    # Read by the estimator: what this callback saves is what the others have made of the epoch.
+    comes_last = True
+
+    def __init__(self, path: str | os.PathLike, every: int = 1):
+        self.path = path
+        self.every = every
+
+    def initialize(self) -> TrainingCheckpoint:
+        """Forget the last training."""
+        self.loaded_ = None
+        self.settings_ = None
+        self.complete_ = False
+        return self
+
+    def before_training(self, net: Any, X: Any, y: Any) -> None:
+        """Restore network and history, before other callbacks look at them."""
+        path = Path(self.path)
+        _check_writable(path)
+        self.settings_ = training_settings(net, X, y)
+        self.loaded_ = _read(path)
+        if self.loaded_ is not None:
+            _check_settings(path, self.loaded_["settings"], self.settings_)
+        if self.loaded_ is None or len(net.history):  # what goes on in the same process needs nothing from the file
+            self.loaded_ = None
+            return
+        found = self.loaded_
+        result = found["result"]
+        if result is not None and (result["by_callback"] or net.max_epochs <= _epochs(result)):
+            found, self.complete_ = result, True
+        if _epochs(found) > net.max_epochs:
+            raise ValueError(f"{path} has done {_epochs(found)} epochs, more than max_epochs={net.max_epochs}.")
+        net.module_.load_state_dict(found["module"])
+        net.history_ = History(json.loads(found["history"]))
+        net.n_forward_backward_ = found["n_forward_backward"]
+        net.resumed_epochs_ = net.max_epochs if self.complete_ else len(net.history)
+        if self.complete_:
+            self.loaded_ = None
+        else:
+            self._restore_optimizers(net)  # schedules that go on look for their initial rate there
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Restore optimiser and callbacks, which begin anew before this."""
+        if self.loaded_ is None:
+            return
+        self._restore_optimizers(net)  # schedules have just set the rates
+        for name, callback in net.callbacks_:
+            _restore_callback(callback, self.loaded_["callbacks"].get(name, {}))
+
+    def _restore_optimizers(self, net: Any) -> None:
+        for name, state in self.loaded_["optimizers"].items():
+            getattr(net, name).load_state_dict(state)
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Restore the random states: nothing that was built since has a part in them."""
+        if self.loaded_ is not None:
+            _restore_rng(self.loaded_["rng"], net.device)
+            self.loaded_ = None
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Save."""
+        if len(net.history) % self.every == 0:
+            _write(Path(self.path), self._state(net))
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Add the result to the last save, unless training was broken off by Ctrl-C."""
+        self.loaded_ = None
+        if self.complete_ or self.settings_ is None or not len(net.history) or getattr(net, "interrupted_", False):
+            return
+        path = Path(self.path)
+        state = _read(path) or self._state(net)
+        # Apart from the state after the last epoch: early stopping may just have put its best weights into the network.
+        state["result"] = _network(net) | {"by_callback": len(net.history) < net.max_epochs}
+        _write(path, state)
+
+    def _state(self, net: Any) -> dict[str, Any]:
+        return _network(net) | {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "eegaug": __version__,
+            "settings": json.dumps(self.settings_),
+            "optimizers": {f"{name}_": getattr(net, f"{name}_").state_dict() for name in net._optimizers},
+            "callbacks": {name: _callback_state(cb) for name, cb in net.callbacks_ if cb is not self},
+            "rng": _rng_states(net.device),
+            "result": None,
+        }
+
+
+# The file ------------------------------------------------------------------------------------------------------------
+
+
+def _network(net: Any) -> dict[str, Any]:
+    return {
+        "module": net.module_.state_dict(),
+        "history": json.dumps([dict(row) | {"batches": []} for row in net.history], default=_number),
+        "n_forward_backward": net.n_forward_backward_,
+    }
+
+
+def _epochs(found: dict[str, Any]) -> int:
+    return len(json.loads(found["history"]))
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    """Put a file in the place of the old one at once, and only when it is whole."""
+    part = path.with_name(f".{path.name}.part")
+    with open(part, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OSError(f"checkpoints cannot be written to {path}: {error.strerror or error}") from error
+    if path.is_dir():
+        raise OSError(f"checkpoints cannot be written to {path}: it is a folder; name a file.")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path} is no checkpoint ({error}): delete it to begin anew.") from error
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise ValueError(f"{path} is no checkpoint of a training: delete it to begin anew.")
+    if state["version"] > _VERSION:
+        raise ValueError(
+            f"{path} was written by eegaug {state['eegaug']} in format {state['version']}, this eegaug {__version__} "
+            f"reads up to {_VERSION}: update eegaug, or delete the file to begin anew."
+        )
+    return state
+
+
+def _check_settings(path: Path, saved: str, settings: dict[str, Any]) -> None:
+    saved, now = json.loads(saved), json.loads(json.dumps(settings))
+    differences = [
+        f"{key} was {saved.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted(set(saved) | set(now))
+        if saved.get(key) != now.get(key)
+    ]
+    if differences:
+        raise ValueError(
+            f"{path} is of another training: {'; '.join(differences)}. Use another path, or delete it to begin anew."
+        )
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, numbers.Number):
+        return float(value)
+    return str(value)
+
+
+# Random states and callbacks -----------------------------------------------------------------------------------------
+
+
+def _rng_states(device: Any) -> dict[str, Tensor]:
+    states = {"cpu": torch.random.get_rng_state()}
+    if torch.device(device or "cpu").type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _restore_rng(states: dict[str, Tensor], device: Any) -> None:
+    torch.random.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.device(device or "cpu").type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def _callback_state(callback: Any) -> dict[str, Any]:
+    """What a callback has come to: its attributes that end in an underscore, as far as they are plain data."""
+    state: dict[str, Any] = {}
+    for name, value in vars(callback).items():
+        if not name.endswith("_") or name.startswith("_") or name in _PASSING:
+            continue
+        if hasattr(value, "load_state_dict") and not inspect.isclass(value):
+            state[name] = {"state_dict": _plain_state(value.state_dict())}
+            continue
+        plain = _plain_state(value)
+        if plain is not _UNSAVED:
+            state[name] = {"value": plain}
+    return state
+
+
+def _restore_callback(callback: Any, state: dict[str, Any]) -> None:
+    for name, saved in state.items():
+        if "state_dict" in saved:
+            target = getattr(callback, name, None)
+            if target is not None:
+                target.load_state_dict(saved["state_dict"])
+        else:
+            setattr(callback, name, saved["value"])
+
+
+_UNSAVED = object()
+
+
+def _plain_state(value: Any) -> Any:
+    """`value` if it may go into the file, NumPy's numbers as Python's; `_UNSAVED` otherwise."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str, Tensor)):
+        return value
+    if isinstance(value, Mapping):
+        pairs = {key: _plain_state(item) for key, item in value.items()}
+        return {k: v for k, v in pairs.items() if v is not _UNSAVED and isinstance(k, (str, int))}
+    if isinstance(value, (list, tuple)):
+        items = [_plain_state(item) for item in value]
+        return _UNSAVED if any(item is _UNSAVED for item in items) else type(value)(items)
+    return _UNSAVED
+
+
+# What makes two trainings the same -----------------------------------------------------------------------------------
+
+
+def training_settings(net: Any, X: Any, y: Any) -> dict[str, Any]:
+    """Everything that decides what is trained, as plain data: parameters, callbacks, training data."""
+    settings: dict[str, Any] = {"estimator": type(net).__name__}
+    for name, value in net.get_params(deep=False).items():
+        if name not in _FREE:
+            settings[name] = _describe(value)
+    for name, callback in net.callbacks_:
+        if isinstance(callback, (TrainingCheckpoint, PrintLog)):
+            continue
+        settings[f"callbacks__{name}"] = type(callback).__name__
+        for key, value in callback.get_params(deep=False).items():
+            # Names of files may change; numbers say how a callback acts.
+            if value is None or isinstance(value, (bool, int, float)):
+                settings[f"callbacks__{name}__{key}"] = value
+    settings["training data"] = _describe_data(X, y)
+    return settings
+
+
+def _describe(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, np.generic):
+        return _describe(value.item())
+    if isinstance(value, Mapping):
+        return {str(key): _describe(item) for key, item in value.items()}
+    if isinstance(value, functools.partial):
+        return [_describe(value.func), _describe(value.args), _describe(value.keywords)]
+    if isinstance(value, nn.Module):
+        return f"{type(value).__name__} {_checksum(*(t for t in value.state_dict().values() if isinstance(t, Tensor)))}"
+    if is_dataset(value):
+        return _describe_data(value, None)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_describe(item) for item in value]
+    if isinstance(value, (np.ndarray, Tensor)):
+        return f"{tuple(value.shape)} {_checksum(value)}"
+    if inspect.isclass(value) or inspect.isfunction(value) or inspect.isbuiltin(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    for method in ("get_config", "model_dump"):
+        if hasattr(value, method):
+            return _describe(getattr(value, method)())
+    text = repr(value)
+    return type(value).__name__ if " at 0x" in text or isinstance(value, np.random.RandomState) else text
+
+
+def _describe_data(X: Any, y: Any) -> str:
+    """Number and shape of the windows, and a checksum of the labels and of a few windows."""
+    from eegaug._inputs import labels_of
+
+    labels = labels_of(X) if y is None else np.asarray(y)
+    picked = [0, 0, len(X) // 2, len(X) - 1]
+    windows = [np.asarray(item[0] if isinstance(item, (tuple, list)) else item) for item in (X[i] for i in picked)]
+    known = [] if labels is None else [labels]
+    # A dataset that gives another window each time, by a transform of its own, can only be known by its labels.
+    if np.array_equal(windows[0], windows[1], equal_nan=True):
+        known += windows
+    return f"{len(X)} windows of {' x '.join(map(str, windows[0].shape))}, checksum {_checksum(*known)}"
+
+
+def _checksum(*arrays: Any) -> str:
+    total = 0
+    for array in arrays:
+        array = array.detach().cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)
+        data = array.astype("U").tobytes() if array.dtype == object else np.ascontiguousarray(array).tobytes()
+        total = zlib.crc32(data, total)
+    return f"{total:08x}"
