@@ -173,6 +173,8 @@ def _scoring(found: Found, header: EdfHeader, p: Preprocessing, reading: Reading
     if scored.n_outside:
         reason = f"the hypnogram is longer than the recording ({header.duration_s:g} s): scored beyond its end"
         report.append(("dropped", reason, scored.n_outside))
+    if scored.n_partial:
+        report.append(("dropped", "ends of stages that do not last a whole number of windows", scored.n_partial))
     if scored.n_missing:
         report.append(("dropped", "the hypnogram does not cover the whole recording", scored.n_missing))
     return scored

@@ -18,6 +18,7 @@ __all__ = ["EdfHeader", "NpzNight", "read_edf", "read_edf_header", "read_npz"]
 # Factor to µV by physical dimension; bytes of "µ" differ with the recorder's code page (Latin-1, UTF-8, Shift-JIS).
 _TO_UV = {"uv": 1.0, "µv": 1.0, "μv": 1.0, "â\xb5v": 1.0, "î¼v": 1.0, "\x83\xcav": 1.0, "mv": 1e3, "v": 1e6, "nv": 1e-3}
 _MNE_MICRO = ("\u03bcV", "\u00b5V", "\x83\xcaV", "uV")
+_STRETCH = 2**19
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 
 
@@ -155,11 +156,16 @@ def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: f
         reader = mne.io.read_raw_bdf if header.path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
         raw = reader(header.path, include=[header.raw_labels[i] for i in group], stim_channel=False, verbose="error")
         start, stop = round(start_s * rate), min(raw.n_times, round(stop_s * rate))
-        data = raw.get_data(picks=[header.raw_labels[i] for i in group], start=start, stop=stop)
+        picked = [header.raw_labels[i] for i in group]
+        data = np.empty((len(group), max(0, stop - start)), dtype=np.float32)
+        # In stretches: MNE hands out float64, which for a night of many channels would fill the memory of a laptop.
+        for at in range(start, stop, _STRETCH):
+            end = min(stop, at + _STRETCH)
+            data[:, at - start : end - start] = raw.get_data(picks=picked, start=at, stop=end) * 1e6
         for i, x in zip(group, data, strict=True):
             unit = header.units[i]
-            read_as = 1e-6 if unit in _MNE_MICRO else 1e-3 if unit == "mV" else 1.0
-            signals[i] = x * (_TO_UV.get(unit.lower(), 1.0) / read_as)
+            read_as = 1.0 if unit in _MNE_MICRO else 1e3 if unit == "mV" else 1e6
+            signals[i] = x * np.float32(_TO_UV.get(unit.lower(), 1.0) / read_as)
         raw.close()
     out = []
     for plus, minus in picks:

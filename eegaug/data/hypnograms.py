@@ -38,6 +38,8 @@ class ScoredWindows:
     """Windows with a stage outside the recording."""
     n_missing: int = 0
     """Windows of the recording that the hypnogram does not cover."""
+    n_partial: int = 0
+    """Windows that could have been cut from ends of stages that do not last a whole number of windows."""
 
 
 @dataclass
@@ -156,13 +158,16 @@ class Hypnogram:
                 f"lies in the "
                 f"{recording_s:g} s of the recording"
             )
-        covered = inside.sum() * step + 2 * margin
+        ends = np.minimum(self.onset_s + self.duration_s, recording_s)
+        within = (ends - np.maximum(self.onset_s, 0)).clip(min=0)
+        left_over = self.duration_s - step * np.floor(self.duration_s / step + 0.02)
         return ScoredWindows(
             onset_s=start[inside & scored],
             y=y[inside & scored].astype(np.int64),
             n_unscored=int((inside & ~scored).sum()),
             n_outside=int((~inside & scored).sum()),
-            n_missing=max(0, math.floor((recording_s - covered) / step + 1e-6)),
+            n_missing=max(0, math.floor((recording_s - within.sum()) / step + 1e-6)),
+            n_partial=math.floor(left_over.clip(min=0)[within > 0].sum() / step + 1e-6),
         )
 
 
@@ -269,6 +274,8 @@ def _from_rows(rows: list[list[str]], epoch_s: float, numbers: str) -> Hypnogram
     elif width > 1:
         numeric = [all(_number(c) is not None for c in column) for column in columns]
         stages = [k for k, column in enumerate(columns) if all(parse_stage(c) is not None for c in column)]
+        if numeric[0] and len(rows) > 1 and (np.diff([float(c) for c in columns[0]]) > 0).all():
+            stages = [k for k in stages if k != 0]  # epoch numbers or seconds
         stages = [k for k in stages if not numeric[k]] or stages
         if not stages:
             raise ValueError(f"no column with a stage in every row; the first row is {rows[0]}")

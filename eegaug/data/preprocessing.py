@@ -205,10 +205,13 @@ def standardise(X: np.ndarray, how: str | None) -> np.ndarray:
     if how is None:
         return X
     axis = {"window": -1, "recording": (0, 2)}[how]
-    mean = X.mean(axis=axis, keepdims=True, dtype=np.float64)
-    sd = X.std(axis=axis, keepdims=True, dtype=np.float64)
-    scale = np.where(sd > FLAT_UV, 1 / np.maximum(sd, FLAT_UV), 0)
-    return ((X - mean) * scale).astype(np.float32)
+    out = np.empty(X.shape, dtype=np.float32)
+    for k in range(X.shape[1]):  # channel by channel: sums are in float64, and a night of many channels is large
+        x = X[:, k : k + 1].astype(np.float64)
+        x -= x.mean(axis=axis, keepdims=True)
+        sd = np.sqrt((x * x).mean(axis=axis, keepdims=True))
+        out[:, k : k + 1] = x * np.where(sd > FLAT_UV, 1 / np.maximum(sd, FLAT_UV), 0)
+    return out
 
 
 def keep_around_sleep(y: np.ndarray, onset_s: np.ndarray, window_s: float, margin_min: float | None) -> np.ndarray:

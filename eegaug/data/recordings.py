@@ -14,6 +14,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Reading, channel_names, convert, look
 from eegaug.data.discover import Found, find_recordings
@@ -129,7 +131,13 @@ def as_preprocessing(preprocessing: Preprocessing | dict | None, options: dict, 
             )
     if isinstance(options.get("ch_names"), str):
         raise TypeError(f"ch_names={options['ch_names']!r} is one string: pass a list of names.")
-    return Preprocessing(**{**defaults, **given, **options})
+    try:
+        return Preprocessing(**{**defaults, **given, **options})
+    except ValidationError as err:
+        reasons = [
+            f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip().removeprefix("Value error, ") for e in err.errors()
+        ]
+        raise ValueError("; ".join(reasons)) from err
 
 
 def cache_folder() -> Path:

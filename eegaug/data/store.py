@@ -323,7 +323,9 @@ def refuse_not_finite(X: np.ndarray, ch_names: Sequence[str], recording: str) ->
     """Raise a ValueError naming recording, window and channel of the first sample that is NaN or infinite."""
     # A sum of finite terms is finite, unless they overflow, which the second look sorts out: no mask for good data.
     for i, window in enumerate(X):
-        if not np.isfinite(window.sum(dtype=np.float64)):
+        with np.errstate(invalid="ignore"):
+            total = window.sum(dtype=np.float64)
+        if not np.isfinite(total):
             bad = ~np.isfinite(window)
             if bad.any():
                 channel = ch_names[int(bad.any(axis=-1).argmax())]

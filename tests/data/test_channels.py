@@ -1,0 +1,53 @@
+import pytest
+
+from eegaug.data.channels import eeg_channels, pick_channels, short_name
+
+SLEEP_EDF = ["EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal", "Resp oro-nasal", "EMG submental"]
+MASS = ["EEG C3-CLE", "EEG C4-CLE", "EEG A2-CLE", "EEG T3-CLE", "EOG Left Horiz", "EMG Chin1"]
+
+
+def names(available, requested):
+    """What was picked, as names of the file."""
+    return [tuple(available[i] for i in pick if i is not None) for pick in pick_channels(available, requested)]
+
+
+@pytest.mark.parametrize(
+    ("available", "requested", "found"),
+    [
+        (SLEEP_EDF, ["Pz-Oz", "Fpz-Cz"], [("EEG Pz-Oz",), ("EEG Fpz-Cz",)]),
+        (SLEEP_EDF, ["eeg pz-oz", "EMG submental"], [("EEG Pz-Oz",), ("EMG submental",)]),
+        (SLEEP_EDF, ["Fpz"], [("EEG Fpz-Cz",)]),
+        (MASS, ["C4", "C3", "T7"], [("EEG C4-CLE",), ("EEG C3-CLE",), ("EEG T3-CLE",)]),
+        (MASS, ["C3-A2"], [("EEG C3-CLE", "EEG A2-CLE")]),
+        (["C3", "C3-M2", "M2", "O1"], ["C3", "C3-A2", "O1-M2"], [("C3",), ("C3-M2",), ("O1", "M2")]),
+        (["c3", "C3"], ["C3"], [("C3",)]),
+        (["C3 - A2"], ["C3-M2"], [("C3 - A2",)]),
+    ],
+)
+def test_pick(available, requested, found):
+    assert names(available, requested) == found
+
+
+@pytest.mark.parametrize(
+    ("available", "requested", "message"),
+    [
+        (SLEEP_EDF, ["C3", "Pz-Oz", "O9"], "'C3', 'O9' is missing; there are 'EEG Fpz-Cz'"),
+        (["C3-A2", "C3-Fpz"], ["C3"], r"'C3' could be any of \['C3-A2', 'C3-Fpz'\]"),
+        (["EEG", "EEG"], ["EEG"], "could be any of"),
+        (["Fpz"], ["Fpz-Cz"], "'Fpz-Cz' is missing"),  # another derivation is another signal
+        (["C3-CLE", "A2-LER"], ["C3-A2"], "missing"),  # no common reference
+        ([f"X{i}" for i in range(60)], ["C3"], "'X23' and 36 more"),
+    ],
+)
+def test_missing_or_ambiguous_channels_are_named(available, requested, message):
+    with pytest.raises(ValueError, match=message):
+        pick_channels(available, requested)
+
+
+def test_eeg_by_default():
+    assert eeg_channels(SLEEP_EDF) == SLEEP_EDF[:2]
+    assert eeg_channels(MASS) == ["EEG C3-CLE", "EEG C4-CLE", "EEG T3-CLE"]
+    assert eeg_channels(["C3", "C3-M2", "M1", "ECG", "C3-M2 (Imp)", "F"]) == ["C3-M2"]
+    assert eeg_channels(["EEG (derivation not stated)", "EMG"]) == ["EEG (derivation not stated)"]
+    assert eeg_channels(["Resp", "Temp rectal"]) == []
+    assert short_name("EEG Pz-Oz") == "Pz-Oz" and short_name("EEG 1") == "EEG 1"

@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+
+from eegaug.data import read_hypnogram
+from eegaug.data.hypnograms import Hypnogram
+
+from .edf_files import pages, write_edf
+
+STAGES = [0, 1, 2, 2, 3, 4, -1, 0]
+
+
+def write(tmp_path, text, name="a.csv"):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+ONE_PER_LINE = {
+    "names": "W\nN1\nN2\nN2\nN3\nR\n?\nW\n",
+    "header, byte order mark, comment, blank line": "\ufeffstage\n# scorer "
+    "1\nWake\nN1\n\nN2\nN2\nN3\nREM\nUnscored\nWake",
+    "five numbers": "0\n1\n2\n2\n3\n4\n-1\n0",
+    "Rechtschaffen and Kales": "hypnogram\n0\n1\n2\n2\n4\n5\n6\n0\n",
+    "floats": "0.0\n1.0\n2.0\n2.0\n3.0\n4.0\n-1.0\n0.0",
+    "annotations": "\n".join(f"Sleep stage {s}" for s in "W1224R?W"),
+    "epoch and stage": "epoch,stage\n1,W\n2,N1\n3,N2\n4,N2\n5,N3\n6,R\n7,?\n8,W",
+    "epoch and number, no header, tab": "\n".join(f"{i}\t{s}" for i, s in enumerate([0, 1, 2, 2, 4, 5, 6, 0])),
+}
+TABLES = {
+    "onset, duration, stage": (
+        "onset,duration,stage\n0,30,W\n30,30,N1\n60,60,N2\n120,30,N3\n150,30,R\n180,30,?\n210,30,W"
+    ),
+    "other order and words": "Sleep_Stage;Duration (s);Start "
+    "(s)\nW;30;0\nN1;30;30\nN2;60;60\nN3;30;120\nREM;30;150\n?;30;180\nW;30;210",
+    "no header": "0 30 W\n30 30 N1\n60 60 N2\n120 30 N3\n150 30 R\n180 30 ?\n210 30 W",
+    "no durations, unsorted, other events": (
+        "onset\ttrial_type\tvalue\n30\tN1\t8\n0\tW\t8\n60\tN2\t8\n90\tN2\t8\n95\tArousal\t8\n"
+        "120\tN3\t8\n150\tR\t8\n180\t?\t8\n210\tW\t8"
+    ),
+    "onsets without header": "0,0\n30,1\n60,2\n90,2\n120,3\n150,4\n180,-1\n210,0",
+    "BIDS": "onset\tduration\ttrial_type\n0\t30\tSleep stage W\n30\t30\tSleep stage 1\n60\t60\tSleep stage 2\n"
+    "70\tn/a\tspindle\n120\t30\tSleep stage 3\n150\t30\tSleep stage R\n180\t30\tMovement time\n210\t30\tSleep stage W",
+}
+
+
+@pytest.mark.parametrize("text", [*ONE_PER_LINE.values(), *TABLES.values()], ids=[*ONE_PER_LINE, *TABLES])
+def test_text(tmp_path, text):
+    found = read_hypnogram(write(tmp_path, text)).windows(30, 240)
+    keep = [i for i, s in enumerate(STAGES) if s >= 0]
+    assert found.y.tolist() == [STAGES[i] for i in keep]
+    assert found.onset_s.tolist() == [30.0 * i for i in keep]
+    assert (found.n_unscored, found.n_outside, found.n_missing, found.n_partial) == (1, 0, 0, 0)
+
+
+def test_edf_annotations(tmp_path):
+    path = write_edf(tmp_path / "h.edf", stages=[*pages("W1224R?W", start_s=7.5), (33.0, 0.0, "Lights off")])
+    found = read_hypnogram(path).windows(30, 250)
+    assert found.y.tolist() == [0, 1, 2, 2, 3, 4, 0]
+    np.testing.assert_allclose(found.onset_s, 7.5 + 30 * np.array([0, 1, 2, 3, 4, 5, 7]))
+
+
+def test_four_without_five_is_rem_and_said(tmp_path):
+    path = write(tmp_path, "0\n2\n4\n")
+    found = read_hypnogram(path)
+    assert found.stage.tolist() == [0, 2, 4] and "stage_numbers='r&k'" in found.notes[0]
+    assert read_hypnogram(path, numbers="r&k").stage.tolist() == [0, 2, 3]
+    assert read_hypnogram(write(tmp_path, "0\n2\n5\n4\n")).stage.tolist() == [0, 2, 4, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ("stage\n", "nothing below it|no sleep stage"),
+        ("W\nN1\nspam\nN2", "row 3 is no sleep stage: 'spam'"),
+        ("?\n?\n?\n", r"no sleep stage among its labels \('\?'\)"),
+        ("onset,duration,kind\n0,30,W\n", "no column with sleep stages among"),
+        ("onset,stage\n22:00:30,W\n22:01:00,N1\n", "onsets must be in seconds, not '22:00:30'"),
+        ("onset,duration,stage\n0,30,W\n30,30\n", "row 2 has 2 cells where the first has 3"),
+        ("1,spam\n2,ham\n", "no column with a stage in every row"),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_hypnogram(write(tmp_path, text))
+
+
+def test_file_that_is_not_there():
+    with pytest.raises(FileNotFoundError, match="There is no hypnogram"):
+        read_hypnogram("nowhere.csv")
+
+
+def hypnogram(labels, page_s=30.0, start_s=0.0):
+    onset, duration, names = zip(*pages(labels, page_s, start_s), strict=True)
+    return Hypnogram.from_labels(onset, duration, names)
+
+
+def test_long_stretches_become_windows():
+    found = Hypnogram.from_labels([0, 90, 150], [90, 60, 40], ["W", "N2", "R"]).windows(30, 200)
+    assert found.y.tolist() == [0, 0, 0, 2, 2, 4]
+    assert found.onset_s.tolist() == [0, 30, 60, 90, 120, 150]
+    assert found.n_partial == 0 and found.n_missing == 0  # ten seconds are no window
+
+
+def test_hypnogram_longer_or_shorter_than_the_recording():
+    found = hypnogram("WW22RRR?").windows(30, 130)
+    assert (found.y.tolist(), found.n_outside, found.n_missing) == ([0, 0, 2, 2], 3, 0)
+    found = hypnogram("WW22").windows(30, 300)
+    assert (found.y.tolist(), found.n_outside, found.n_missing) == ([0, 0, 2, 2], 0, 6)
+    found = hypnogram("WW22", start_s=-30).windows(30, 300)
+    assert (found.y.tolist(), found.onset_s.tolist(), found.n_outside) == ([0, 2, 2], [0, 30, 60], 1)
+    with pytest.raises(ValueError, match=r"none of the 2 scored windows \(500 to 560 s\) lies in the 300 s"):
+        hypnogram("W2", start_s=500).windows(30, 300)
+
+
+def test_pages_of_twenty_seconds_are_refused_or_lengthened():
+    h = hypnogram("WW12?R", page_s=20)
+    assert h.page_s() == 20
+    with pytest.raises(ValueError, match=r"scored in 20-s epochs, windows are 30 s: pass epoch_20s='reepoch'"):
+        h.windows(30, 120)
+    found = h.windows(30, 120, epoch_20s="reepoch")
+    # The first page lacks 5 s before it, the last 5 s after it.
+    assert found.onset_s.tolist() == [15, 35, 55] and found.y.tolist() == [0, 1, 2]
+    assert (found.n_unscored, found.n_outside) == (1, 2)
+    assert hypnogram("WW12?R", page_s=20).windows(20, 120).y.tolist() == [0, 0, 1, 2, 4]
+    with pytest.raises(ValueError, match="epoch_20s='yes'"):
+        h.windows(30, 120, epoch_20s="yes")
+
+
+def test_pages_that_are_almost_thirty_seconds():
+    found = Hypnogram.from_labels([0, 29.9985 * 100], [29.9985 * 100, 29.9985], ["W", "2"]).windows(30, 3030)
+    assert len(found.y) == 101
+    np.testing.assert_allclose(np.diff(found.onset_s), 29.9985)
+
+
+def test_two_scorings_in_one_file_are_refused():
+    twice = pages("W122") + pages("W112")
+    onset, duration, names = zip(*twice, strict=True)
+    with pytest.raises(ValueError, match="overlap at 0 s: are there two scorings"):
+        Hypnogram.from_labels(onset, duration, names).windows(30, 120)
+
+
+def test_stretches_shorter_than_a_window_are_refused():
+    with pytest.raises(ValueError, match="scored in stretches of 7 s"):
+        hypnogram("W1" * 30, page_s=7).windows(30, 500)
+
+
+def test_sleep_edf_hypnogram(data_folder):
+    h = read_hypnogram(data_folder / "edf" / "SC4001EC-Hypnogram.edf")
+    found = h.windows(30, 79500)
+    assert h.page_s() == 30 and len(found.y) == 2650
+    assert np.bincount(found.y).tolist() == [1997, 58, 250, 220, 125]

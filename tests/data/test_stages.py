@@ -1,0 +1,43 @@
+import pytest
+
+from eegaug.data import STAGES, UNSCORED, parse_stage
+
+
+def test_stages_are_numbered_in_the_field_s_order():
+    assert STAGES == ("W", "N1", "N2", "N3", "REM")
+    assert [parse_stage(name) for name in STAGES] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("label", "code"),
+    [
+        *[(f"Sleep stage {s}", c) for s, c in zip("W1234R?M", (0, 1, 2, 3, 3, 4, -1, -1), strict=True)],
+        *[("sleep stage n3", 3), ("SLEEP STAGE REM", 4), ("Stage W", 0), ("stage_2", 2), ("Sleep_stage_N1", 1)],
+        *[
+            ("Movement time", -1),
+            ("Wake", 0),
+            ("awake", 0),
+            ("rem", 4),
+            ("NREM2", 2),
+            ("S4", 3),
+            (" N2 ", 2),
+            ('"N1"', 1),
+        ],
+        *[(0, 0), (5, 4), ("4", 3), ("2.0", 2), (-1, -1), ("-2", -1), (9, -1), ("n/a", -1), (float("nan"), -1)],
+        *[("Lights off", None), ("Arousal", None), ("", None), ("Sleep stage", None), ("12", None), ("spindle", None)],
+    ],
+)
+def test_labels(label, code):
+    assert parse_stage(label) == code
+
+
+def test_four_is_rem_where_five_stages_are_numbered():
+    assert [parse_stage(k, "aasm") for k in range(5)] == [0, 1, 2, 3, 4]
+    assert parse_stage(5, "aasm") is None
+    assert parse_stage("Sleep stage 4", "aasm") == 3
+    assert UNSCORED == -1
+
+
+def test_unknown_convention_is_refused():
+    with pytest.raises(ValueError, match="numbers='usual'"):
+        parse_stage("W", "usual")
