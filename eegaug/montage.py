@@ -124,7 +124,8 @@ def electrode_positions(
     if bad.any():
         which = int(np.flatnonzero(bad)[0])
         raise ValueError(f"position of channel {ch_names[which]!r} must be finite and not zero, got {found[which]}")
-    return found / length
+    # Unit vectors stay as they are to the last bit, so that positions can be saved and read back.
+    return np.where(np.abs(length - 1) < 1e-12, found, found / length)
 
 
 def _position(ch_name: str, own: Mapping[str, Sequence[float]]) -> np.ndarray:

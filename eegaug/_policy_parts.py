@@ -1,0 +1,106 @@
+"""The parts of a policy: operations with their probabilities and magnitudes, as frozen plain data."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from eegaug.operations import Operation, list_operations
+
+__all__ = ["FIXED_SLEEP", "PlainData", "PolicyOperation", "SubPolicy"]
+
+# Settings of an operation that belong to the signal, which a policy keeps once for all its operations.
+_SIGNAL_SETTINGS = ("name", "sfreq", "ch_names", "positions")
+
+# Physical strengths (of the operation's unit) that were best for a fixed augmentation on Sleep Physionet in Rommel,
+# Paillard, Moreau and Gramfort (2022), J. Neural Eng. 19(6), and the options used there.
+FIXED_SLEEP: dict[str, tuple[float | None, dict[str, JsonValue]]] = {
+    "time_reverse": (None, {}),
+    "time_masking": (200.0, {}),
+    "gaussian_noise": (0.12, {}),
+    "ft_surrogate": (0.8 * 2 * math.pi, {"channel_indep": True}),
+    "frequency_shift": (0.3, {}),
+    "bandstop_filter": (1.2, {}),
+    "sign_flip": (None, {}),
+    "channels_symmetry": (None, {}),
+    "channels_shuffle": (0.8, {}),
+    "channels_dropout": (0.4, {}),
+    "sensors_rotation_x": (25.0, {}),
+    "sensors_rotation_y": (9.0, {}),
+    "sensors_rotation_z": (30.0, {}),
+}
+
+
+class PlainData(BaseModel):
+    """Frozen plain data, equal when their JSON is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def _canonical(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._canonical() == other._canonical()
+
+    def __hash__(self) -> int:
+        return hash(self._canonical())
+
+
+class PolicyOperation(PlainData):
+    """One operation of a sub-policy; a tuple ``(operation, probability, magnitude)`` is accepted wherever one is
+    wanted.
+
+    Parameters
+    ----------
+    operation : str
+        Name of a known operation. An :class:`eegaug.operations.Operation` is accepted too and gives its name and
+        options.
+    probability : float
+        In [0, 1].
+    magnitude : float or None
+        In [0, 1]; None for operations without a magnitude.
+    options : dict
+        The operation's own options, such as ``max_strength``.
+    """
+
+    operation: str
+    probability: float = Field(default=1.0, ge=0.0, le=1.0)
+    magnitude: float | None = Field(default=None, ge=0.0, le=1.0)
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, data: Any) -> Any:
+        if isinstance(data, (tuple, list)):
+            data = dict(zip(("operation", "probability", "magnitude", "options"), data, strict=False))
+        if isinstance(data, Mapping) and isinstance(data.get("operation"), Operation):
+            config = data["operation"].get_config()
+            options = {key: value for key, value in config.items() if key not in _SIGNAL_SETTINGS and value is not None}
+            data = {**data, "operation": config["name"], "options": {**options, **data.get("options", {})}}
+        return data
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.operation not in list_operations():
+            raise ValueError(
+                f"unknown operation {self.operation!r}; known are {list_operations()}. An operation of your own must "
+                "be registered (eegaug.operations.register_operation) first"
+            )
+        return self
+
+
+class SubPolicy(PlainData):
+    """Operations applied one after the other, and how often this sub-policy is drawn.
+
+    Parameters
+    ----------
+    operations : sequence of PolicyOperation or (operation, probability, magnitude)
+        May be empty: then nothing is done.
+    weight : float
+        Positive; a :class:`Policy` scales the weights of its sub-policies to sum to one.
+    """
+
+    operations: tuple[PolicyOperation, ...]
+    weight: float = Field(default=1.0, gt=0.0)
