@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from mne import BaseEpochs
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
 from skorch.helper import SliceDataset
 from skorch.utils import is_dataset
 from torch.utils.data import ConcatDataset, Subset
@@ -142,7 +143,7 @@ def check_labels(y: Any, n_windows: int) -> np.ndarray:
             raise ValueError("y has missing labels (None or NaN): drop the windows without a label.")
         y = np.asarray(y.tolist())
     if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
+        y = column_or_1d(y, warn=True)
     if y.ndim != 1:
         raise ValueError(f"y has shape {y.shape}; there is one label per window, shape ({n_windows},).")
     if len(y) != n_windows:

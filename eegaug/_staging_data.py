@@ -22,7 +22,10 @@ class StagingData:
         signal = self._merged_signal(signal_of(X))
         own = labels_of(X)
         if y is None and own is None:
-            raise ValueError("y is None, and the windows have no labels of their own: pass fit(X, y).")
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None, and the windows have no labels "
+                "of their own."
+            )
         labels = check_labels(own if y is None else y, len(windows))
         if y is not None and own is not None and is_dataset(windows):
             own = check_labels(own, len(windows))

@@ -34,11 +34,14 @@ def check_windows(X: Any, name: str = "X") -> Any:
     """
     if not isinstance(X, (np.ndarray, torch.Tensor)):
         X = np.asarray(X)
+    if X.dtype == object:
+        X = X.astype(np.float64)
     numeric = X.dtype.is_floating_point if isinstance(X, torch.Tensor) else X.dtype.kind in "fiu"
     if isinstance(X, torch.Tensor) and not numeric:
         numeric = not (X.dtype.is_complex or X.dtype == torch.bool)
     if not numeric:
-        raise ValueError(f"{name} holds {X.dtype}; windows are real numbers, e.g. float32 in µV.")
+        complex_data = "Complex data not supported: " if "complex" in str(X.dtype) else ""
+        raise ValueError(f"{complex_data}{name} holds {X.dtype}; windows are real numbers, e.g. float32 in µV.")
     if X.ndim != 3:
         raise ValueError(
             f"{name} has shape {tuple(X.shape)}; windows have three dimensions (windows, channels, times)"
@@ -67,13 +70,14 @@ def all_finite(x: np.ndarray | torch.Tensor) -> bool:
     return bool(np.isfinite(total)) or bool(np.isfinite(x).all())
 
 
-def non_finite_sample(window: np.ndarray | torch.Tensor) -> tuple[int, int, float] | None:
-    """Channel, time and value of the first NaN or infinite sample of a window (channels, times), or None."""
+def non_finite_sample(window: np.ndarray | torch.Tensor) -> tuple[int, int, str] | None:
+    """Channel, time and name of the first NaN or infinite sample of a window (channels, times), or None."""
     window = window.detach().cpu().numpy() if isinstance(window, torch.Tensor) else np.asarray(window)
     if window.dtype.kind != "f" or np.isfinite(window).all():
         return None
     channel, time = np.argwhere(~np.isfinite(window))[0]
-    return int(channel), int(time), float(window[channel, time])
+    value = float(window[channel, time])
+    return int(channel), int(time), "NaN" if np.isnan(value) else str(value)
 
 
 def check_finite(X: np.ndarray | torch.Tensor, ch_names: Sequence[str] | None = None, name: str = "X") -> None:

@@ -371,13 +371,14 @@ class StagingClassifier(StagingData, EEGClassifier):
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels of windows, as they were given to ``fit``: the class of highest probability."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        codes = self.predict_proba(X).argmax(axis=1)  # first: says so if it is not fitted
+        return self.classes_[codes]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Accuracy of :meth:`predict`; ``y=None`` takes the labels of the dataset."""
         y = labels_of(X) if y is None else y
         if y is None:
-            raise ValueError("y is None, and the windows have no labels of their own: pass score(X, y).")
+            raise ValueError("score requires y to be passed: the windows have no labels of their own.")
         return float(accuracy_score(check_labels(y, len(X)), self.predict(X), sample_weight=sample_weight))
 
     # Saving ----------------------------------------------------------------------------------------------------------
