@@ -1,0 +1,129 @@
+"""What augmentation adds to a training step and to a prediction of the Chambon net.
+
+    python -m benchmarks.training [--threads 1 2] [--device cpu]
+
+The module is that of sleep staging: a sensors layer of 7 operations and two time-frequency layers of 6, at equal
+weights, as at the start of training, when nothing can be left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+
+import braindecode.augmentation as bd
+import numpy as np
+import pandas as pd
+import torch
+from braindecode.models import SleepStagerChambon2018
+
+from benchmarks._timing import CHANNELS, interleaved, machine, quartiles, write
+from eegaug import AugNetClassifier, StagingClassifier
+
+SIZES = {3000: 100, 3840: 128}
+BATCH = 16
+
+
+def fitted(kind: type, n_times: int, device: str, **settings):
+    """A classifier that is ready for steps."""
+    net = kind(
+        SleepStagerChambon2018,
+        sfreq=SIZES[n_times],
+        ch_names=CHANNELS[6],
+        module__drop_prob=0.5,
+        max_epochs=1,
+        batch_size=BATCH,
+        random_state=0,
+        verbose=0,
+        device=device,
+        **settings,
+    )
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((BATCH, 6, n_times)).astype("float32")
+    return net.fit(X, np.arange(BATCH) % 5)
+
+
+def candidates(n_times: int, device: str) -> tuple[dict, dict]:
+    """Training steps and predictions to be timed."""
+    plain = fitted(StagingClassifier, n_times, device)
+    learned = fitted(
+        AugNetClassifier, n_times, device, layers=["sensors", "time-frequency", "time-frequency"], n_copies=4
+    )
+    X = torch.randn(BATCH, 6, n_times, device=device)
+    y = torch.arange(BATCH, device=device) % 5
+    many = [torch.randn(BATCH, 6, n_times, device=device) for _ in range(4)]
+    peers = bd.Compose(
+        [
+            bd.FrequencyShift(0.5, sfreq=SIZES[n_times], max_delta_freq=0.3),
+            bd.FTSurrogate(0.5, phase_noise_magnitude=0.8),
+            bd.GaussianNoise(0.5, std=0.12),
+        ]
+    )
+    state = {name: value.clone() for name, value in learned.module_.augmentation.state_dict().items()}
+
+    def augnet_step():
+        # Equal weights: the optimiser would soon turn operations off, and the step would become cheaper.
+        learned.module_.augmentation.load_state_dict(state)
+        learned.train_step((X, y))
+
+    def peer_step():
+        plain.train_step(peers(X, y))
+
+    def trunk_four_times():
+        with torch.no_grad():
+            plain.module_.eval()
+            for windows in many:
+                plain.module_(windows)
+
+    def augnet_prediction():
+        with torch.no_grad():
+            learned.module_.eval()
+            learned.module_(X)
+
+    steps = {
+        "trunk alone": lambda: plain.train_step((X, y)),
+        "AugNet, 3 layers": augnet_step,
+        "trunk + 3 braindecode transforms, p = 0.5": peer_step,
+    }
+    predictions = {"trunk, 4 batches": trunk_four_times, "AugNet, 4 copies": augnet_prediction}
+    return steps, predictions
+
+
+def rows_of(kind: str, seconds: dict[str, np.ndarray], n_times: int, threads: int) -> list[dict]:
+    """Table rows, with the first candidate as the reference."""
+    reference = np.median(next(iter(seconds.values())))
+    return [
+        {
+            "what": kind,
+            "method": name,
+            "windows x channels x samples": f"{BATCH} x 6 x {n_times}",
+            "threads": threads,
+            "ms": quartiles(values),
+            "of the trunk": f"{np.median(values) / reference:.2f}",
+        }
+        for name, values in seconds.items()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    print(machine(arguments.device))
+    rows = []
+    for threads in arguments.threads:
+        torch.set_num_threads(threads)
+        for n_times in SIZES:
+            steps, predictions = candidates(n_times, arguments.device)
+            for kind, runs in (("training step", steps), ("prediction", predictions)):
+                seconds = interleaved(runs, arguments.repeats, warm_up=5, device=arguments.device)
+                rows += rows_of(kind, seconds, n_times, threads)
+    note = f"Batch of {BATCH}, float32; medians (quartiles) of {arguments.repeats} interleaved repeats."
+    print(write("training", pd.DataFrame(rows), note, arguments.device).read_text())
+
+
+if __name__ == "__main__":
+    main()
