@@ -71,6 +71,7 @@ def electrode_name(ch_name: str) -> str:
 
     Examples
     --------
+    >>> from eegaug.montage import electrode_name
     >>> [electrode_name(name) for name in ("EEG Fpz-Cz", "C3-CLE", "EEG F4-LER", "T3")]
     ['Fpz', 'C3', 'F4', 'T7']
     """
@@ -109,6 +110,7 @@ def electrode_positions(
 
     Examples
     --------
+    >>> from eegaug.montage import electrode_positions
     >>> electrode_positions(["C3", "C4"]).shape
     (2, 3)
     """
@@ -168,6 +170,7 @@ def symmetry_permutation(ch_names: Sequence[str]) -> np.ndarray:
 
     Examples
     --------
+    >>> from eegaug.montage import symmetry_permutation
     >>> symmetry_permutation(["C3", "C4", "F3", "F4", "O1", "O2"]).tolist()
     [1, 0, 3, 2, 5, 4]
     >>> symmetry_permutation(["EEG Fpz-Cz", "EEG Pz-Oz"]).tolist()

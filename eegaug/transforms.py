@@ -12,7 +12,7 @@ from torch.utils.data import get_worker_info
 
 from eegaug._random import RandomState, derive_seed, resolve_seed
 from eegaug.operations import Operation, get_operation
-from eegaug.operations.base import check_unit_interval
+from eegaug.operations.checks import check_unit_interval
 
 __all__ = [
     "BandstopFilter",

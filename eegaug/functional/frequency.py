@@ -28,6 +28,8 @@ def filter_change(X: Tensor, change: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import filter_change
     >>> X = torch.randn(2, 3, 100)
     >>> bool((filter_change(X, torch.full((1, 1, 51), -1.0)).abs() < 1e-6).all())  # removes everything
     True
@@ -50,6 +52,8 @@ def phase_change(phase: Tensor, n_times: int) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import phase_change
     >>> phase_change(torch.zeros(1, 1, 49), 100).abs().max().item()
     0.0
     """
@@ -83,6 +87,8 @@ def notch_change(
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import notch_change
     >>> change = notch_change(torch.tensor([10.0]), torch.tensor([2.0]), 3000, 100.0)
     >>> round(float(change[0, 0, 300]), 3), round(float(change[0, 0, 400]), 3)  # at 10 and at 13.3 Hz
     (-1.0, 0.0)
@@ -111,6 +117,8 @@ def hilbert(X: Tensor, n_fft: int | None = None) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import hilbert
     >>> t = torch.arange(100, dtype=torch.float64) / 100
     >>> bool(torch.allclose(hilbert(torch.cos(2 * torch.pi * 5 * t)), torch.sin(2 * torch.pi * 5 * t)))
     True
@@ -142,6 +150,8 @@ def shift_ramps(shift_hz: Tensor, n_times: int, sfreq: float) -> tuple[Tensor, T
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import shift_ramps
     >>> cos, sin = shift_ramps(torch.tensor([0.0]), 10, 100.0)
     >>> cos.min().item(), sin.abs().max().item()
     (1.0, 0.0)
@@ -168,6 +178,8 @@ def modulate(X: Tensor, quadrature: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import modulate
     >>> modulate(torch.ones(1, 1, 1), torch.ones(1, 1, 1), torch.ones(1, 1, 1), torch.zeros(1, 1, 1)).item()
     1.0
     """
@@ -199,6 +211,8 @@ def frequency_shift(X: Tensor, shift_hz: Tensor, sfreq: float, n_fft: int | None
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import frequency_shift
     >>> t = torch.arange(1000) / 100
     >>> Y = frequency_shift(torch.sin(2 * torch.pi * 10 * t)[None, None], torch.tensor([2.0]), 100.0)
     >>> int(torch.fft.rfft(Y).abs().argmax()) / 10  # the peak, in Hz

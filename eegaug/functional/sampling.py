@@ -44,6 +44,8 @@ def relaxed_bernoulli(probability: Tensor, u: Tensor, temperature: float = 0.5, 
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import relaxed_bernoulli
     >>> p = torch.tensor(0.3, requires_grad=True)
     >>> b = relaxed_bernoulli(p, torch.tensor([0.1, 0.8]))
     >>> b.tolist()

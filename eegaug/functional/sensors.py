@@ -37,6 +37,8 @@ def sign_flip(X: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import sign_flip
     >>> sign_flip(torch.tensor([1.0, -2.0])).tolist()
     [-1.0, 2.0]
     """
@@ -58,6 +60,8 @@ def mix_channels(X: Tensor, matrix: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import mix_channels
     >>> mix_channels(torch.tensor([[[1.0], [2.0]]]), torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])).flatten().tolist()
     [2.0, 1.0]
     """
@@ -81,6 +85,8 @@ def permute_channels(X: Tensor, permutation: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import permute_channels
     >>> permute_channels(torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[2, 0, 1]])).flatten().tolist()
     [3.0, 1.0, 2.0]
     """
@@ -106,6 +112,8 @@ def shuffle_permutation(selected: Tensor, keys: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import shuffle_permutation
     >>> shuffle_permutation(torch.tensor([[True, False, True]]), torch.tensor([[0.9, 0.5, 0.1]])).tolist()
     [[2, 1, 0]]
     """
@@ -173,6 +181,8 @@ def rotation_table(positions: np.ndarray, axis: str, exact_identity: bool = True
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from eegaug.functional import rotation_table
     >>> base, table = rotation_table(np.eye(3), "z")
     >>> base.shape, table.shape[2]
     (torch.Size([3, 3]), 9)
@@ -213,6 +223,9 @@ def rotation_matrices(angle: Tensor, base: Tensor, table: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from eegaug.functional import rotation_matrices, rotation_table
     >>> base, table = rotation_table(np.eye(3), "z")
     >>> bool((rotation_matrices(torch.zeros(2, dtype=torch.float64), base, table) == torch.eye(3)).all())
     True

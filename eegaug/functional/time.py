@@ -21,6 +21,8 @@ def time_reverse(X: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import time_reverse
     >>> time_reverse(torch.tensor([[1.0, 2.0, 3.0]])).tolist()
     [[3.0, 2.0, 1.0]]
     """
@@ -48,6 +50,8 @@ def time_mask_gain(start: Tensor, length: Tensor, n_times: int, steepness: float
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import time_mask_gain
     >>> gain = time_mask_gain(torch.tensor([1000.0]), torch.tensor([200.0]), 3000)
     >>> round(float((1 - gain).sum()))
     200
@@ -78,6 +82,8 @@ def time_mask(X: Tensor, start: Tensor, length: Tensor, steepness: float | None 
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import time_mask
     >>> Y = time_mask(torch.ones(1, 2, 3000), torch.tensor([1000.0]), torch.tensor([200.0]))
     >>> bool(Y[0, :, 1100].max() < 1e-3), bool(Y[0, :, 0].min() > 0.999)
     (True, True)
@@ -102,6 +108,8 @@ def gaussian_noise(X: Tensor, noise: Tensor, std: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.functional import gaussian_noise
     >>> gaussian_noise(torch.zeros(1, 1, 2), torch.tensor([[[1.0, -2.0]]]), torch.tensor([0.5])).tolist()
     [[[0.5, -1.0]]]
     """

@@ -13,27 +13,19 @@ from torch import Tensor
 
 from eegaug.functional.sampling import relaxed_bernoulli
 from eegaug.montage import electrode_positions
+from eegaug.operations.checks import check_unit_interval
 
 __all__ = ["Operation"]
 
-# Finite differences around 0 and 1 must be possible; anything further out is a mistake.
-_TOLERANCE = 1e-4
+# The method that gives each linear form, where there is one.
+_LINEAR_FORMS = {
+    "gain": "time_gain",
+    "spectrum": "spectral_change",
+    "modulation": "modulation",
+    "mixing": "mixing_matrix",
+}
 # Operation and montage of the warnings already given by this process.
 _warned: set[tuple[str, tuple[str, ...] | int]] = set()
-
-
-def check_unit_interval(value: float | Tensor, what: str) -> None:
-    """Refuse numbers outside [0, 1]. Tensors on an accelerator pass unseen: looking at them would stall it."""
-    if isinstance(value, Tensor):
-        if value.device.type != "cpu" or value.numel() == 0 or torch.compiler.is_compiling():
-            return
-        low, high = (float(v) for v in torch.aminmax(value.detach()))
-    elif isinstance(value, numbers.Real):
-        low = high = float(value)
-    else:
-        raise TypeError(f"{what} must be a number or a tensor, got {value!r} of type {type(value).__name__}")
-    if not (low >= -_TOLERANCE and high <= 1.0 + _TOLERANCE):
-        raise ValueError(f"{what} must lie in [0, 1], got {high if high > 1.0 or high != high else low:g}")
 
 
 class Operation:
@@ -84,9 +76,16 @@ class Operation:
     needs_positions: ClassVar[bool] = False
     # How the operation acts on a signal, for code that evaluates several operations at once: "reverse", "gain"
     # (time_gain), "noise", "spectrum" (spectral_change), "modulation" (modulation), "mixing" (mixing_matrix) or None.
-    linear_form: ClassVar[str | None] = None
+    linear_form: str | None = None
     # What it does, in words; {strength} is the physical magnitude.
     sentence: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        # A subclass that does something else than its parent does not act in its parent's linear form either.
+        own = vars(cls)
+        if "transform" in own and "linear_form" not in own and _LINEAR_FORMS.get(cls.linear_form) not in own:
+            cls.linear_form = None
 
     def __init__(
         self,
@@ -385,7 +384,7 @@ class Operation:
         if where not in self._cache:
             # Made under inference_mode they could not be used for training afterwards.
             with torch.inference_mode(False), torch.no_grad():
-                made = tuple(t.to(like.device, like.dtype if t.is_floating_point() else None) for t in make())
+                made = tuple(t.to(like.dtype if t.is_floating_point() else t.dtype).to(like.device) for t in make())
             self._cache[where] = made
         return self._cache[where]
 

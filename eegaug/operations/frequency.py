@@ -39,6 +39,8 @@ class FTSurrogate(Operation):
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.operations.frequency import FTSurrogate
     >>> X = torch.randn(2, 3, 500)
     >>> Y = FTSurrogate()(X, 1.0)
     >>> bool((torch.fft.rfft(Y).abs() - torch.fft.rfft(X).abs()).abs().max() < 1e-4)
@@ -95,6 +97,8 @@ class FrequencyShift(Operation):
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.operations.frequency import FrequencyShift
     >>> t = torch.arange(3000) / 100
     >>> X = torch.sin(2 * torch.pi * 10 * t)[None, None]
     >>> Y = FrequencyShift(sfreq=100).apply(X, 0.4, {"u": torch.ones(1)})
@@ -113,6 +117,8 @@ class FrequencyShift(Operation):
     def __init__(self, *, padded: bool | None = None, **settings: Any):
         super().__init__(**settings)
         self.padded = self.parity if padded is None else bool(padded)
+        if self.padded:
+            self.linear_form = None  # its spectrum is not the one that other operations share
 
     def noise_shapes(self, n: int, n_channels: int, n_times: int) -> dict[str, tuple[int, ...]]:
         return {"u": (n,)}
@@ -159,6 +165,8 @@ class BandstopFilter(Operation):
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.operations.frequency import BandstopFilter
     >>> X = torch.sin(2 * torch.pi * 10 * torch.arange(3000) / 100)[None, None]
     >>> op = BandstopFilter(sfreq=100)
     >>> Y = op.apply(X, 1.0, {"u": torch.tensor([(10 - 2) / (28 - 2)])})  # centred on 10 Hz
@@ -188,6 +196,8 @@ class BandstopFilter(Operation):
                 f"below max_freq={self.max_freq:g} Hz"
             )
         self.reflect = self.parity if reflect is None else bool(reflect)
+        if self.reflect:
+            self.linear_form = None  # its spectrum is not the one that other operations share
 
     def noise_shapes(self, n: int, n_channels: int, n_times: int) -> dict[str, tuple[int, ...]]:
         return {"u": (n,)}

@@ -59,6 +59,7 @@ def register_operation(cls: _Class) -> _Class:
 
     Examples
     --------
+    >>> from eegaug.operations import Operation, get_operation, register_operation
     >>> @register_operation
     ... class Halving(Operation):
     ...     name, family = "halving", "time"
@@ -91,6 +92,7 @@ def list_operations(group: str = "all") -> list[str]:
 
     Examples
     --------
+    >>> from eegaug.operations import list_operations
     >>> list_operations("time-frequency")
     ['time_reverse', 'time_masking', 'gaussian_noise', 'ft_surrogate', 'frequency_shift', 'bandstop_filter']
     """
@@ -138,6 +140,7 @@ def get_operation(
 
     Examples
     --------
+    >>> from eegaug.operations import get_operation
     >>> op = get_operation("frequency_shift", sfreq=100)
     >>> op.max_strength, op.unit
     (5.0, 'Hz')

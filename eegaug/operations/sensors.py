@@ -44,6 +44,8 @@ class SignFlip(SensorsOperation):
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.operations.sensors import SignFlip
     >>> SignFlip()(torch.tensor([[1.0, -2.0]])).tolist()
     [[-1.0, 2.0]]
     """
@@ -78,6 +80,8 @@ class ChannelsSymmetry(SensorsOperation):
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.operations.sensors import ChannelsSymmetry
     >>> ChannelsSymmetry(ch_names=["C3", "Cz", "C4"])(torch.tensor([[1.0], [2.0], [3.0]])).flatten().tolist()
     [3.0, 2.0, 1.0]
     """
@@ -126,6 +130,8 @@ class ChannelsShuffle(SensorsOperation):
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.operations.sensors import ChannelsShuffle
     >>> X = torch.arange(4.0)[:, None]
     >>> sorted(ChannelsShuffle()(X, 1.0).flatten().tolist())
     [0.0, 1.0, 2.0, 3.0]
@@ -183,6 +189,8 @@ class ChannelsDropout(SensorsOperation):
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.operations.sensors import ChannelsDropout
     >>> op = ChannelsDropout()
     >>> op.apply(torch.ones(1, 3, 1), 0.5, {"u": torch.tensor([[0.1, 0.6, 0.4]])}).flatten().tolist()
     [0.0, 1.0, 0.0]
@@ -230,6 +238,8 @@ class SensorsRotation(SensorsOperation):
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.operations.sensors import SensorsRotationZ
     >>> op = SensorsRotationZ(ch_names=["C3", "C4", "F3", "F4", "O1", "O2"])
     >>> X = torch.ones(1, 6, 10)  # the same everywhere: nothing to turn
     >>> bool(torch.allclose(op(X, 1.0), X, atol=1e-5))
@@ -248,7 +258,7 @@ class SensorsRotation(SensorsOperation):
 
     def void_reason(self, n_channels: int) -> str | None:
         if n_channels < 4:
-            return f"{n_channels} electrodes are too few (fewer than 4) to tell how the field looks between them"
+            return f"it has {n_channels} of the 4 electrodes that are needed to tell how the field looks between them"
         positions = electrode_positions(self.ch_names, self.positions)
         _, spread, directions = np.linalg.svd(positions, full_matrices=False)
         off_axis = abs(directions[2]["xyz".index(self.axis)]) < 0.9

@@ -17,6 +17,8 @@ class TimeReverse(Operation):
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.operations.time import TimeReverse
     >>> TimeReverse()(torch.tensor([[1.0, 2.0, 3.0]])).tolist()
     [[3.0, 2.0, 1.0]]
     """
@@ -59,6 +61,7 @@ class TimeMasking(Operation):
 
     Examples
     --------
+    >>> from eegaug.operations.time import TimeMasking
     >>> op = TimeMasking(sfreq=100, max_seconds=2)
     >>> op.max_strength, op.unit
     (200.0, 'samples')
@@ -79,12 +82,17 @@ class TimeMasking(Operation):
         if max_seconds is not None:
             if self.sfreq is None:
                 raise ValueError(f"{self.name} needs the sampling rate for max_seconds; pass sfreq=<Hz>")
-            seconds = settings.get("max_strength")
-            if seconds is not None and seconds != max_seconds * self.sfreq:
+            if settings.get("max_strength") is not None:
                 raise ValueError(f"{self.name}: pass max_strength (samples) or max_seconds, not both")
             self.max_strength = float(max_seconds * self.sfreq)
         self.max_seconds = None if max_seconds is None else float(max_seconds)
         self.steepness = None if steepness is None else float(steepness)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self.max_seconds is not None:
+            config["max_strength"] = None  # follows from the seconds
+        return config
 
     def noise_shapes(self, n: int, n_channels: int, n_times: int) -> dict[str, tuple[int, ...]]:
         return {"u": (n,)}
@@ -110,6 +118,8 @@ class GaussianNoise(Operation):
 
     Examples
     --------
+    >>> import torch
+    >>> from eegaug.operations.time import GaussianNoise
     >>> noisy = GaussianNoise()(torch.zeros(1, 1, 100_000), 0.5, generator=torch.Generator().manual_seed(0))
     >>> round(float(noisy.std()), 3)
     0.1

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from eegaug.operations import get_operation
 
@@ -184,6 +184,20 @@ class OperationTests:
         op, noise = self.drawn(X)
         magnitude = torch.zeros((), dtype=torch.float64, requires_grad=True)
         assert gradcheck(lambda m: op.apply(X, m, noise), (magnitude,), atol=1e-4)
+
+    def test_second_derivatives(self):
+        # What a search that differentiates through a training step needs.
+        X = signal(2, 6, 16, dtype=torch.float64).requires_grad_()
+        op, noise = self.drawn(X)
+        noise = {key: value.double() for key, value in noise.items()}
+        strength = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+        if op.has_magnitude and self.pathwise:
+            assert gradgradcheck(lambda x, m: op.apply(x, m, noise), (X, strength))
+            return
+        Y = op.mix(X, strength, noise, strength, torch.tensor([0.2, 0.7]))
+        (slope,) = torch.autograd.grad(Y.pow(2).sum(), strength, create_graph=True)
+        bend, from_X = torch.autograd.grad(slope, [strength, X])
+        assert torch.isfinite(bend) and bend != 0 and torch.isfinite(from_X).all() and from_X.abs().sum() > 0
 
     def test_usable_for_training_after_inference_mode(self):
         op = self.op()

@@ -110,6 +110,21 @@ def test_own_operation(own_registry):
     assert register_operation(Scaling) is Scaling  # defined again in a notebook, it replaces itself
 
 
+def test_linear_form_is_not_inherited_by_another_transform():
+    class Louder(type(get_operation("gaussian_noise"))):
+        def transform(self, X, magnitude, noise):
+            return X * (1 + magnitude[:, None, None])
+
+    class Same(type(get_operation("gaussian_noise"))):
+        default_max_strength = 0.4
+
+    assert get_operation("gaussian_noise").linear_form == "noise" == Same().linear_form
+    assert Louder().linear_form is None
+    assert get_operation("sign_flip").linear_form == "mixing"
+    assert get_operation("frequency_shift", sfreq=100).linear_form == "modulation"
+    assert get_operation("frequency_shift", sfreq=100, padded=True).linear_form is None
+
+
 def test_bad_registrations(own_registry):
     class Impostor(Scaling):
         name = "sign_flip"

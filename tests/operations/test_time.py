@@ -75,6 +75,8 @@ class TestTimeMasking(OperationTests):
     def test_seconds(self):
         seconds = get_operation("time_masking", sfreq=128, max_seconds=2)
         assert seconds.max_strength == 256 and seconds.unit == "samples"
+        assert get_operation(**seconds.get_config()) == seconds
+        assert get_operation(**{**seconds.get_config(), "sfreq": 100}).max_strength == 200
         with pytest.raises(ValueError, match="sampling rate for max_seconds"):
             get_operation("time_masking", max_seconds=2)
         with pytest.raises(ValueError, match="not both"):
