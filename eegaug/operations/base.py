@@ -392,7 +392,7 @@ class Operation:
         return {**self.__dict__, "_cache": {}}
 
     def _key(self) -> tuple[type, str]:
-        return type(self), json.dumps(self.get_config(), sort_keys=True)
+        return type(self), json.dumps(self.get_config(), sort_keys=True, default=repr)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Operation) and self._key() == other._key()
