@@ -188,7 +188,7 @@ def compare(methods: Any, data: str, out: Path, folds: str | None, quiet: bool, 
         fractions=given["fractions"],
         out=out,
         n_jobs=given["jobs"],
-        preprocessing=_get_preprocessing(data, given),
+        preprocessing=_get_preprocessing(given),
         penalty=given["penalty"],
         n_copies=given["copies"],
         data_args=given["data_args"],
@@ -228,7 +228,7 @@ def fit(data: str, method: str, out: Path, no_validation: bool, quiet: bool, as_
         out,
         root=given["root"],
         data_args=given["data_args"],
-        preprocessing=_get_preprocessing(data, given),
+        preprocessing=_get_preprocessing(given),
         validation=not no_validation,
         augnet={"penalty": given["penalty"], "n_copies": given["copies"]},
         seed=given["seed"],
@@ -291,17 +291,12 @@ def doctor(data: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
     return FAILED if facts["problems"] else OK
 
 
-def _get_preprocessing(data: str, given: dict[str, Any]) -> Any:
-    """The preprocessing asked for; None where nothing was said. Simulated nights are made that way, not prepared."""
+def _get_preprocessing(given: dict[str, Any]) -> Any:
+    """The preprocessing asked for; None where nothing was said."""
     names = {"channels": "ch_names", "sfreq": "sfreq", "l_freq": "l_freq", "h_freq": "h_freq"}
     names["wake_margin"] = "wake_margin_min"
     asked = {new: given[old] for old, new in names.items() if given[old] is not None}
     if not asked:
-        return None
-    if data == "simulated":
-        if "wake_margin_min" in asked:
-            raise click.UsageError("--wake-margin is of recordings; simulated nights are made with --data-arg hours=8")
-        given["data_args"] = {**asked, **given["data_args"]}
         return None
     from eegaug.data import Preprocessing
 

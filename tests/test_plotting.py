@@ -145,7 +145,7 @@ class TestInvariances:
     def test_takes_an_estimator(self, ax):
         estimator = type("Fitted", (), {"invariances_": learned()})()
         plotting.plot_invariances(estimator, ax=ax)
-        assert [label.get_text() for label in ax.get_yticklabels()][0] == "frequency shift"
+        assert ax.get_yticklabels()[0].get_text() == "frequency shift"
 
     def test_refuses_what_has_not_learned_anything(self):
         with pytest.raises(TypeError, match="list has no invariances_"):

@@ -31,7 +31,6 @@ class Scored:
     model: Path
     out: Path | None
     skipped: list[dict] = field(default_factory=list)
-    differences: list[str] = field(default_factory=list)
 
 
 def fit(
@@ -129,12 +128,8 @@ def score(
         writable_folder(out.resolve().parent)
         if out.is_dir():
             raise IsADirectoryError(f"--out {out} is a folder; name a CSV file")
-    estimator = load_model(model)
-    estimator.set_params(device=device or default_device())
-    nights, _ = _nights_for(estimator, data, root, data_args, verbose)
-    differences = list(estimator.check_compatible(nights))
-    if differences:
-        raise ValueError(f"the data do not fit the model {model}: {'; '.join(differences)}")
+    estimator = load_model(model, device=device or default_device())
+    nights = _nights_for(estimator, data, root, data_args, verbose)
     splits = model_splits(model)
     report = score_nights(estimator, nights, splits, allow_training=allow_training)
     _warn_of_seen(report, allow_training, say)
@@ -153,7 +148,7 @@ def model_splits(model: str | os.PathLike) -> dict[str, list[str]]:
 
 def _nights_for(
     estimator: Any, data: str, root: Path | None, data_args: Mapping[str, Any] | None, verbose: bool
-) -> tuple[Any, str]:
+) -> Any:
     """Nights prepared exactly as the model's training nights were."""
     record = dict(getattr(estimator, "preprocessing_", None) or {})
     if not record:
@@ -166,11 +161,7 @@ def _nights_for(
     )
     if preprocessing.ch_names is None:
         preprocessing = preprocessing.model_copy(update={"ch_names": tuple(estimator.signal_.ch_names)})
-    if str(data) != "simulated":
-        return get_nights(data, root=root, preprocessing=preprocessing, data_args=data_args, verbose=verbose)
-    names = ("ch_names", "sfreq", "window_s", "l_freq", "h_freq", "standardise")
-    alike = {name: getattr(preprocessing, name) for name in names}
-    return get_nights(data, data_args={**alike, **(data_args or {})}, verbose=verbose)
+    return get_nights(data, root=root, preprocessing=preprocessing, data_args=data_args, verbose=verbose)[0]
 
 
 def _warn_of_seen(report: ScoreReport, allow_training: bool, say: Say) -> None:

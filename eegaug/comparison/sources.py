@@ -47,7 +47,7 @@ def get_nights(
     root : path, optional
         Folder of a source that needs one (MASS), or to download to (Sleep-EDF).
     preprocessing : Preprocessing, optional
-        Of recordings; simulated nights take their arguments from ``data_args``.
+        How windows are made.
     data_args : mapping, optional
         Further arguments of the source.
     verbose : bool
@@ -68,7 +68,10 @@ def get_nights(
     data_args = dict(data_args or {})
     source = str(data)
     if source == "simulated":
-        return load_nights("simulated", **{**EMBEDDED, **data_args}), source
+        # What is asked for in so many words goes before what is embedded.
+        asked = set() if preprocessing is None else preprocessing.model_fields_set
+        embedded = {name: value for name, value in EMBEDDED.items() if name not in asked}
+        return load_nights(source, preprocessing=preprocessing, **{**embedded, **data_args}), source
     # Recordings are prepared once: load_nights keeps the windows in the user's cache folder.
     if not verbose and not (Path(source) / "store.json").exists():
         data_args.setdefault("verbose", False)

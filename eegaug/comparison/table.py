@@ -294,7 +294,7 @@ def _save_figure(figure: Any, path: Path) -> Path:
 
 
 def _folds(count: int) -> str:
-    return f"{int(count)} fold{'s' * (count != 1)}"
+    return f"{int(count)} fold{'' if count == 1 else 's'}"
 
 
 def _article(name: str) -> str:
