@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from eegaug.augnet.fused import fused_sum
 from eegaug.augnet.sampling import Draw, choose_operations
 from eegaug.operations import FAMILIES, Operation, get_operation
 
@@ -52,6 +53,9 @@ class AugmentationLayer(nn.Module):
         Temperature :math:`T_w` of the softmax.
     initial_strength : float
         Start of every :math:`\mu_q`, in [0, 1].
+    fused : bool
+        True evaluates the weighted sum as one mixing of channels and one filter (``eegaug.augnet.fused``); False
+        one operation after the other: slower, the same result, and its gradient can be differentiated once more.
 
     Attributes
     ----------
@@ -90,6 +94,7 @@ class AugmentationLayer(nn.Module):
         *,
         temperature: float = 0.01,
         initial_strength: float = 0.1,
+        fused: bool = True,
     ):
         super().__init__()
         if not temperature > 0:
@@ -99,6 +104,7 @@ class AugmentationLayer(nn.Module):
         self.operations, left_out = _resolve(operations, sfreq, ch_names, positions)
         _warn_left_out(left_out)
         self.temperature = float(temperature)
+        self.fused = bool(fused)
         self.weight_logits = nn.Parameter(torch.ones(len(self.operations)))
         self.strengths = nn.Parameter(torch.full((len(self.operations),), float(initial_strength)))
         self._host = None
@@ -126,7 +132,8 @@ class AugmentationLayer(nn.Module):
             return self.apply_one(X, choose_operations([self.host_weights()], n_copies=1, seed=0)[0][0])
         windows = _as_batch(X)
         draws = self.draw(windows, generator)
-        return self.weighted_sum(windows, draws).reshape(X.shape)
+        total = fused_sum(self, windows, draws) if self.fused else self.weighted_sum(windows, draws)
+        return total.reshape(X.shape)
 
     def draw(self, X: Tensor, generator: torch.Generator | None = None) -> dict[int, TrainingDraw]:
         """Randomness for a batch of windows (batch, channels, times): of each operation whose weight is not zero."""
