@@ -176,7 +176,9 @@ def _scoring(found: Found, header: EdfHeader, p: Preprocessing, reading: Reading
     if scored.n_partial:
         report.append(("dropped", "ends of stages that do not last a whole number of windows", scored.n_partial))
     if scored.n_missing:
-        report.append(("dropped", "the hypnogram does not cover the whole recording", scored.n_missing))
+        few = scored.n_missing * p.window_s <= 0.02 * header.duration_s
+        reason = "not scored" if few else "the hypnogram does not cover the whole recording"
+        report.append(("dropped", reason, scored.n_missing))
     return scored
 
 
@@ -187,7 +189,7 @@ def _hypnogram(found: Found, header: EdfHeader, p: Preprocessing, reading: Readi
             note = "its hypnogram's header has another start time: stages were counted from the recording's start"
             report.append(("note", note, 0))
         return read_hypnogram(found.hypnogram, p.window_s, reading.stage_numbers)
-    if header.has_annotations:
+    if header.annotations:
         try:
             return read_hypnogram(found.path, p.window_s, reading.stage_numbers)
         except ValueError as err:

@@ -77,17 +77,20 @@ def find_recordings(
         raise FileNotFoundError(f"There is no recording ({', '.join(RECORDINGS)}) in {source}.")
     pattern = _subject_pattern(subject_pattern)
     stems, found = Counter(p.stem for p in paths), []
-    by_stem: dict[str, list[Path]] = {}
-    for p in known:
-        by_stem.setdefault(p.stem[:4].lower(), []).append(p)
+    by_key: dict[str, list[Path]] = {}
+    for p in sorted(known):
+        for key in _hypnogram_keys(p):
+            by_key.setdefault(key, []).append(p)
     for path in paths:
         relative = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
         unique = stems[path.stem] == 1
         subject, night = _identity(path, relative, unique, pattern)
         one = Found(path.stem if unique else relative, path, None, subject, night)
         if path.suffix.lower() != ".npz":
-            candidates = [p for p in by_stem.get(_base(path)[:4].lower(), ()) if p != path and _belongs(p, path)]
-            near = [p for p in candidates if p.parent == path.parent] or candidates
+            keys = _recording_keys(path)
+            candidates = list(dict.fromkeys(p for key in keys for p in by_key.get(key, ()) if p != path))
+            # Another folder's file counts only where the name says which recording it is.
+            near = [p for p in candidates if p.parent == path.parent] or (candidates if unique else [])
             if len(near) > 1:
                 names = ", ".join(sorted(p.name if near[0].parent == near[1].parent else str(p) for p in near))
                 one = replace(one, problem=f"several hypnograms could be its own: {names}")
@@ -143,24 +146,25 @@ def _is_hypnogram(path: Path) -> bool:
     return bool(_HYPNOGRAM_NAME.search(path.stem))
 
 
-def _base(path: Path) -> str:
-    """What a recording's name and its hypnogram's have in common."""
+def _recording_keys(path: Path) -> list[str]:
+    """Names under which a recording's hypnogram may be filed, in lower case."""
     if _SLEEP_EDF.match(path.stem) and "-psg" in path.stem.lower():
-        return path.stem[:7]
-    return re.sub(r"[ ._-](psg|eeg|signals?|raw)$", "", path.stem, flags=re.IGNORECASE)
+        return [f"{path.stem[:7].lower()}*"]
+    base = re.sub(r"[ ._-](psg|eeg|signals?|raw)$", "", path.stem, flags=re.IGNORECASE)
+    return list(dict.fromkeys([path.stem.lower(), base.lower()]))
 
 
-def _belongs(hypnogram: Path, recording: Path) -> bool:
-    base, stem = _base(recording), hypnogram.stem
-    if len(base) == 7 and _SLEEP_EDF.match(base) and base != recording.stem:
+def _hypnogram_keys(path: Path) -> list[str]:
+    """Names of recordings that a hypnogram may belong to, in lower case."""
+    stem, base = path.stem.lower(), _SUFFIX.sub("", path.stem.lower())
+    if _SLEEP_EDF.match(stem) and "-hypnogram" in stem:
         # SC4001E0-PSG.edf and SC4001EC-Hypnogram.edf: the eighth letter says who scored.
-        return bool(re.match(rf"{re.escape(base)}\w?-hypnogram", stem, re.IGNORECASE))
-    for prefix in {base, recording.stem}:
-        if stem.lower().startswith(prefix.lower()):
-            rest = stem[len(prefix) :]
-            if _SUFFIX.fullmatch(rest) and (rest or hypnogram.suffix.lower() != ".edf"):
-                return True
-    return False
+        return [f"{stem[:7]}*"]
+    # An EDF file of the same name is the recording itself.
+    keys = dict.fromkeys([stem, base])
+    if path.suffix.lower() == ".edf":
+        keys.pop(stem)
+    return list(keys)
 
 
 def _subject_pattern(pattern: str | None) -> re.Pattern | None:

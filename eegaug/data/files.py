@@ -13,12 +13,13 @@ import numpy as np
 
 from eegaug.data.channels import Pick
 
-__all__ = ["EdfHeader", "NpzNight", "read_edf", "read_edf_header", "read_npz"]
+__all__ = ["EdfHeader", "NpzNight", "read_edf", "read_edf_annotations", "read_edf_header", "read_npz"]
 
 # Factor to µV by physical dimension; bytes of "µ" differ with the recorder's code page (Latin-1, UTF-8, Shift-JIS).
 _TO_UV = {"uv": 1.0, "µv": 1.0, "μv": 1.0, "â\xb5v": 1.0, "î¼v": 1.0, "\x83\xcav": 1.0, "mv": 1e3, "v": 1e6, "nv": 1e-3}
 _MNE_MICRO = ("\u03bcV", "\u00b5V", "\x83\xcaV", "uV")
 _STRETCH = 2**19
+_ANNOTATION = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14([^\x00]*)\x14\x00")
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 
 
@@ -36,7 +37,10 @@ class EdfHeader:
     duration_s: float
     start: str
     """Date and time as the header writes them."""
-    has_annotations: bool
+    annotations: tuple[tuple[int, int], ...]
+    """Where annotation signals lie in a data record: offset and length in bytes."""
+    records: tuple[int, int, int]
+    """Offset of the first data record, number of records, bytes in each."""
 
     def voltages(self) -> list[str]:
         """Names of the channels that hold a voltage (or do not say what they hold)."""
@@ -86,19 +90,15 @@ def read_edf_header(path: str | os.PathLike) -> EdfHeader:
             n_records = there
         if there < n_records or n_records == 0:
             raise ValueError(f"truncated EDF: {there} of {n_records} data records are there ({size} bytes)")
-        if head[192:197] in (b"EDF+D", b"BDF+D"):
-            offset = sample_bytes * sum(samples[: next((i for i, s in enumerate(raw_labels) if s in _ANNOTATIONS), 0)])
-            times = []
-            for record in (0, n_records - 1):
-                f.seek(header_bytes + record * record_bytes + offset)
-                times.append(float(re.match(rb"[+-][\d.]+", f.read(32))[0]))
-            gap = times[1] - times[0] - (n_records - 1) * record_s
-            if abs(gap) > 0.5 * record_s:
-                raise ValueError(f"EDF+D with gaps ({gap:g} s in all): export it as continuous EDF+")
+    annotations = tuple(
+        (sample_bytes * sum(samples[:i]), sample_bytes * samples[i])
+        for i, name in enumerate(raw_labels)
+        if name in _ANNOTATIONS
+    )
     keep = [i for i, name in enumerate(raw_labels) if name not in _ANNOTATIONS]
     if keep and record_s <= 0:
         raise ValueError(f"damaged EDF header: data records of {record_s:g} s")
-    return EdfHeader(
+    header = EdfHeader(
         path=path,
         labels=tuple(_repaired(raw_labels[i]) for i in keep),
         raw_labels=tuple(raw_labels[i] for i in keep),
@@ -106,16 +106,60 @@ def read_edf_header(path: str | os.PathLike) -> EdfHeader:
         sfreqs=tuple(samples[i] / record_s for i in keep),
         duration_s=n_records * record_s,
         start=head[168:184].decode("latin-1"),
-        has_annotations=len(keep) < n_signals,
+        annotations=annotations,
+        records=(header_bytes, n_records, record_bytes),
     )
+    if head[192:197] in (b"EDF+D", b"BDF+D") and annotations:
+        first, last = (_annotation_bytes(header, 0, slice(k, k + 1)) for k in (0, n_records - 1))
+        times = [float(re.match(rb"[+-][\d.]+", t)[0]) for t in (first, last)]
+        gap = times[1] - times[0] - (n_records - 1) * record_s
+        if abs(gap) > 0.5 * record_s:
+            raise ValueError(f"EDF+D with gaps ({gap:g} s in all): export it as continuous EDF+")
+    return header
+
+
+def _annotation_bytes(header: EdfHeader, signal: int, records: slice = slice(None)) -> bytes:
+    at, n_records, size = header.records
+    stored = np.memmap(header.path, dtype=np.uint8, mode="r", offset=at, shape=(n_records, size))
+    start, n = header.annotations[signal]
+    return stored[records, start : start + n].tobytes()
+
+
+def read_edf_annotations(header: EdfHeader) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Annotations of an EDF+ or BDF+ file, those outside its signal included.
+
+    MNE drops what lies outside the signal without a word, and given a path it searches the samples for annotations as
+    well.
+
+    Returns
+    -------
+    onset_s, duration_s : array
+        Seconds from the first sample; a duration that is not given is NaN.
+    text : list of str
+    """
+    onset, duration, text, first = [], [], [], 0.0
+    for k in range(len(header.annotations)):
+        for i, match in enumerate(_ANNOTATION.finditer(_annotation_bytes(header, k))):
+            texts = match[3].split(b"\x14")
+            if k == i == 0 and not texts[0]:
+                first = float(match[1])  # the fraction of a second at which the first sample was taken
+            for one in filter(None, texts):
+                onset.append(float(match[1]))
+                duration.append(float(match[2]) if match[2] else np.nan)
+                text.append(_decoded(one))
+    return np.array(onset) - first, np.array(duration), text
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
 
 
 def _repaired(label: str) -> str:
     """A Latin-1 reading of a UTF-8 label, put right."""
-    try:
-        return label.encode("latin-1").decode("utf-8")
-    except UnicodeDecodeError:
-        return label
+    return _decoded(label.encode("latin-1"))
 
 
 def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:

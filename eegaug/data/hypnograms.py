@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eegaug.data.files import read_edf_annotations, read_edf_header
 from eegaug.data.stages import UNSCORED, parse_stage
 
 __all__ = ["Hypnogram", "ScoredWindows", "read_hypnogram"]
@@ -215,10 +216,7 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
     if not path.exists():
         raise FileNotFoundError(f"There is no hypnogram {path}.")
     if path.suffix.lower() in (".edf", ".bdf"):
-        import mne
-
-        found = mne.read_annotations(path)
-        return Hypnogram.from_labels(found.onset, found.duration, found.description, numbers)
+        return Hypnogram.from_labels(*read_edf_annotations(read_edf_header(path)), numbers)
     return _from_rows(_rows(path), epoch_s, numbers)
 
 

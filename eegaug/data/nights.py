@@ -30,6 +30,12 @@ class _OpenFiles:
         self.lock = threading.Lock()
         self.files: OrderedDict[str, Any] = OrderedDict()
 
+    def forget(self, path: str) -> None:
+        """Close a file that may have been replaced: an open one would still be the old one."""
+        with self.lock:
+            if (f := self.files.pop(path, None)) is not None:
+                f.close()
+
     def read_into(self, path: str, out: np.ndarray, offset: int) -> None:
         """Fill the contiguous array `out` from byte `offset` of the file."""
         with self.lock:

@@ -215,8 +215,8 @@ def _converted(todo, writer, p, reading, n_jobs, verbose):
     from tqdm import tqdm
 
     jobs = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_one)(one, s, writer, p, reading) for one, s in todo)
-    disable = None if verbose is None else not verbose
-    yield from tqdm(jobs, total=len(todo), desc="Recordings", unit="night", disable=disable or not todo or None)
+    disable = True if not todo else None if verbose is None else not verbose
+    yield from tqdm(jobs, total=len(todo), desc="Recordings", unit="night", disable=disable)
 
 
 def _one(one: Found, source: Any, writer: NightWriter, p: Preprocessing, reading: Reading) -> tuple[str, str | None]:
@@ -360,13 +360,14 @@ def _told(nights: Nights) -> Nights:
             lines.append(f"  and {len(skipped) - 10} more, see Nights.problems")
     others: dict[str, list[dict]] = {}
     for q in nights.problems:
-        # Movement and unknown are in every night: counted in Nights.problems, nothing to warn of.
-        if q["kind"] != "skipped" and q["reason"] != "movement or unknown":
+        # What is in every night is counted in Nights.problems and nothing to warn of.
+        if q["kind"] != "skipped" and q["reason"] not in ("movement or unknown", "not scored"):
             others.setdefault(q["reason"], []).append(q)
     for reason, cases in others.items():
         windows = sum(q["n_windows"] for q in cases)
         names = ", ".join(q["recording"] for q in cases[:3]) + (f" and {len(cases) - 3} more" if len(cases) > 3 else "")
-        lines.append(f"{names}: {reason}" + (f" ({windows} windows)" if windows else ""))
+        count = f" ({windows} window{'' if windows == 1 else 's'})" if windows else ""
+        lines.append(f"{names}: {reason}{count}")
     if lines:
         warnings.warn("\n".join(lines), UserWarning, stacklevel=4)
     return nights

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.data.nights import NightDataset, Nights
+from eegaug.data.nights import _FILES, NightDataset, Nights
 
 __all__ = ["NightDataset", "NightWriter", "Nights", "open_store"]
 
@@ -384,6 +384,7 @@ def open_store(store_dir: str | os.PathLike) -> Nights:
             raise ValueError(
                 f"{signal} has {size} bytes where {want} are due: delete the store folder and build it again."
             )
+        _FILES.forget(str(signal))
         datasets.append(
             NightDataset(
                 signal,

@@ -3,6 +3,7 @@ import pytest
 
 from eegaug.data import read_hypnogram
 from eegaug.data.hypnograms import Hypnogram
+from eegaug.data.preprocessing import keep_around_sleep
 
 from .edf_files import pages, write_edf
 
@@ -150,3 +151,5 @@ def test_sleep_edf_hypnogram(data_folder):
     found = h.windows(30, 79500)
     assert h.page_s() == 30 and len(found.y) == 2650
     assert np.bincount(found.y).tolist() == [1997, 58, 250, 220, 125]
+    kept = keep_around_sleep(found.y, found.onset_s, 30, margin_min=30)
+    assert np.bincount(found.y[kept]).tolist() == [188, 58, 250, 220, 125]

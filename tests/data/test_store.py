@@ -49,6 +49,24 @@ def test_what_is_written_is_read_back(tmp_path):
     np.testing.assert_array_equal(again[8][0], want[8])
 
 
+def test_other_processes_can_write(tmp_path):
+    w = writer(tmp_path)
+    other = pickle.loads(pickle.dumps(w))
+    assert other.write(windows(), [0] * 6, subject="a", night=2) == "a-2"
+    w.adopt("a-2")
+    np.testing.assert_array_equal(w.close().read(), windows())
+    with pytest.raises(FileNotFoundError, match="'b-1' is not in the store"):
+        w.adopt("b-1")
+
+
+def test_night_that_is_replaced_is_read_anew(tmp_path):
+    nights = fill(tmp_path, n_nights=1)
+    nights.read()  # its file is open now
+    w = writer(tmp_path)
+    w.add(windows(seed=9), [0] * 6, subject="s0", night=1)
+    np.testing.assert_array_equal(w.close().read(), windows(seed=9))
+
+
 def test_truth_and_problems_are_kept(tmp_path):
     w = writer(tmp_path)
     w.add(

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+
+from eegaug.data.discover import find_recordings
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def pairs(folder, **options):
+    """Recording -> (hypnogram, subject, night)."""
+    found, _ = find_recordings(folder, **options)
+    return {f.name: (f.hypnogram and f.hypnogram.name, f.subject, f.night) for f in found}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (
+            ["SC4001E0-PSG.edf", "SC4001EC-Hypnogram.edf", "SC4002E0-PSG.edf", "SC4002EH-Hypnogram.edf"],
+            {"SC4001E0-PSG": ("SC4001EC-Hypnogram.edf", "SC400", 1),
+             "SC4002E0-PSG": ("SC4002EH-Hypnogram.edf", "SC400", 2)},
+        ),
+        (["ST7012J0-PSG.edf", "ST7012JP-Hypnogram.edf"], {"ST7012J0-PSG": ("ST7012JP-Hypnogram.edf", "ST701", 2)}),
+        (
+            ["01-03-0007 PSG.edf", "01-03-0007 Base.edf", "01-03-0007 Spindles_E1.edf", "01-03-0008 PSG.edf",
+             "01-03-0008 Annotations.edf"],
+            {"01-03-0007 PSG": ("01-03-0007 Base.edf", "01-03-0007", 1),
+             "01-03-0008 PSG": ("01-03-0008 Annotations.edf", "01-03-0008", 1)},
+        ),
+        (
+            ["sub-01/ses-2/eeg/sub-01_ses-2_task-sleep_eeg.edf", "sub-01/ses-2/eeg/sub-01_ses-2_task-sleep_events.tsv",
+             "sub-01/ses-2/eeg/sub-01_ses-2_task-sleep_channels.tsv", "participants.tsv"],
+            {"sub-01_ses-2_task-sleep_eeg": ("sub-01_ses-2_task-sleep_events.tsv", "sub-01", 2)},
+        ),
+        (
+            ["anna.edf", "anna.csv", "ben.edf", "ben_hypnogram.txt", "ben2.edf", "ben2-stages.tsv", "cleo_psg.edf",
+            "cleo.txt"], {"anna": ("anna.csv", "anna", 1), "ben": ("ben_hypnogram.txt", "ben", 1),
+             "ben2": ("ben2-stages.tsv", "ben2", 1), "cleo_psg": ("cleo.txt", "cleo_psg", 1)},
+        ),
+        (["p1/psg.edf", "p1/psg.csv", "p2/psg.edf", "p2/psg.csv"],
+         {"p1/psg.edf": ("psg.csv", "p1", "psg"), "p2/psg.edf": ("psg.csv", "p2", "psg")}),
+        (["eeg/a.edf", "scores/a.txt"], {"a": ("a.txt", "a", 1)}),
+        (["a.edf", "notes.txt", "ab.csv"], {"a": (None, "a", 1)}),
+        (["A.EDF", "a.CSV"], {"A": ("a.CSV", "A", 1)}),
+        ([".hidden.edf", "b.edf"], {"b": (None, "b", 1)}),
+    ],
+)  # fmt: skip
+def test_layouts(tmp_path, files, expected):
+    touch(tmp_path, *files)
+    assert pairs(tmp_path) == expected
+
+
+def test_hypnogram_of_another_night_of_the_same_name_is_not_taken(tmp_path):
+    touch(tmp_path, "p1/psg.edf", "p2/psg.edf", "p2/psg.csv")
+    assert pairs(tmp_path) == {"p1/psg.edf": (None, "p1", "psg"), "p2/psg.edf": ("psg.csv", "p2", "psg")}
+
+
+def test_hypnograms_in_another_folder(tmp_path):
+    touch(tmp_path, "eeg/a.edf", "other/a_stages.csv")
+    assert pairs(tmp_path / "eeg") == {"a": (None, "a", 1)}
+    assert pairs(tmp_path / "eeg", hypnograms=tmp_path / "other") == {"a": ("a_stages.csv", "a", 1)}
+    with pytest.raises(FileNotFoundError, match="no folder of hypnograms"):
+        find_recordings(tmp_path, hypnograms=tmp_path / "nowhere")
+
+
+def test_two_hypnograms_for_one_recording_are_a_problem(tmp_path):
+    touch(tmp_path, "a.edf", "a.csv", "a.txt")
+    found, _ = find_recordings(tmp_path)
+    assert found[0].problem == "several hypnograms could be its own: a.csv, a.txt"
+
+
+def test_hypnogram_without_recording_is_told(tmp_path):
+    touch(tmp_path, "a.edf", "SC4011EC-Hypnogram.edf")
+    assert [p.name for p in find_recordings(tmp_path)[1]] == ["SC4011EC-Hypnogram.edf"]
+
+
+def test_single_file_glob_and_list(tmp_path):
+    touch(tmp_path, "x/a.edf", "x/a.csv", "y/b.edf", "y/b.csv")
+    np.savez(tmp_path / "y" / "c.npz", X=0)
+    assert pairs(tmp_path / "x" / "a.edf") == {"a": ("a.csv", "a", 1)}
+    assert list(pairs(str(tmp_path / "*" / "*.edf"))) == ["a", "b"]
+    assert list(pairs([tmp_path / "y" / "b.edf", tmp_path / "y" / "c.npz"])) == ["b", "c"]
+
+
+def test_subject_pattern(tmp_path):
+    touch(tmp_path, "lab/p07_n2.edf", "lab/p08_n1.edf")
+    got = pairs(tmp_path, subject_pattern=r"(?P<subject>p\d+)_n(?P<night>\d)")
+    assert got == {"p07_n2": (None, "p07", 2), "p08_n1": (None, "p08", 1)}
+    with pytest.raises(ValueError, match=r"finds no subject in 'lab/p07_n2.edf'"):
+        find_recordings(tmp_path, subject_pattern=r"(?P<subject>q\d+)")
+    with pytest.raises(ValueError, match="needs a group named subject"):
+        find_recordings(tmp_path, subject_pattern=r"(p\d+)")
+    with pytest.raises(ValueError, match="is no regular expression"):
+        find_recordings(tmp_path, subject_pattern="(")
+
+
+def test_nothing_there(tmp_path):
+    touch(tmp_path, "readme.txt", "a-Hypnogram.edf")
+    with pytest.raises(FileNotFoundError, match=r"There is no recording \(.edf, .bdf, .npz\) in"):
+        find_recordings(tmp_path)
+    for wrong in (tmp_path / "nowhere", str(tmp_path / "*.bdf"), [], [tmp_path / "x.edf"]):
+        with pytest.raises(FileNotFoundError):
+            find_recordings(wrong)

@@ -1,0 +1,164 @@
+import numpy as np
+import pytest
+
+from eegaug.data.channels import Pick
+from eegaug.data.files import read_edf, read_edf_annotations, read_edf_header, read_npz
+
+from .edf_files import pages, sine, write_edf
+
+
+def patch(path, offset, data):
+    with open(path, "r+b") as f:
+        f.seek(offset)
+        f.write(data)
+
+
+def test_header(tmp_path):
+    path = write_edf(tmp_path / "a.edf", {"EEG C3": sine(5, 20), "Temp": (sine(0.1, 20, 1.0), 1.0)}, stages=pages("W"))
+    header = read_edf_header(path)
+    assert header.labels == ("EEG C3", "Temp") and header.sfreqs == (100.0, 1.0)
+    assert header.duration_s == 20 and len(header.annotations) == 1
+    patch(path, 256 + 3 * 96 + 8, b"DegC    ")
+    assert read_edf_header(path).voltages() == ["EEG C3"]
+
+
+def test_annotations_are_those_of_the_file_wherever_they_lie(tmp_path):
+    # Samples that look like annotations are none.
+    decoy = np.frombuffer(b"+7\x1530\x14Sleep stage 4\x14\x00" * 500, dtype="<i2").astype(float)
+    stages = [(0, 30, "Sleep stage W"), (30.5, None, "Réveil"), (400, 60, "Sleep stage 2")]
+    path = write_edf(tmp_path / "a.edf", {"C3": decoy[:5000]}, stages=stages)
+    onset, duration, text = read_edf_annotations(read_edf_header(path))
+    assert text == ["Sleep stage W", "Réveil", "Sleep stage 2"]
+    np.testing.assert_array_equal(onset, [0, 30.5, 400])
+    np.testing.assert_array_equal(duration, [30, np.nan, 60])
+
+
+def test_signal_is_in_microvolts_at_its_own_rate(tmp_path):
+    fast, slow = sine(5, 60, 200, 40), sine(2, 60, 50, 30)
+    path = write_edf(tmp_path / "a.edf", {"C3": (fast, 200.0), "M2": (slow, 50.0), "O1": (2 * fast, 200.0)})
+    read = read_edf(read_edf_header(path), [Pick(2), Pick(1), Pick(0, 2)], 10, 30)
+    assert [rate for _, rate in read] == [200, 50, 200]
+    np.testing.assert_allclose(read[0][0], 2 * fast[2000:6000], atol=0.01)
+    np.testing.assert_allclose(read[1][0], slow[500:1500], atol=0.01)
+    np.testing.assert_allclose(read[2][0], -fast[2000:6000], atol=0.01)
+    with pytest.raises(ValueError, match="'C3' and 'M2' differ in sampling rate"):
+        read_edf(read_edf_header(path), [Pick(0, 1)], 0, 10)
+    long = read_edf(read_edf_header(path), [Pick(0)], 50, 1e9)[0][0]
+    assert len(long) == 2000
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [("uV", 1), ("mV", 1e3), ("V", 1e6), ("nV", 1e-3), ("\xb5V".encode("latin-1"), 1), ("µV".encode(), 1), ("", 1)],
+)
+def test_units(tmp_path, unit, factor):
+    x = sine(5, 10, amplitude_uv=50)
+    path = write_edf(tmp_path / "a.edf", {"C3": x})
+    patch(path, 256 + 96, (unit if isinstance(unit, bytes) else unit.encode()).ljust(8))
+    header = read_edf_header(path)
+    assert header.voltages() == ["C3"]
+    np.testing.assert_allclose(read_edf(header, [Pick(0)], 0, 10)[0][0] / factor, x, atol=0.01)
+
+
+def test_names_that_are_not_ascii(tmp_path):
+    path = write_edf(tmp_path / "a.edf", {"C3": sine(5, 10), "C4": sine(5, 10)})
+    patch(path, 256, "Capteur né".encode().ljust(16))
+    header = read_edf_header(path)
+    assert header.labels == ("Capteur né", "C4")
+    np.testing.assert_allclose(read_edf(header, [Pick(0)], 0, 10)[0][0], sine(5, 10), atol=0.01)
+
+
+def test_name_that_is_there_twice(tmp_path):
+    path = write_edf(tmp_path / "a.edf", {"C3": sine(5, 10), "C4": sine(5, 10)})
+    patch(path, 256, b"C4".ljust(16))
+    with pytest.raises(ValueError, match="channel 'C4' is there 2 times"):
+        read_edf(read_edf_header(path), [Pick(0)], 0, 10)
+
+
+def test_truncated_and_foreign_files_are_said(tmp_path):
+    path = write_edf(tmp_path / "a.edf", {"C3": sine(5, 60)})
+    whole = path.read_bytes()
+    for keep, message in [
+        (len(whole) - 500, "truncated EDF: 57 of 60 data records|truncated EDF: 5[0-9] of 60 data records"),
+        (300, "truncated EDF: 300 bytes"),
+        (100, "no EDF or BDF file"),
+    ]:
+        path.write_bytes(whole[:keep])
+        with pytest.raises(ValueError, match=message):
+            read_edf_header(path)
+    path.write_bytes(b"0       " + b"x" * 1000)
+    with pytest.raises(ValueError, match="damaged EDF header"):
+        read_edf_header(path)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="no EDF or BDF file"):
+        read_edf_header(path)
+
+
+def test_recording_that_was_not_closed_counts_as_long_as_it_is(tmp_path):
+    path = write_edf(tmp_path / "a.edf", {"C3": sine(5, 60)})
+    patch(path, 236, b"-1      ")
+    assert read_edf_header(path).duration_s == 60
+
+
+def test_discontinuous_files(tmp_path):
+    path = write_edf(tmp_path / "a.edf", {"C3": sine(5, 60)}, stages=pages("W2"))
+    patch(path, 192, b"EDF+D")
+    assert read_edf_header(path).duration_s == 60  # marked so, and without a gap
+    data = path.read_bytes()
+    last = data.rindex(b"+59\x14\x14")
+    patch(path, last, b"+99\x14\x14")
+    with pytest.raises(ValueError, match=r"EDF\+D with gaps \(40 s in all\)"):
+        read_edf_header(path)
+
+
+def save(path, **arrays):
+    base = {"X": np.ones((3, 2, 100)), "y": [0, 1, -1], "ch_names": ["C3", "C4"], "sfreq": 10.0}
+    np.savez(path, **{k: v for k, v in {**base, **arrays}.items() if v is not None})
+    return path
+
+
+def test_npz(tmp_path):
+    X = np.arange(600, dtype="int16").reshape(3, 2, 100)
+    path = save(tmp_path / "a.npz", X=X, scale=np.array([0.5, 2.0]), subject="anna", night=2, epoch_index=[4, 5, 9])
+    night = read_npz(path)
+    np.testing.assert_allclose(night.X, X * np.array([0.5, 2.0])[:, None])
+    assert night.X.dtype == np.float32 and (night.subject, night.night) == ("anna", 2)
+    assert night.onset_s.tolist() == [40, 50, 90] and night.y.tolist() == [0, 1, -1]
+    assert read_npz(path, signal=False).ch_names == ("C3", "C4")
+    bare = read_npz(save(tmp_path / "b.npz", y=None))
+    assert bare.y is None and bare.subject is None and bare.onset_s.tolist() == [0, 10, 20]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"X": None}, "no array X in it"),
+        ({"sfreq": None, "ch_names": None}, "no array ch_names, sfreq"),
+        ({"X": np.ones((3, 3, 100))}, r"X has shape \(3, 3, 100\); \(epochs, 2, times\) is due for channels"),
+        ({"y": [0, 1]}, "3 epochs and 2 labels"),
+        ({"y": [0, 1, 5]}, r"y holds \[5\]"),
+        ({"scale": [1.0, 2.0, 3.0]}, "scale has 3 values for 2 channels"),
+        ({"epoch_index": [1]}, "3 epochs and 1 places"),
+        ({"X": np.array([{}], dtype=object)}, "allow_pickle"),
+    ],
+)
+def test_npz_that_is_no_night_is_said(tmp_path, arrays, message):
+    with pytest.raises(ValueError, match=message):
+        read_npz(save(tmp_path / "a.npz", **arrays))
+
+
+def test_npz_that_is_damaged(tmp_path):
+    path = save(tmp_path / "a.npz")
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match="unreadable npz file"):
+        read_npz(path)
+
+
+def test_clinical_file_with_many_rates(data_folder):
+    header = read_edf_header(data_folder / "edf" / "rsleep_subject1_2min.edf")
+    assert len(header.labels) == 89 and len(set(header.sfreqs)) > 3
+    assert "C3 Impédance" in header.labels and "C3 Impédance" not in header.voltages()
+    at = [header.labels.index(c) for c in ("C3", "M2", "C3-M2")]
+    (difference, rate), (stored, _) = read_edf(header, [Pick(at[0], at[1]), Pick(at[2])], 10, 110)
+    assert rate == 200 and 5 < stored.std() < 150  # µV
+    assert np.corrcoef(difference, stored)[0, 1] > 0.95

@@ -1,0 +1,401 @@
+import json
+import os
+import shutil
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+
+import eegaug.data.recordings as module
+from eegaug.data import NightWriter, Preprocessing, cache_folder, load_recordings
+
+from .edf_files import noise, pages, sine, write_edf
+
+STAGES = "WW1223R?W"
+Y = [0, 0, 1, 2, 2, 3, 4, 0]
+ONSETS = [0, 30, 60, 90, 120, 150, 180, 240]
+
+
+def night(path, stages=STAGES, seed=0, duration_s=270, **options):
+    """An EDF recording of two EEG channels and others, with stages in it."""
+    channels = {
+        "EEG Fpz-Cz": noise(duration_s, seed=seed),
+        "EOG horizontal": noise(duration_s, seed=seed + 100),
+        "EEG Pz-Oz": noise(duration_s, seed=seed + 200),
+        "Temp rectal": (noise(duration_s, 1.0, seed), 1.0),
+    }
+    options = {"channels": channels, "stages": pages(stages), **options}
+    return write_edf(path, **options)
+
+
+def test_folder_of_recordings(tmp_path):
+    for k in range(3):
+        night(tmp_path / f"SC40{k}1E0-PSG.edf", seed=k, stages=())
+        write_edf(tmp_path / f"SC40{k}1EC-Hypnogram.edf", stages=pages(STAGES))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # movement and unknown are in every night: nothing to warn of
+        nights = load_recordings(tmp_path)
+    assert nights.ch_names == ["Fpz-Cz", "Pz-Oz"] and nights.sfreq == 100 and nights.window_s == 30
+    assert nights.y.tolist() == Y * 3
+    assert nights.subjects.tolist() == ["SC400"] * 8 + ["SC401"] * 8 + ["SC402"] * 8
+    assert nights.datasets[0].onset_s.tolist() == ONSETS
+    assert [(p["recording"], p["reason"], p["n_windows"]) for p in nights.problems] == [
+        (f"SC40{k}1E0-PSG", "movement or unknown", 1) for k in range(3)
+    ]
+    X = nights.read()
+    np.testing.assert_allclose(X.mean(-1), 0, atol=1e-5)
+    np.testing.assert_allclose(X.std(-1), 1, atol=1e-4)
+    assert nights.preprocessing == json.loads(Preprocessing(ch_names=["Fpz-Cz", "Pz-Oz"]).model_dump_json())
+
+
+def test_samples_are_those_of_the_file(tmp_path):
+    a, b = sine(3, 270, amplitude_uv=40), sine(7, 270, amplitude_uv=20)
+    write_edf(tmp_path / "a.edf", {"C4": b, "C3": a}, stages=pages(STAGES))
+    nights = load_recordings(tmp_path, ch_names=["C3", "C4"], l_freq=None, h_freq=None, standardise=None)
+    X = nights.read()
+    for i, onset in enumerate(ONSETS):
+        at = slice(onset * 100, onset * 100 + 3000)
+        np.testing.assert_allclose(X[i], np.stack([a[at], b[at]]), atol=0.01)
+    nights = load_recordings(tmp_path, ch_names=["C4", "C3"], l_freq=0.5, h_freq=5, standardise=None)
+    X = nights.read([1, 4])
+    np.testing.assert_allclose(X[0, 1], a[3000:6000], atol=0.3)  # inside the band
+    assert np.abs(X[:, 0]).max() < 0.5  # outside
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "stage\nW\nW\nN1\nN2\nN2\nN3\nR\n?\nW"),
+        ("a_hypnogram.txt", "0\n0\n1\n2\n2\n4\n5\n6\n0"),
+        ("a.tsv", "onset\tduration\tstage\n0\t60\tW\n60\t30\tN1\n90\t60\tN2\n150\t30\tN3\n180\t30\tR\n240\t30\tW"),
+    ],
+)
+def test_text_hypnograms(tmp_path, name, text):
+    night(tmp_path / "a.edf", stages="2" * 9)
+    (tmp_path / name).write_text(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nights = load_recordings(tmp_path)
+    assert nights.y.tolist() == Y  # of the file beside, not of the annotations inside
+    assert nights.datasets[0].onset_s.tolist() == ONSETS
+
+
+def test_bids(tmp_path):
+    folder = tmp_path / "sub-07" / "ses-2" / "eeg"
+    night(folder / "sub-07_ses-2_task-sleep_eeg.edf", stages=())
+    rows = [f"{30 * i}\t30\tSleep stage {s}\n" for i, s in enumerate(STAGES)]
+    (folder / "sub-07_ses-2_task-sleep_events.tsv").write_text("onset\tduration\ttrial_type\n" + "".join(rows))
+    nights = load_recordings(tmp_path)
+    assert nights.y.tolist() == Y
+    assert dict(nights.datasets[0].description)["subject"] == "sub-07" and nights.datasets[0].description["night"] == 2
+
+
+def test_one_five_in_the_folder_settles_what_four_is(tmp_path):
+    for name, numbers in (("a", "0\n2\n4\n4\n"), ("b", "0\n2\n4\n5\n")):
+        night(tmp_path / f"{name}.edf", stages=(), duration_s=120)
+        (tmp_path / f"{name}.txt").write_text(numbers)
+    assert load_recordings(tmp_path).y.tolist() == [0, 2, 3, 3, 0, 2, 3, 4]
+    (tmp_path / "b.txt").write_text("0\n2\n4\n4\n")
+    with pytest.warns(UserWarning, match="stage numbers 0 to 4 were read as"):
+        assert load_recordings(tmp_path).y.tolist() == [0, 2, 4, 4] * 2
+    assert load_recordings(tmp_path, stage_numbers="r&k").y.tolist() == [0, 2, 3, 3] * 2
+
+
+def save_npz(path, seed=0, **arrays):
+    X = np.random.default_rng(seed).normal(0, 500, (9, 2, 3000)).astype("int16")
+    base = {"X": X, "scale": np.array([0.1, 0.2], "float32"), "ch_names": ["Fpz-Cz", "Pz-Oz"], "sfreq": np.float32(100)}
+    more = {"y": np.array([0, 0, 1, 2, 2, 3, 4, -1, 0], "int8"), "subject": "anna", "night": 2}
+    np.savez(path, **{k: v for k, v in {**base, **more, **arrays}.items() if v is not None})
+    return X * base["scale"][:, None]
+
+
+def test_npz_nights(tmp_path):
+    X = save_npz(tmp_path / "x.npz")
+    nights = load_recordings(tmp_path, ch_names=["Pz-Oz", "Fpz-Cz"], l_freq=None, h_freq=None, standardise=None)
+    assert nights.y.tolist() == Y and set(nights.subjects) == {"anna"} and nights.datasets[0].description["night"] == 2
+    np.testing.assert_allclose(nights.read(), X[[0, 1, 2, 3, 4, 5, 6, 8]][:, ::-1], rtol=1e-6)
+    # Filtered as one stretch of signal: no edge between epochs that follow one another.
+    one = load_recordings(tmp_path, standardise=None).read()
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    save_npz(parts / "x.npz", epoch_index=np.arange(9) * 2)
+    apart = load_recordings(parts, standardise=None, wake_margin_min=None).read()
+    middle = slice(1200, 1800)
+    np.testing.assert_allclose(one[3, :, middle], apart[3, :, middle], atol=0.5)
+    assert np.abs(one[3, :, :100] - apart[3, :, :100]).max() > 5
+
+
+def test_chosen_epochs_are_not_trimmed(tmp_path):
+    save_npz(tmp_path / "x.npz", epoch_index=[0, 5, 900, 910, 1000, 1200, 1500, 1600, 2600])
+    assert load_recordings(tmp_path).y.tolist() == Y
+    save_npz(tmp_path / "x.npz", y=[0, 0, 0, 0, 2, 0, 0, 0, 0])
+    nights = load_recordings(tmp_path, wake_margin_min=1)
+    assert nights.y.tolist() == [0, 0, 2, 0, 0] and nights.description["n_wake_trimmed"].tolist() == [4]
+
+
+def test_npz_mixes_with_edf(tmp_path):
+    save_npz(tmp_path / "x.npz")
+    night(tmp_path / "y.edf")
+    nights = load_recordings(tmp_path)
+    assert nights.ch_names == ["Fpz-Cz", "Pz-Oz"] and nights.y.tolist() == Y * 2
+
+
+def test_bad_files_are_named_skipped_and_counted(tmp_path):
+    night(tmp_path / "good.edf")
+    night(tmp_path / "cut.edf")
+    os.truncate(tmp_path / "cut.edf", 30_000)
+    (tmp_path / "noise.edf").write_bytes(b"nothing like it" * 100)
+    night(tmp_path / "unscored.edf", stages=())
+    night(tmp_path / "twice.edf")
+    (tmp_path / "twice.csv").write_text("W\n" * 9)
+    (tmp_path / "twice.txt").write_text("W\n" * 9)
+    night(tmp_path / "spam.edf", stages=())
+    (tmp_path / "spam.csv").write_text("spam\nham\n")
+    flat = {"EEG Fpz-Cz": np.full(27_000, 5.0), "EEG Pz-Oz": noise(270)}
+    write_edf(tmp_path / "flat.edf", flat, stages=pages(STAGES))
+    write_edf(tmp_path / "other.edf", {"EEG C3": noise(270)}, stages=pages(STAGES))
+    write_edf(tmp_path / "slow.edf", {"Fpz-Cz": noise(270, 50), "Pz-Oz": noise(270, 50)}, 50, pages(STAGES))
+    save_npz(tmp_path / "short.npz", X=np.ones((9, 2, 2000), "int16"))
+    save_npz(tmp_path / "nan.npz", X=np.where(np.arange(54_000).reshape(9, 2, 3000) == 20_000, np.nan, 1.0))
+    with pytest.warns(UserWarning, match=r"10 of 11 recordings were skipped:\n  cut: truncated EDF"):
+        nights = load_recordings(tmp_path, ch_names=["Fpz-Cz", "Pz-Oz"])
+    assert nights.y.tolist() == Y and {d.name for d in nights.datasets} == {"good"}
+    reasons = {p["recording"]: p["reason"] for p in nights.problems if p["kind"] == "skipped"}
+    for name, reason in {
+        "cut": "of 270 data records are there",
+        "noise": "no EDF or BDF file",
+        "unscored": "no hypnogram beside it",
+        "twice": "several hypnograms could be its own: twice.csv, twice.txt",
+        "spam": "hypnogram spam.csv: row 1 is no sleep stage: 'ham'",
+        "flat": "channel 'Fpz-Cz' is flat",
+        "other": "channel 'Fpz-Cz', 'Pz-Oz' is missing; there are 'EEG C3'",
+        "slow": "sampled at 50 Hz",
+        "short": "its epochs are 20 s, windows are 30 s",
+        "nan": "Recording 'nan', window 3, channel 'Fpz-Cz': 1 of 6000 samples are NaN",
+    }.items():
+        assert reason in reasons.pop(name), name
+    assert not reasons
+
+
+def test_if_all_are_bad_every_reason_is_listed(tmp_path):
+    night(tmp_path / "a.edf", stages=())
+    night(tmp_path / "b.edf")
+    os.truncate(tmp_path / "b.edf", 30_000)
+    with pytest.raises(
+        ValueError, match=r"(?s)None of the recordings.*  b: truncated.*  a: no hypnogram.*labels='optional'"
+    ):
+        load_recordings(tmp_path)
+
+
+def test_recordings_without_labels(tmp_path):
+    night(tmp_path / "a.edf", stages=())
+    night(tmp_path / "b.edf")
+    nights = load_recordings(tmp_path, labels="optional")
+    assert nights.y.tolist() == [-1] * 9 + Y
+    assert "without stage 9" in repr(nights)
+    assert load_recordings(tmp_path, labels="ignore").y.tolist() == [-1] * 18
+    save_npz(tmp_path / "c.npz", y=None)
+    assert load_recordings(tmp_path / "c.npz", labels="optional").y.tolist() == [-1] * 9
+    with pytest.raises(ValueError, match="the array y is missing"):
+        load_recordings(tmp_path / "c.npz")
+    with pytest.raises(ValueError, match="labels='maybe'"):
+        load_recordings(tmp_path, labels="maybe")
+
+
+def test_mismatches_are_cut_and_told(tmp_path):
+    night(tmp_path / "long.edf", stages=STAGES + "22")
+    night(tmp_path / "short.edf", stages=STAGES[:6])
+    with pytest.warns(UserWarning) as told:
+        nights = load_recordings(tmp_path)
+    assert nights.y.tolist() == Y + Y[:6]
+    text = str(told[0].message)
+    assert "long: the hypnogram is longer than the recording (270 s): scored beyond its end (2 windows)" in text
+    assert "short: the hypnogram does not cover the whole recording (3 windows)" in text
+
+
+def test_a_minute_that_nobody_scored_is_counted_and_not_warned_of(tmp_path):
+    night(tmp_path / "a.edf", stages="W" + "2" * 100, duration_s=101 * 30 + 50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nights = load_recordings(tmp_path)
+    assert len(nights) == 101
+    assert [(p["reason"], p["n_windows"]) for p in nights.problems] == [("not scored", 1)]
+
+
+def test_wake_is_trimmed_and_the_margin_a_parameter(tmp_path):
+    night(tmp_path / "a.edf", stages="WWWW22WWW")
+    nights = load_recordings(tmp_path, wake_margin_min=1)
+    assert nights.datasets[0].onset_s.tolist() == [60, 90, 120, 150, 180, 210]
+    assert nights.description["n_wake_trimmed"].tolist() == [3]
+    whole = load_recordings(tmp_path, wake_margin_min=None)
+    np.testing.assert_allclose(nights.read(), whole.read()[2:8], atol=1e-2)  # the filter saw the same signal
+
+
+def test_channels_that_are_in_no_recording_are_refused(tmp_path):
+    night(tmp_path / "a.edf")
+    with pytest.raises(
+        ValueError, match=r"'C3' is missing.*there are \['EEG Fpz-Cz', 'EEG Pz-Oz', 'EOG horizontal', 'Temp"
+    ):
+        load_recordings(tmp_path, ch_names=["C3", "Fpz-Cz"])
+    write_edf(tmp_path / "a.edf", {"Resp": noise(270), "SpO2": noise(270)}, stages=pages(STAGES))
+    with pytest.raises(ValueError, match=r"No EEG channel was recognised by name: pass ch_names"):
+        load_recordings(tmp_path)
+    with pytest.raises(TypeError, match="ch_names='C3' is one string"):
+        load_recordings(tmp_path, ch_names="C3")
+    with pytest.raises(TypeError, match="Unknown option sfreqs"):
+        load_recordings(tmp_path, sfreqs=3)
+    with pytest.raises(ValueError, match=r"^h_freq=60 Hz cannot be kept"):
+        load_recordings(tmp_path, h_freq=60)
+
+
+def test_channels_by_default_are_those_of_most_recordings(tmp_path):
+    write_edf(tmp_path / "a.edf", {"C3-A2": noise(270)}, stages=pages(STAGES))
+    for name in "bc":
+        night(tmp_path / f"{name}.edf")
+    with pytest.warns(UserWarning, match=r"1 of 3 recordings were skipped:\n  a: channel 'Fpz-Cz', 'Pz-Oz' is missing"):
+        assert load_recordings(tmp_path).ch_names == ["Fpz-Cz", "Pz-Oz"]
+
+
+def test_difference_of_two_channels(tmp_path):
+    a, m = sine(5, 270), sine(2, 270, amplitude_uv=30)
+    write_edf(tmp_path / "a.edf", {"C3": a, "M2": m}, stages=pages(STAGES))
+    nights = load_recordings(tmp_path, ch_names=["C3-A2"], l_freq=None, h_freq=None, standardise=None)
+    np.testing.assert_allclose(nights.read([0])[0, 0], (a - m)[:3000], atol=0.01)
+
+
+def test_second_call_opens_what_the_first_one_made(tmp_path, monkeypatch, cache):
+    for k in range(2):
+        night(tmp_path / f"n{k}.edf", seed=k)
+    first = load_recordings(tmp_path)
+    assert cache_folder() == cache and first.datasets[0].path.startswith(str(cache))
+    seen = []
+    convert = module.convert
+    monkeypatch.setattr(module, "convert", lambda one, *args: seen.append(one.name) or convert(one, *args))
+    again = load_recordings(tmp_path)
+    np.testing.assert_array_equal(again.read(), first.read())
+    assert seen == [] and again.problems == first.problems
+    night(tmp_path / "n2.edf", seed=2)
+    assert len(load_recordings(tmp_path)) == 24 and seen == ["n2"]
+    night(tmp_path / "n0.edf", seed=7, stages="WW1223R2W")  # a file that changes is read again
+    assert len(load_recordings(tmp_path)) == 25 and seen == ["n2", "n0"]
+    (tmp_path / "n1.edf").unlink()
+    assert len(load_recordings(tmp_path)) == 17 and len(seen) == 2
+    load_recordings(tmp_path, l_freq=0.5)
+    assert len(seen) == 4  # another preprocessing, another store
+
+
+def test_damaged_cache_is_made_again(tmp_path):
+    night(tmp_path / "a.edf")
+    first = load_recordings(tmp_path)
+    want = first.read()
+    os.truncate(first.datasets[0].path, 10)
+    np.testing.assert_array_equal(load_recordings(tmp_path).read(), want)
+    with open(os.path.join(os.path.dirname(first.datasets[0].path), "store.json"), "w") as f:
+        f.write("{")
+    np.testing.assert_array_equal(load_recordings(tmp_path).read(), want)
+
+
+def test_store_of_one_s_own(tmp_path):
+    night(tmp_path / "in" / "a.edf")
+    nights = load_recordings(tmp_path / "in", store=tmp_path / "store")
+    assert nights.datasets[0].path.startswith(str(tmp_path / "store"))
+    with pytest.raises(ValueError, match=r"was made otherwise: .*sfreq was 100.0, now 128.0"):
+        load_recordings(tmp_path / "in", store=tmp_path / "store", sfreq=128)
+
+
+def test_killed_conversion_goes_on(tmp_path, monkeypatch):
+    for k in range(3):
+        night(tmp_path / f"n{k}.edf", seed=k)
+    write = NightWriter.write
+
+    def dying(self, *args, recording, **options):
+        if recording == "n2":
+            raise KeyboardInterrupt
+        return write(self, *args, recording=recording, **options)
+
+    monkeypatch.setattr(NightWriter, "write", dying)
+    with pytest.raises(KeyboardInterrupt):
+        load_recordings(tmp_path)
+    monkeypatch.setattr(NightWriter, "write", write)
+    seen = []
+    convert = module.convert
+    monkeypatch.setattr(module, "convert", lambda one, *args: seen.append(one.name) or convert(one, *args))
+    assert len(load_recordings(tmp_path)) == 24 and seen == ["n2"]
+
+
+def test_store_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    night(tmp_path / "a.edf")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EEGAUG_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"cannot write the store .*pass store= or set EEGAUG_CACHE"):
+        load_recordings(tmp_path)
+
+
+def test_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("EEGAUG_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "eegaug"
+
+
+def test_jobs_side_by_side_give_the_same(tmp_path):
+    for k in range(3):
+        night(tmp_path / f"n{k}.edf", seed=k)
+    one = load_recordings(tmp_path, store=tmp_path / "one")
+    with joblib.parallel_config(backend="threading"):  # processes take seconds to start
+        two = load_recordings(tmp_path, store=tmp_path / "two", n_jobs=2)
+    np.testing.assert_array_equal(one.read(), two.read())
+    assert [d.name for d in two.datasets] == ["n0", "n1", "n2"]
+
+
+def test_progress_is_shown_when_asked_for(tmp_path, capsys):
+    night(tmp_path / "a.edf")
+    load_recordings(tmp_path, store=tmp_path / "one")
+    assert capsys.readouterr().err == ""
+    load_recordings(tmp_path, store=tmp_path / "two", verbose=True)
+    assert "Recordings: 100%" in capsys.readouterr().err
+
+
+# ---- real recordings ----
+
+
+def test_sleep_edf_pair_whose_hypnogram_outlasts_it(data_folder):
+    with pytest.warns(UserWarning, match=r"longer than the recording \(300 s\).*\(2640 windows\)"):
+        nights = load_recordings(data_folder / "edf" / "SC4001E0-PSG_first300s.edf", standardise=None)
+    assert nights.y.tolist() == [0] * 10 and set(nights.subjects) == {"SC400"}
+    assert nights.ch_names == ["Fpz-Cz", "Pz-Oz"]
+    assert 5 < nights.read().std() < 60  # µV
+    assert any("no sleep in it" in p["reason"] for p in nights.problems)
+
+
+def test_labelled_83_minutes(data_folder):
+    nights = load_recordings(data_folder / "recordings" / "pydynamo_segment.npz")
+    assert np.bincount(nights.y).tolist() == [2, 7, 95, 37, 26]
+    X = nights.read()
+    assert X.shape == (167, 1, 3000) and np.isfinite(X).all()
+
+
+def test_unlabelled_recording_at_300_hz(data_folder):
+    path = data_folder / "edf" / "mednick_example1_sleep_rec.edf"
+    with pytest.raises(ValueError, match="no hypnogram"):
+        load_recordings(path)
+    nights = load_recordings(path, labels="optional", ch_names=["C3", "C4"])
+    assert nights.y.tolist() == [-1] * 40 and nights.ch_names == ["C3", "C4"]
+    assert load_recordings(path, labels="optional").ch_names == ["C3-A2", "C4-A1"]
+    assert load_recordings(path, labels="optional", sfreq=128, ch_names=["C4-A1"]).read([3]).shape == (1, 1, 3840)
+
+
+def test_clinical_recording_of_89_signals(data_folder):
+    path = data_folder / "edf" / "rsleep_subject1_2min.edf"
+    nights = load_recordings(path, labels="ignore", standardise=None)
+    assert nights.ch_names == ["C3-M2", "C4-M1", "F3-M2", "F4-M1", "O1-M2", "O2-M1"]
+    assert len(nights) == 4 and 5 < nights.read().std() < 100
+    six = load_recordings(path, labels="ignore", ch_names=["C3", "C4", "F3", "F4", "O1", "O2"], sfreq=128)
+    assert six.read().shape == (4, 6, 3840)
+
+
+def test_folder_with_everything_in_it(data_folder, tmp_path):
+    shutil.copytree(data_folder / "recordings", tmp_path / "r")
+    with pytest.warns(UserWarning, match="4 of 7 recordings were skipped"):
+        nights = load_recordings(tmp_path / "r")
+    assert sorted(nights.y.tolist()) == [0, 0, 0, 0, 1, 1, 2, 3, 4]

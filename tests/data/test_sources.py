@@ -1,0 +1,55 @@
+import pytest
+
+from eegaug.data import Preprocessing, load_nights
+
+from .edf_files import noise, pages, write_edf
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("SC4001", "SC4011"):
+        channels = {"EEG Fpz-Cz": noise(240), "EEG Pz-Oz": noise(240, seed=1)}
+        write_edf(tmp_path / "in" / f"{name}E0-PSG.edf", channels, stages=pages("WW1223RW"))
+    return tmp_path / "in"
+
+
+def test_folder_and_sleep_edf(folder):
+    nights = load_nights(folder)
+    assert nights.y.tolist() == [0, 0, 1, 2, 2, 3, 4, 0] * 2
+    assert load_nights(nights) is nights
+    assert load_nights("sleep-edf", root=folder, subjects=[0], nights=[1]).y.tolist() == [0, 0, 1, 2, 2, 3, 4, 0]
+    assert load_nights("Sleep_EDF", root=folder, subjects=[0], nights=[1], sfreq=128).sfreq == 128
+    assert load_nights(folder, preprocessing=Preprocessing(sfreq=128, ch_names=["Pz-Oz"])).ch_names == ["Pz-Oz"]
+
+
+def test_store(folder, tmp_path):
+    made = load_nights(folder, store=tmp_path / "store")
+    assert load_nights(tmp_path / "store").y.tolist() == made.y.tolist()
+    assert len(load_nights(tmp_path / "store", sfreq=100)) == 16
+    with pytest.raises(ValueError, match=r"was made otherwise: sfreq is 100\.0, not 128\.0"):
+        load_nights(tmp_path / "store", sfreq=128)
+
+
+def test_simulated():
+    nights = load_nights("simulated", n_subjects=2, n_windows=6, random_state=0)
+    assert len(nights) == 12 and nights.truth is not None
+    p = Preprocessing(ch_names=["C3"], sfreq=64, standardise=None, h_freq=25)
+    nights = load_nights("simulated", preprocessing=p, n_subjects=1, n_windows=6, random_state=0)
+    assert (nights.ch_names, nights.sfreq) == (["C3"], 64)
+    assert nights.read().std() > 5  # µV
+
+
+def test_mass_needs_its_folder(folder):
+    with pytest.raises(ValueError, match="pass root= with its folder"):
+        load_nights("mass")
+    with pytest.raises(ValueError, match="'C3', 'C4', 'F3', 'F4', 'O1', 'O2' is missing"):
+        load_nights("mass", root=folder)
+
+
+def test_what_is_no_source_is_refused(folder):
+    with pytest.raises(
+        FileNotFoundError, match=r"no file or folder slep-edf. Give a folder .* simulated, sleep-edf, mass"
+    ):
+        load_nights("slep-edf")
+    with pytest.raises(ValueError, match="root='x' goes with the sources"):
+        load_nights(folder, root="x")
