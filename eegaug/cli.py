@@ -37,7 +37,8 @@ class Commands(click.Group):
             error.show()
             sys.exit(USAGE)
         except (KeyboardInterrupt, click.Abort) as error:
-            _say(f"eegaug: {error if str(error) else 'stopped'}")
+            reason = str(error.__cause__ or error)  # click makes the second of the first
+            _say(f"eegaug: {reason or 'stopped'}")
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.exit(FAILED)

@@ -1,0 +1,106 @@
+"""Training one model on nights and scoring it."""
+
+import copy
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from eegaug import load_model
+from eegaug.comparison.callbacks import ProgressFile
+from eegaug.comparison.commands import model_splits
+from eegaug.comparison.fitting import fit_nights, score_nights, split_off_validation
+
+
+class TestSplit:
+    @pytest.mark.parametrize(("n", "n_valid"), [(1, 0), (2, 1), (4, 1), (10, 2), (23, 5)])
+    def test_sizes(self, n, n_valid):
+        names = [f"s{i:02d}" for i in range(n)]
+        train, valid = split_off_validation(names * 3)
+        assert len(valid) == n_valid and sorted(train + valid) == names
+
+    def test_the_seed_decides_who(self):
+        names = [f"s{i}" for i in range(20)]
+        assert split_off_validation(names, 1) == split_off_validation(names[::-1], 1)
+        assert split_off_validation(names, 1) != split_off_validation(names, 2)
+
+
+class TestFit:
+    def test_saves_a_model_that_knows_its_subjects(self, nights, tmp_path):
+        report = fit_nights(nights, "none", out=tmp_path / "model", max_epochs=2)
+        assert len(report.train_subjects) == 3 and len(report.valid_subjects) == 1
+        assert report.epochs == 2 and not report.interrupted
+        assert model_splits(tmp_path / "model") == {
+            "train": list(report.train_subjects),
+            "valid": list(report.valid_subjects),
+        }
+        again = load_model(tmp_path / "model")
+        valid = nights.select(subjects=report.valid_subjects)
+        score = score_nights(again, valid)
+        assert score.scores["balanced_accuracy"] == pytest.approx(report.metrics["valid_balanced_accuracy"])
+        assert {p.name for p in (tmp_path / "model").iterdir()} == {"model.json", "model.safetensors"}
+
+    def test_one_subject_trains_without_validation(self, nights, tmp_path):
+        report = fit_nights(nights.select(subjects=["sim-001"]), "none", out=tmp_path, max_epochs=1)
+        assert report.valid_subjects == () and report.metrics == {} and report.epochs == 1
+
+    def test_validation_can_be_left_out(self, nights, tmp_path):
+        report = fit_nights(nights, "none", out=tmp_path, max_epochs=1, validation=False)
+        assert len(report.train_subjects) == 4
+
+    def test_ctrl_c_keeps_the_best_network_and_the_same_call_goes_on(self, nights, tmp_path, monkeypatch):
+        original = ProgressFile.on_epoch_end
+
+        def interrupt(self, net, **kwargs):
+            original(self, net, **kwargs)
+            if len(net.history) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        arguments = {"method": "none", "max_epochs": 4}
+        with monkeypatch.context() as patch:
+            patch.setattr(ProgressFile, "on_epoch_end", interrupt)
+            first = fit_nights(nights, out=tmp_path / "model", **arguments)
+        assert first.interrupted and first.epochs >= 1
+        assert load_model(tmp_path / "model").predict(nights).shape == (len(nights),)
+        second = fit_nights(nights, out=tmp_path / "model", **arguments)
+        assert not second.interrupted and second.epochs == 4
+        whole = fit_nights(nights, out=tmp_path / "whole", **arguments)
+        probabilities = [model.estimator.predict_proba(nights) for model in (second, whole)]
+        np.testing.assert_array_equal(*probabilities)
+
+    def test_another_training_in_the_same_folder_starts_anew(self, nights, tmp_path, monkeypatch):
+        monkeypatch.setattr("eegaug.comparison.fitting.shutil.rmtree", lambda path, **k: None)
+        fit_nights(nights, "none", out=tmp_path, max_epochs=1, validation=False)
+        assert (tmp_path / "unfinished" / "settings.json").exists()
+        monkeypatch.undo()
+        report = fit_nights(nights, "none", out=tmp_path, max_epochs=2, validation=False, seed=1)
+        assert report.epochs == 2 and not (tmp_path / "unfinished").exists()
+
+
+class TestScore:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fitted(cls, nights, tmp_path_factory):
+        return fit_nights(nights, "none", out=tmp_path_factory.mktemp("model"), max_epochs=1).estimator
+
+    def test_subjects_of_the_training_do_not_count(self, fitted, nights):
+        report = score_nights(fitted, nights, {"train": ["sim-001"], "valid": ["sim-002"]})
+        assert report.subjects == ("sim-003", "sim-004") and report.seen == ("sim-001", "sim-002")
+        assert report.confusion.sum() == 48 and not report.only_seen
+        assert report.recordings["used_in"].tolist() == ["train", "valid", "", ""]
+        assert report.recordings["windows"].tolist() == [24] * 4
+
+    def test_they_count_when_allowed_or_alone(self, fitted, nights):
+        splits = {"train": ["sim-001", "sim-002"], "valid": ["sim-003", "sim-004"]}
+        assert score_nights(fitted, nights, splits).only_seen
+        some = score_nights(fitted, nights, {"train": ["sim-001"]}, allow_training=True)
+        assert len(some.subjects) == 4 and not some.only_seen
+
+    def test_windows_without_a_stage_do_not_count(self, fitted, nights):
+        own = copy.deepcopy(nights.select(subjects=["sim-001"]))
+        own.datasets[0].y[20:] = -1
+        assert score_nights(fitted, own).confusion.sum() == 20
+        own.datasets[0].y[:] = -1
+        with pytest.raises(ValueError, match="no window has a stage"):
+            score_nights(fitted, own)
