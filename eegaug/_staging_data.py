@@ -23,15 +23,17 @@ class StagingData:
         own = labels_of(X)
         if y is None and own is None:
             raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None, and the windows have no labels "
-                "of their own."
+                f"{type(self).__name__} requires y to be passed, but the target y is None, and the windows have no "
+                "labels of their own."
             )
         labels = check_labels(own if y is None else y, len(windows))
         if y is not None and own is not None and is_dataset(windows):
             own = check_labels(own, len(windows))
             if not np.array_equal(own, labels):
                 i = int(np.flatnonzero(own != labels)[0])
-                raise ValueError(f"window {i} has label {own[i]!r} in the dataset and {labels[i]!r} in y: pass y=None.")
+                raise ValueError(
+                    f"window {i} has label {own[i].item()!r} in the dataset and {labels[i].item()!r} in y: pass y=None."
+                )
         if not is_dataset(windows) and isinstance(windows, (np.ndarray, torch.Tensor)):
             check_finite(windows, signal.ch_names, "the training set")
         flat = _flat_in(windows)
@@ -41,7 +43,7 @@ class StagingData:
         observed = np.unique(labels)
         if len(observed) < 2:
             raise ValueError(
-                f"the training set has one class only, {observed[0]!r}, in all of its {len(labels)} windows; "
+                f"the training set has one class only, {observed[0].item()!r}, in all of its {len(labels)} windows; "
                 "training needs two or more."
             )
         if fresh:

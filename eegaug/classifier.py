@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dis
 import inspect
 import os
 import warnings
@@ -407,11 +408,11 @@ class StagingClassifier(StagingData, EEGClassifier):
 
 
 def _raised_by_callback(stop: BaseException) -> bool:
-    """Whether a callback ended the training on purpose, as skorch's early stopping does."""
+    """Whether a callback ended the training on purpose, as skorch's early stopping does: by a ``raise`` of its own."""
     tb = stop.__traceback__
     while tb is not None and tb.tb_next is not None:
         tb = tb.tb_next
-    if tb is None:
+    if tb is None or not isinstance(tb.tb_frame.f_locals.get("self"), Callback):
         return False
-    frame = tb.tb_frame
-    return frame.f_code.co_name.startswith("on_") and isinstance(frame.f_locals.get("self"), Callback)
+    # Ctrl-C may come while a callback is at work; then the exception appears in it without being raised there.
+    return tb.tb_frame.f_code.co_code[tb.tb_lasti] == dis.opmap["RAISE_VARARGS"]

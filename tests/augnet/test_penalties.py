@@ -1,0 +1,92 @@
+"""The norms against their formulas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from eegaug.augnet import augmentation_norm
+
+TEMPERATURE = 0.01
+
+
+def parameters(seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    logits = [1 + 0.01 * torch.randn(n, generator=rng, dtype=torch.float64) for n in (3, 2)]
+    strengths = [torch.rand(n, generator=rng, dtype=torch.float64) for n in (3, 2)]
+    return [p.requires_grad_() for p in logits], [p.requires_grad_() for p in strengths]
+
+
+def softmaxed(logits):
+    return [torch.softmax(p / TEMPERATURE, 0) for p in logits]
+
+
+def test_selective_norm_and_its_gradients():
+    logits, strengths = parameters()
+    weights = softmaxed(logits)
+    norm = augmentation_norm(weights, strengths)
+    w, mu = torch.cat(weights).detach(), torch.cat(strengths).detach()
+    expected = (w**2 * mu**2).sum().sqrt()
+    torch.testing.assert_close(norm.detach(), expected)
+    norm.backward()
+    for layer, (logit, strength) in enumerate(zip(logits, strengths, strict=True)):
+        w, mu = weights[layer].detach(), strength.detach()
+        torch.testing.assert_close(strength.grad, w**2 * mu / expected)
+        # The softmax couples the weights of one layer: N² in the formula is that layer's share of the squared norm.
+        share = (w**2 * mu**2).sum()
+        torch.testing.assert_close(logit.grad, w / (TEMPERATURE * expected) * (w * mu**2 - share))
+
+
+def test_one_layer_gradient_of_weights_is_winner_takes_all():
+    logits = torch.tensor([1.0, 1.0], dtype=torch.float64, requires_grad=True)
+    mu = torch.tensor([0.4, 0.3], dtype=torch.float64)
+    weights = torch.softmax(logits / TEMPERATURE, 0)
+    norm = augmentation_norm([weights], [mu])
+    norm.backward()
+    w, N = weights.detach(), norm.detach()
+    torch.testing.assert_close(logits.grad, w / (TEMPERATURE * N) * (w * mu**2 - N**2))
+    assert logits.grad[0] > 0 > logits.grad[1]
+
+
+def test_one_hot_weights_give_a_constant_push():
+    mu = torch.tensor([0.2, 0.7], requires_grad=True)
+    augmentation_norm([torch.tensor([0.0, 1.0])], [mu]).backward()
+    assert mu.grad.tolist() == [0.0, 1.0]
+
+
+def test_all_strengths_zero_give_zero_not_nan():
+    logits, _ = parameters()
+    strengths = [torch.zeros(n, dtype=torch.float64, requires_grad=True) for n in (3, 2)]
+    norm = augmentation_norm(softmaxed(logits), strengths)
+    norm.backward()
+    assert norm.item() == 0
+    assert all((p.grad == 0).all() for p in logits + strengths)
+
+
+def test_magnitude_ignores_weights():
+    logits, strengths = parameters()
+    norm = augmentation_norm(softmaxed(logits), strengths, "magnitude")
+    mu = torch.cat(strengths).detach()
+    torch.testing.assert_close(norm.detach(), mu.norm())
+    norm.backward()
+    torch.testing.assert_close(torch.cat([p.grad for p in strengths]), mu / mu.norm())
+    assert all(p.grad is None for p in logits)
+
+
+def test_none_is_zero():
+    assert augmentation_norm([torch.ones(1)], [torch.ones(1)], "none").item() == 0
+
+
+@pytest.mark.parametrize("kind", ["selective", "magnitude"])
+def test_per_layer_is_the_sum_of_norms(kind):
+    logits, strengths = parameters()
+    weights = softmaxed(logits)
+    parts = [augmentation_norm([w], [s], kind) for w, s in zip(weights, strengths, strict=True)]
+    torch.testing.assert_close(augmentation_norm(weights, strengths, kind, "per_layer"), sum(parts))
+    assert augmentation_norm(weights, strengths, kind) < sum(parts)
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "l1"}, {"reduction": "mean"}])
+def test_unknown_names_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong.values()))):
+        augmentation_norm([torch.ones(1)], [torch.ones(1)], **wrong)

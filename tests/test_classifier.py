@@ -1,0 +1,546 @@
+"""The training path that every method shares."""
+
+from __future__ import annotations
+
+import copy
+import signal
+import warnings
+
+import mne
+import numpy as np
+import pytest
+import torch
+from braindecode.datasets import create_from_X_y
+from braindecode.models import SleepStagerChambon2018
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+from skorch.dataset import Dataset, ValidSplit
+from skorch.helper import SliceDataset, predefined_split
+from small import CHANNELS, SFREQ, SmallNet, tones
+from torch import nn
+from torch.utils.data import Subset
+
+from eegaug import StagingClassifier
+from eegaug.data import NightDataset, Nights
+
+X, Y = tones()
+NAMES = np.array(["N2", "REM", "W"])
+
+
+def staging(module=SmallNet, **settings):
+    settings = {"max_epochs": 2, "lr": 0.01, "random_state": 0, "verbose": 0} | settings
+    return StagingClassifier(module, **{"sfreq": SFREQ, "ch_names": CHANNELS} | settings)
+
+
+def nights(X=X, y=Y, n=3, ch_names=CHANNELS, sfreq=SFREQ, **more):
+    parts = [NightDataset(X[i::n], y[i::n], ch_names=ch_names, sfreq=sfreq, subject=f"s{i}", night=1) for i in range(n)]
+    return Nights(parts, **more)
+
+
+def epochs(X=X, y=Y, ch_names=CHANNELS, sfreq=SFREQ):
+    info = mne.create_info(ch_names, sfreq, "eeg")
+    events = np.column_stack([np.arange(len(y)), np.zeros(len(y), int), y])
+    return mne.EpochsArray(X * 1e-6, info, events, verbose="error")
+
+
+def windows_dataset(X=X, y=Y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # braindecode's function calls another with an old argument
+        return create_from_X_y(X, y, drop_last_window=False, sfreq=SFREQ, ch_names=CHANNELS)
+
+
+# Input of many kinds -------------------------------------------------------------------------------------------------
+
+
+def test_learns_and_counts():
+    clf = staging(max_epochs=25, lr=0.03).fit(X, Y)
+    assert clf.score(*tones(60, seed=9)) > 0.9
+    assert clf.n_forward_backward_ == 25 * 3
+    assert clf.history[:, "n_forward_backward"] == [3 * (i + 1) for i in range(25)]
+    assert clf.history[-1, "train_loss"] == pytest.approx(clf.history[-1, "train_ce"], rel=1e-6)
+
+
+def test_no_window_is_dropped():
+    sizes = []
+
+    class Count(Callback):
+        def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+            sizes.append(len(batch[0]))
+
+    staging(callbacks=[Count()], max_epochs=1, batch_size=20).fit(X, Y)
+    assert sizes == [20, 20, 8]
+
+
+@pytest.mark.parametrize("kind", ["float64", "tensor", "epochs", "braindecode", "nights", "subset", "list"])
+def test_every_kind_of_input_gives_the_same_network(kind):
+    expected = staging().fit(X, Y)
+    given = {
+        "float64": lambda: (X.astype("float64"), Y.astype("float64")),
+        "tensor": lambda: (torch.from_numpy(X), torch.from_numpy(Y)),
+        "epochs": lambda: (epochs(), None),
+        "braindecode": lambda: (windows_dataset(), None),
+        "nights": lambda: (nights(n=1), None),
+        "subset": lambda: (Subset(Dataset(X, Y), list(range(len(X)))), None),
+        "list": lambda: (X.tolist(), Y.tolist()),
+    }[kind]
+    data, labels = given()
+    clf = staging(classes=[0, 1, 2], sfreq=None, ch_names=None) if kind == "nights" else staging()
+    clf.fit(data, labels)
+    tolerance = 1e-3 if kind == "epochs" else 1e-6  # volts and back
+    np.testing.assert_allclose(clf.predict_proba(X), expected.predict_proba(X), atol=tolerance)
+    np.testing.assert_allclose(clf.predict_proba(data), expected.predict_proba(X), atol=tolerance)
+    if labels is None:
+        assert clf.score(data) == pytest.approx(expected.score(X, Y))
+    assert clf.signal_.sfreq == SFREQ
+    assert clf.signal_.ch_names == tuple(CHANNELS)
+
+
+def test_nights_bring_stages_and_preprocessing():
+    data = nights(preprocessing={"l_freq": 0.3, "h_freq": 30.0})
+    clf = staging(sfreq=None, ch_names=None).fit(data)
+    assert clf.classes_.tolist() == [0, 1, 2, 3, 4]  # also those that are not among these windows
+    assert clf.predict_proba(data).shape == (48, 5)
+    assert clf.preprocessing_ == {"l_freq": 0.3, "h_freq": 30.0}
+    with pytest.warns(UserWarning, match="preprocessing h_freq is 40.0, the model was trained with 30.0"):
+        clf.predict(nights(preprocessing={"l_freq": 0.3, "h_freq": 40.0}))
+
+
+def test_slices_of_datasets_in_grid_search():
+    data = Dataset(X, NAMES[Y])
+    search = GridSearchCV(staging(max_epochs=1), {"lr": [0.1, 0.01]}, cv=2)
+    search.fit(SliceDataset(data), SliceDataset(data, idx=1))
+    assert search.predict(SliceDataset(data)).shape == (48,)
+
+
+def test_cross_validation_with_a_scorer():
+    scores = cross_val_score(staging(max_epochs=12, lr=0.05), X, NAMES[Y], cv=3, scoring="balanced_accuracy")
+    assert scores.mean() > 0.5
+
+
+# Labels --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        NAMES,
+        NAMES.astype(object),
+        np.array([2, 5, 9]),
+        np.array([-1, 0, 1]),
+        np.array([1.0, 2.0, 4.0]),
+        np.array([True, False, True]),
+    ],
+)
+@pytest.mark.parametrize("batch_size", [3, 16])  # braindecode's own loader takes three strings for a mixed-up target
+def test_labels_of_any_kind(labels, batch_size):
+    y = labels[Y]
+    scoring = EpochScoring("balanced_accuracy", lower_is_better=False, name="bacc")
+    valid = predefined_split(Dataset(X[:12], y[:12]))
+    clf = staging(train_split=valid, callbacks=[scoring], batch_size=batch_size).fit(X, y)
+    assert clf.classes_.tolist() == sorted(set(y.tolist()))
+    predicted = clf.predict(X)
+    assert set(predicted.tolist()) <= set(y.tolist())
+    accuracy = np.mean(predicted[:12] == y[:12])
+    assert clf.history[-1, "valid_acc"] == pytest.approx(accuracy)
+    recalls = [np.mean(predicted[:12][y[:12] == c] == c) for c in clf.classes_]
+    assert clf.history[-1, "bacc"] == pytest.approx(np.mean(recalls))
+
+
+def test_classes_in_an_order_of_ones_own_and_absent_ones():
+    clf = staging(classes=["W", "N1", "N2", "REM"], max_epochs=15, lr=0.03).fit(X, NAMES[Y])
+    assert clf.predict_proba(X).shape == (48, 4)
+    assert clf.score(X, NAMES[Y]) > 0.8
+    assert clf.class_weights_.tolist() == [1.0, 1.0, 1.0, 1.0]
+
+
+def test_labels_that_are_no_classes_are_named():
+    with pytest.raises(ValueError, match="label 'W' .16 windows. is none of the classes"):
+        staging(classes=["N2", "REM"]).fit(X, NAMES[Y])
+    valid = predefined_split(Dataset(X, Y + 1))
+    with pytest.raises(ValueError, match="label 3 .* is none of the classes .0, 1, 2."):
+        staging(train_split=valid).fit(X, Y)
+    with pytest.raises(ValueError, match="label -1 .4 windows."):
+        staging().fit(nights(y=np.where(np.arange(48) < 4, -1, Y)))
+
+
+def test_class_weights():
+    y = np.repeat([0, 1, 2], [8, 16, 24])
+    clf = staging(max_epochs=0).fit(X, y)
+    np.testing.assert_allclose(clf.class_weights_, 48 / (3 * np.array([8, 16, 24])))
+    np.testing.assert_allclose(clf.criterion_.weight.numpy(), clf.class_weights_, rtol=1e-6)
+    clf = staging(max_epochs=0, class_weight={0: 3.0}).fit(X, y)
+    assert clf.criterion_.weight.tolist() == [3.0, 1.0, 1.0]
+    clf = staging(max_epochs=0, class_weight=None).fit(X, y)
+    assert clf.criterion_.weight is None
+    clf = staging(max_epochs=0, criterion__weight=torch.tensor([1.0, 2.0, 3.0])).fit(X, y)
+    assert clf.criterion_.weight.tolist() == [1.0, 2.0, 3.0]
+    ready = nn.CrossEntropyLoss(label_smoothing=0.1)
+    clf = staging(max_epochs=0, criterion=ready).fit(X, y)
+    assert clf.criterion_.label_smoothing == 0.1
+    assert clf.criterion_.weight is not None
+    assert ready.weight is None
+    with pytest.warns(UserWarning, match="MultiLabelSoftMarginLossLike takes no class weights"):
+        staging(max_epochs=0, criterion=MultiLabelSoftMarginLossLike).fit(X, y)
+
+
+class MultiLabelSoftMarginLossLike(nn.Module):
+    def forward(self, logits, y):
+        return nn.functional.cross_entropy(logits, y)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [("balance", "'balance'"), ({7: 1.0}, "names 7"), ({0: -1.0}, "0 or more"), ({0: np.nan}, "0 or more")],
+)
+def test_wrong_class_weights(weights, words):
+    with pytest.raises(ValueError, match=words):
+        staging(class_weight=weights).fit(X, Y)
+
+
+# Bad input -----------------------------------------------------------------------------------------------------------
+
+
+def spoiled(value=np.nan):
+    bad = X.copy()
+    bad[[7, 30], 2, 11] = value
+    return bad
+
+
+@pytest.mark.parametrize(("value", "name"), [(np.nan, "NaN"), (np.inf, "inf"), (-np.inf, "-inf")])
+def test_samples_that_are_no_numbers_are_named(value, name):
+    words = f"window 7 of the training set has the value {name} at sample 11 of channel 'C3' .2 of 48 windows"
+    with pytest.raises(ValueError, match=words):
+        staging().fit(spoiled(value), Y)
+    with pytest.raises(ValueError, match=f"window 7 has the value {name} at sample 11 of channel 'C3'"):
+        staging().fit(X, Y).predict(spoiled(value))
+
+
+def test_recording_with_samples_that_are_no_numbers_is_named():
+    # Window 30 of the array is the eleventh window of the first night.
+    words = r"window 10 \(window 10 of subject s0, night 1\) has the value NaN at sample 11 of channel 'C3'"
+    with pytest.raises(ValueError, match=words):
+        staging().fit(nights(spoiled()))
+    clf = staging().fit(nights())
+    with pytest.raises(ValueError, match=words):
+        clf.predict(nights(spoiled()))
+
+
+def test_large_sums_are_not_taken_for_infinite_samples():
+    big = np.full((4, 4, 100), 3e38, dtype="float32")
+    big[:, :, ::2] = 0
+    staging(max_epochs=0).fit(big, np.array([0, 1, 0, 1]))
+
+
+def test_flat_channel():
+    flat = X.copy()
+    flat[:, 1] = 3.0
+    for data, labels in ((flat, Y), (windows_dataset(flat), None)):
+        with pytest.raises(ValueError, match="channel 'F4' of the training set is flat"):
+            staging().fit(data, labels)
+    clf = staging().fit(X, Y)
+    with pytest.warns(UserWarning, match="channel 'F4' of X is flat"):
+        clf.predict(flat)
+    flat[0, 1, 0] = 0.0  # lost most of the time is not lost
+    staging(max_epochs=0).fit(flat, Y)
+
+
+@pytest.mark.parametrize(
+    ("data", "labels", "words"),
+    [
+        (X[:0], Y[:0], "no sample"),
+        (X, np.zeros(48, int), "one class only, 0, in all of its 48 windows"),
+        (X[0], Y[:4], "three dimensions"),
+        (X[None], Y, "three dimensions"),
+        (X, Y[:40], "48 windows and y has 40 labels"),
+        (X, None, "requires y to be passed"),
+        (X, np.where(Y == 0, np.nan, Y), "label 0 of y is not a number"),
+        (X, np.array([None, *NAMES[Y][1:]], dtype=object), "missing labels"),
+        (X, Y + 0.5, "Unknown label type"),
+        (X.astype("U"), Y, "real numbers"),
+        (X[:, :3], Y, "ch_names has 4 names .F3, F4, C3, C4., the windows have 3 channels"),
+    ],
+)
+def test_training_sets_that_cannot_be(data, labels, words):
+    with pytest.raises(ValueError, match=words):
+        staging().fit(data, labels)
+
+
+def test_labels_that_contradict_the_dataset():
+    with pytest.raises(ValueError, match="window 3 has label 0 in the dataset and 2 in y"):
+        staging().fit(Dataset(X, Y), np.where(np.arange(48) == 3, 2, Y))
+    staging(max_epochs=0).fit(Dataset(X, Y), Y)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (X[:, :3], "3 channels, the model needs 4 .F3, F4, C3, C4."),
+        (X[:, :, :80], r"windows of 80 samples, the model needs 100 samples \(2 s\)"),
+        (epochs(ch_names=["F3", "F4", "C4", "C3"]), "channel order is F3, F4, C4, C3, the model needs F3, F4, C3, C4"),
+        (epochs(ch_names=["F3", "F4", "C3", "O1"]), "channels missing: C4 .there are F3, F4, C3, O1.; .* O1"),
+        (epochs(sfreq=64.0), "sampling rate 64 Hz, the model needs 50 Hz"),
+    ],
+)
+def test_data_that_do_not_fit_the_model(data, words):
+    clf = staging().fit(X, Y)
+    with pytest.raises(ValueError, match=words):
+        clf.predict(data)
+    assert clf.check_compatible(X) == []
+    (difference, *_) = clf.check_compatible(data)
+    assert difference.split(" ")[0] in words
+
+
+def test_names_of_one_electrode_are_one_channel():
+    clf = staging(ch_names=["EEG F3-A2", "EEG F4-A1", "EEG C3-A2", "EEG C4-A1"]).fit(X, Y)
+    with pytest.warns(UserWarning, match="same electrodes under other names"):
+        clf.predict(epochs())
+    (remark,) = clf.check_compatible(epochs())
+    assert "F3 for EEG F3-A2" in remark
+
+
+def test_parameters_that_contradict_the_data():
+    with pytest.raises(ValueError, match="sfreq=100 Hz was asked for, the data have 50 Hz"):
+        staging(sfreq=100).fit(epochs(), Y)
+    with pytest.raises(ValueError, match="do not fit ch_names: channel order"):
+        staging(ch_names=CHANNELS[::-1]).fit(epochs(), Y)
+    with pytest.raises(ValueError, match="sfreq is -1 Hz"):
+        staging(sfreq=-1).fit(X, Y)
+
+
+def test_batches_are_checked_too():
+    class Uneven(Dataset):
+        def __getitem__(self, i):
+            X, y = super().__getitem__(i)
+            return (X[:, :90] if i == 20 else X), y
+
+    with pytest.raises(ValueError, match=r"windows of shape \(4, 90\) .*the model takes \(4, 100\)"):
+        staging(batch_size=1).fit(Uneven(X, Y))
+
+
+def test_not_fitted():
+    for call in (lambda c: c.predict(X), lambda c: c.predict_proba(X), lambda c: c.score(X, Y)):
+        with pytest.raises(NotFittedError):
+            call(staging())
+    with pytest.raises(NotFittedError):
+        staging().check_compatible(X)
+
+
+# The network ---------------------------------------------------------------------------------------------------------
+
+
+def test_braindecode_models_by_name_class_and_instance():
+    windows, y = tones(16, n_times=150)
+    for module in ("SleepStagerChambon2018", SleepStagerChambon2018):
+        clf = staging(module, module__drop_prob=0.1).fit(windows, y)
+        trunk = clf.module_
+        assert (trunk.n_chans, trunk.n_times, trunk.n_outputs, trunk.sfreq) == (4, 150, 3, SFREQ)
+        assert [c["ch_name"] for c in trunk.chs_info] == CHANNELS
+        assert np.linalg.norm(trunk.chs_info[0]["loc"][:3]) == pytest.approx(0.095)
+        assert trunk.final_layer[0].p == 0.1
+        assert not any(k.startswith("module__n_") for k in clf.get_params())
+    ready = SleepStagerChambon2018(n_chans=4, sfreq=SFREQ, n_outputs=3, n_times=150)
+    before = copy.deepcopy(ready.state_dict())
+    first = staging(ready).fit(windows, y)
+    assert first.module_ is not ready
+    assert all(torch.equal(ready.state_dict()[k], v) for k, v in before.items())
+    again = clone(first).fit(windows, y)
+    assert np.array_equal(first.predict_proba(windows), again.predict_proba(windows))
+    assert np.array_equal(first.fit(windows, y).predict_proba(windows), again.predict_proba(windows))
+
+
+def test_function_as_module():
+    def build(n_chans, n_outputs, width=2):
+        return SmallNet(n_chans, n_outputs, n_filters=width)
+
+    assert staging(build, module__width=7).fit(X, Y).module_.conv.out_channels == 7
+
+
+@pytest.mark.parametrize(
+    ("module", "more", "words"),
+    [
+        ("SleepStagerChambon", {}, "did you mean SleepStagerChambon2018"),
+        (SmallNet, {"module__width": 3}, "takes no argument width; it takes n_chans, n_outputs, n_filters, drop_prob"),
+        (SleepStagerChambon2018(n_chans=2, sfreq=50, n_times=100), {}, "built for 2 channels, the data have 4"),
+    ],
+)
+def test_networks_that_cannot_be_built(module, more, words):
+    with pytest.raises(ValueError, match=words):
+        staging(module, **more).fit(X, Y)
+
+
+def test_module_of_a_wrong_kind():
+    with pytest.raises(TypeError, match="module is a int"):
+        staging(3).fit(X, Y)
+    with pytest.raises(TypeError, match="not a torch.nn.Module"):
+        staging(lambda n_chans: n_chans).fit(X, Y)
+
+
+def test_refit_on_another_montage_and_classes():
+    clf = staging("SleepStagerChambon2018", ch_names=None)
+    clf.fit(X, Y)
+    assert clf.module_.n_chans == 4
+    clf.fit(X[:, :2, :80], Y % 2)
+    assert (clf.module_.n_chans, clf.module_.n_times, clf.module_.n_outputs) == (2, 80, 2)
+    assert clone(clf).fit(X, Y).predict(X).shape == (48,)
+    assert clf.classes_.tolist() == [0, 1]
+
+
+def test_optimisers_without_betas():
+    clf = staging(optimizer=torch.optim.SGD).fit(X, Y)
+    assert isinstance(clf.optimizer_, torch.optim.SGD)
+    assert staging().fit(X, Y).optimizer_.param_groups[0]["betas"] == (0.0, 0.999)
+    assert staging(optimizer__betas=(0.9, 0.99)).fit(X, Y).optimizer_.param_groups[0]["betas"] == (0.9, 0.99)
+    clone(staging(optimizer__betas=(0.0, 0.999))).set_params(optimizer=torch.optim.SGD).fit(X, Y)
+
+
+# Randomness ----------------------------------------------------------------------------------------------------------
+
+
+def test_same_seed_same_network():
+    first, again, other = (staging(random_state=s, module__drop_prob=0.5).fit(X, Y) for s in (1, 1, 2))
+    state = np.random.RandomState(1)
+    draws = [staging(random_state=state).fit(X, Y) for _ in range(2)]
+    assert np.array_equal(first.predict_proba(X), again.predict_proba(X))
+    assert not np.allclose(first.predict_proba(X), other.predict_proba(X))
+    assert not np.allclose(draws[0].predict_proba(X), draws[1].predict_proba(X))
+
+
+def test_global_randomness_is_neither_used_nor_changed():
+    def states():
+        return torch.random.get_rng_state(), torch.from_numpy(np.random.get_state()[1].copy())
+
+    before = states()
+    clf = staging(random_state=None, train_split=ValidSplit(4, stratified=True)).fit(X, Y)
+    clf.predict(X)
+    clf.partial_fit(X, Y)
+    for a, b in zip(states(), before, strict=True):
+        assert torch.equal(a, b)
+    torch.manual_seed(0)
+    first = staging().fit(X, Y).predict_proba(X)
+    torch.manual_seed(1)
+    assert np.array_equal(staging().fit(X, Y).predict_proba(X), first)
+
+
+def test_validation_does_not_change_training():
+    plain = staging(module__drop_prob=0.5).fit(X, Y)
+    watched = staging(module__drop_prob=0.5, train_split=predefined_split(Dataset(X, Y))).fit(X, Y)
+    assert np.array_equal(plain.predict_proba(X), watched.predict_proba(X))
+
+
+@pytest.mark.parametrize("wrong", [-1, "zero", 1.5, True])
+def test_random_states_that_are_none(wrong):
+    with pytest.raises((TypeError, ValueError), match="random_state is"):
+        staging(random_state=wrong).fit(X, Y)
+
+
+def test_partial_fit_goes_on():
+    clf = staging(max_epochs=1)
+    clf.partial_fit(X, Y).partial_fit(X, Y)
+    assert len(clf.history) == 2
+    assert clf.n_forward_backward_ == 6
+    losses = [b["train_loss"] for row in clf.history for b in row["batches"]]
+    assert len(set(losses)) == 6  # other shuffles, not the same again
+    with pytest.raises(ValueError, match="3 channels, the model needs 4"):
+        clf.set_params(ch_names=None).partial_fit(X[:, :3], Y)
+
+
+def test_warm_start_keeps_the_network():
+    clf = staging(warm_start=True).fit(X, Y)
+    network = clf.module_
+    assert clf.fit(X, Y).module_ is network
+    assert len(clf.history) == 4
+
+
+# Augmentation, callbacks, interruption -------------------------------------------------------------------------------
+
+
+def test_policy_is_applied_to_training_batches_only():
+    seen = []
+
+    class Watch(SmallNet):
+        def forward(self, X):
+            seen.append((self.training, X.mean().item() > 50))
+            return super().forward(X)
+
+    staging(Watch, policy=lambda X: X + 100, max_epochs=1, train_split=predefined_split(Dataset(X, Y))).fit(X, Y)
+    assert set(seen) == {(True, True), (False, False)}
+
+
+def test_policy_for_other_data_is_refused():
+    class Policy:
+        def __init__(self, **about):
+            vars(self).update(about)
+
+        def apply(self, X):
+            return X
+
+    staging(policy=Policy(ch_names=CHANNELS, sfreq=SFREQ), max_epochs=1).fit(X, Y)
+    with pytest.raises(ValueError, match="do not fit the policy"):
+        staging(policy=Policy(ch_names=CHANNELS[:3])).fit(X, Y)
+    with pytest.raises(ValueError, match="policy is for 100 Hz, the windows have 50 Hz"):
+        staging(policy=Policy(sfreq=100)).fit(X, Y)
+
+
+class Interrupt(Callback):
+    """Ctrl-C in the middle of the third epoch."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        net.history.record("score", [1.0, 2.0, 0.0, 0.0][len(net.history) - 1])
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        if training and net.n_forward_backward_ == 8:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_keeps_the_best_network_so_far():
+    states = {}
+
+    class Keep(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            states[len(net.history)] = copy.deepcopy(net.module_.state_dict())
+
+    best = EarlyStopping("score", lower_is_better=True, patience=9, load_best=True, sink=str)
+    clf = staging(callbacks=[Interrupt(), Keep(), best], max_epochs=5).fit(X, Y)
+    assert clf.interrupted_
+    assert len(clf.history) == 3
+    assert list(states) == [1, 2]
+    for name, value in clf.module_.state_dict().items():
+        assert torch.equal(value, states[1][name])
+    assert clf.predict(X).shape == (48,)
+    assert not clf.set_params(callbacks=None).fit(X, Y).interrupted_
+
+
+def test_callback_that_ends_training_is_no_interruption():
+    class Stop(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    clf = staging(callbacks=[Stop()]).fit(X, Y)
+    assert len(clf.history) == 1
+    assert not clf.interrupted_
+
+
+def test_log(capsys):
+    staging(verbose=0).fit(X, Y)
+    assert capsys.readouterr().out == ""
+    staging(verbose=1, max_epochs=1).fit(X, Y)
+    printed = capsys.readouterr().out
+    assert "train_ce" in printed
+    assert "n_forward_backward" not in printed
+
+
+def test_callbacks_by_name():
+    clf = staging(callbacks=["balanced_accuracy"], train_split=predefined_split(Dataset(X, Y))).fit(X, Y)
+    assert {"train_balanced_accuracy", "valid_balanced_accuracy"} <= set(clf.history[-1])
+    clf.set_params(callbacks__print_log=None)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_and_back():
+    clf = staging(device="cuda", max_epochs=5).fit(X, NAMES[Y])
+    proba = clf.predict_proba(X)
+    clf.set_params(device="cpu")
+    np.testing.assert_allclose(clf.predict_proba(X), proba, atol=1e-4)
+    clf.partial_fit(X, NAMES[Y])
