@@ -133,8 +133,7 @@ class Hypnogram:
             if epoch_20s == "refuse":
                 raise ValueError(
                     f"scored in {page:g}-s epochs, windows are {window_s:g} s: pass epoch_20s='reepoch' to lengthen "
-                    f"each by "
-                    f"{(window_s - page) / 2:g} s on both sides, or window_s={page:g}"
+                    f"each by {(window_s - page) / 2:g} s on both sides, or window_s={page:g}"
                 )
             step, margin = page, (window_s - page) / 2
         elif (self.duration_s < 0.98 * window_s).mean() > 0.5:
@@ -156,8 +155,7 @@ class Hypnogram:
         if not (inside & scored).any():
             raise ValueError(
                 f"none of the {int(scored.sum())} scored windows ({start.min():g} to {start.max() + window_s:g} s) "
-                f"lies in the "
-                f"{recording_s:g} s of the recording"
+                f"lies in the {recording_s:g} s of the recording"
             )
         ends = np.minimum(self.onset_s + self.duration_s, recording_s)
         within = (ends - np.maximum(self.onset_s, 0)).clip(min=0)

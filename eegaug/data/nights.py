@@ -106,6 +106,8 @@ class NightDataset(RecordDataset):
     ((2, 100), 1, [0, 100, 200])
     """
 
+    targets_from = "metadata"  # braindecode's estimators ask
+
     def __init__(
         self,
         signal: str | os.PathLike | np.ndarray,
@@ -135,8 +137,7 @@ class NightDataset(RecordDataset):
             if self._X.ndim != 3 or self._X.shape[:2] != (len(self.y), len(self.ch_names)):
                 raise ValueError(
                     f"The signal of {self.name!r} has shape {self._X.shape}; {len(self.y)} labels and "
-                    f"{len(self.ch_names)} "
-                    f"channels call for ({len(self.y)}, {len(self.ch_names)}, times)."
+                    f"{len(self.ch_names)} channels call for ({len(self.y)}, {len(self.ch_names)}, times)."
                 )
             self.n_times = self._X.shape[2]
         step = self.n_times / self.sfreq
@@ -382,8 +383,7 @@ class Nights(BaseConcatDataset):
         shown = ", ".join(self.ch_names[:8]) + (f" and {len(self.ch_names) - 8} more" if len(self.ch_names) > 8 else "")
         return (
             f"<Nights: {_count(len(self.datasets), 'night')} of {_count(len(set(self.subjects)), 'subject')}, "
-            f"{len(self)} windows of "
-            f"{self.window_s:g} s ({counts})\n  channels {shown} at {self.sfreq:g} Hz>"
+            f"{len(self)} windows of {self.window_s:g} s ({counts})\n  channels {shown} at {self.sfreq:g} Hz>"
         )
 
     def _repr_html_(self) -> str:

@@ -151,8 +151,7 @@ def filter_and_resample(signal: np.ndarray, sfreq: float, preprocessing: Preproc
     if p.h_freq is not None and nominal < 2 * p.h_freq:
         raise ValueError(
             f"sampled at {sfreq:g} Hz, which holds nothing above {sfreq / 2:g} Hz: h_freq={p.h_freq:g} Hz needs at "
-            f"least "
-            f"{2 * p.h_freq:g} Hz (pass a lower h_freq)"
+            f"least {2 * p.h_freq:g} Hz (pass a lower h_freq)"
         )
     # At exactly twice h_freq there is nothing left to cut off.
     h_freq = None if p.h_freq is None or p.h_freq >= float(nominal) / 2 else p.h_freq

@@ -114,8 +114,7 @@ def _fetched(numbers: Sequence[int], nights: Sequence[int]) -> list[Found]:
             f"Sleep-EDF could not be fetched from PhysioNet ({type(err).__name__}: {str(err)[:200]}). Connect this "
             f"machine to the "
             "network and try again, or download https://physionet.org/content/sleep-edfx/1.0.0/ (folder "
-            "sleep-cassette) "
-            "elsewhere and pass its folder: root='...'."
+            "sleep-cassette) elsewhere and pass its folder: root='...'."
         ) from err
     found, _ = find_recordings([psg for psg, _ in pairs])
     return found

@@ -9,7 +9,6 @@ count as memory of the process, so a training run over mapped nights grows with 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import warnings
@@ -19,55 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from eegaug.data.atomic import plain, read_json, write_atomically, write_json
 from eegaug.data.nights import _FILES, NightDataset, Nights
 
 __all__ = ["NightDataset", "NightWriter", "Nights", "open_store"]
 
 FORMAT, VERSION = "eegaug-store", 1
-
-
-def _plain(value: Any) -> Any:
-    """`value` as JSON knows it (NumPy scalars and arrays, tuples, paths)."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Path):
-        return str(value)
-    return value
-
-
-def _write_atomically(path: Path, data: bytes | np.ndarray) -> None:
-    """Write `data` so that `path` is either absent (or as before) or whole, whenever the process dies."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as f:
-            f.write(data if isinstance(data, bytes) else memoryview(data).cast("B"))
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _write_json(path: Path, content: dict) -> None:
-    _write_atomically(path, json.dumps(_plain(content), indent=1).encode())
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as err:
-        raise ValueError(
-            f"{path} is not a readable JSON file ({err}): delete the store folder and build it again."
-        ) from err
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not an object: it is not an eegaug store.")
-    return content
 
 
 def _night_stem(recording: str) -> str:
@@ -127,7 +83,7 @@ class NightWriter:
             preprocessing = preprocessing.model_dump()
         self.store_dir = Path(store_dir)
         self.allow_flat = allow_flat
-        self.header = _plain(
+        self.header = plain(
             {
                 "format": FORMAT,
                 "version": VERSION,
@@ -143,20 +99,18 @@ class NightWriter:
         self._known: set[str] = set()
         index = self.store_dir / "store.json"
         if index.exists():
-            self._check_same(_read_json(index))
-            for path in sorted(self.store_dir.glob("*.json")):
-                if path.name != "store.json" and path.with_suffix(".f32").exists():
-                    self._known.add(_read_json(path)["recording"])
+            self._check_same(read_json(index))
+            entries = sorted(p for p in self.store_dir.glob("*.json") if p.name != "store.json")
+            self._known = {read_json(path)["recording"] for path in entries}
         else:
             self.store_dir.mkdir(parents=True, exist_ok=True)
-            _write_json(index, {**self.header, "complete": False})
+            write_json(index, {**self.header, "complete": False})
 
     def _check_same(self, old: dict) -> None:
         if old.get("format") != FORMAT or old.get("version") != VERSION:
             raise ValueError(
                 f"{self.store_dir} holds a {old.get('format')!r} of version {old.get('version')!r}, not version "
-                f"{VERSION} of "
-                f"{FORMAT!r}: choose another store folder."
+                f"{VERSION} of {FORMAT!r}: choose another store folder."
             )
         was, now = (
             {k: h.get(k) for k in ("ch_names", "sfreq", "window_s", "n_times")}
@@ -170,20 +124,19 @@ class NightWriter:
                 "Choose another store folder, or delete this one to build it again."
             )
 
-    def _files(self, recording: str) -> tuple[Path, Path]:
-        stem = _night_stem(recording)
-        return self.store_dir / f"{stem}.f32", self.store_dir / f"{stem}.json"
+    def _entry(self, recording: str) -> Path:
+        return self.store_dir / f"{_night_stem(recording)}.json"
 
     def has(self, recording: str, source: Any = None) -> bool:
         """Whether the night is already stored (from the same `source`, where one is given); then it is kept."""
         if recording not in self._known:
             return False
-        signal, index = self._files(recording)
-        entry = _read_json(index)
-        n_values = entry["n_windows"] * len(self.header["ch_names"]) * self.header["n_times"]
-        if signal.stat().st_size != 4 * n_values:
+        entry = read_json(self._entry(recording))
+        try:
+            _check_size(self.store_dir / entry["signal"], entry, self.header)
+        except (FileNotFoundError, ValueError):
             return False
-        if source is not None and entry.get("source") != _plain(source):
+        if source is not None and entry.get("source") != plain(source):
             return False
         if recording not in self._order:
             self._order.append(recording)
@@ -211,9 +164,11 @@ class NightWriter:
         self._check(X, y, recording)
         if onset_s is not None and len(onset_s) != len(X):
             raise ValueError(f"Recording {recording!r} has {len(X)} windows and {len(onset_s)} onsets.")
-        signal, index = self._files(recording)
+        # Named after its content: labels never meet another signal, and processes that write the same night agree.
+        signal = f"{_night_stem(recording)}-{hashlib.blake2b(X, digest_size=6).hexdigest()}.f32"
         entry = {
             "recording": recording,
+            "signal": signal,
             "subject": str(subject),
             "night": night,
             "n_windows": len(X),
@@ -223,9 +178,12 @@ class NightWriter:
             "problems": list(problems),
             "description": description,
         }
-        index.unlink(missing_ok=True)
-        _write_atomically(signal, X)
-        _write_json(index, entry)
+        index = self._entry(recording)
+        before = read_json(index)["signal"] if index.exists() else signal
+        write_atomically(self.store_dir / signal, X)
+        write_json(index, entry)
+        if before != signal:
+            (self.store_dir / before).unlink(missing_ok=True)
         return recording
 
     def add(self, X: np.ndarray, y: Sequence[int], *, subject: str, night: int | str = 1, **options: Any) -> None:
@@ -265,7 +223,7 @@ class NightWriter:
 
     def adopt(self, recording: str) -> None:
         """Take in a night that another process wrote with `write`."""
-        if not all(path.exists() for path in self._files(recording)):
+        if not self._entry(recording).exists():
             raise FileNotFoundError(f"Recording {recording!r} is not in the store {self.store_dir}.")
         self._known.add(recording)
         self.has(recording)
@@ -275,9 +233,8 @@ class NightWriter:
         if X.ndim != 3 or X.shape[1:] != shape:
             raise ValueError(
                 f"Recording {recording!r} has shape {X.shape}; the store holds (windows, {shape[0]}, {shape[1]}) for "
-                f"channels "
-                f"{self.header['ch_names']} at {self.header['sfreq']:g} Hz and windows of {self.header['window_s']:g} "
-                f"s."
+                f"channels {self.header['ch_names']} at {self.header['sfreq']:g} Hz and windows of "
+                f"{self.header['window_s']:g} s."
             )
         if len(X) == 0:
             raise ValueError(f"Recording {recording!r} has no window.")
@@ -313,9 +270,9 @@ class NightWriter:
         order = list(recordings) if recordings is not None else self._order or sorted(self._known)
         if not order:
             raise ValueError(f"No night was stored in {self.store_dir}.")
-        problems = self.problems + [p for r in order for p in _read_json(self._files(r)[1])["problems"]]
+        problems = self.problems + [p for r in order for p in read_json(self._entry(r))["problems"]]
         more = {"complete": True, "source": source, "nights": order, "problems": problems, "truth": truth}
-        _write_json(self.store_dir / "store.json", {**self.header, **more})
+        write_json(self.store_dir / "store.json", {**self.header, **more})
         return open_store(self.store_dir)
 
 
@@ -331,9 +288,17 @@ def refuse_not_finite(X: np.ndarray, ch_names: Sequence[str], recording: str) ->
                 channel = ch_names[int(bad.any(axis=-1).argmax())]
                 raise ValueError(
                     f"Recording {recording!r}, window {i}, channel {channel!r}: {int(bad.sum())} of {window.size} "
-                    f"samples are "
-                    "NaN or infinite. Repair or leave out this stretch before loading."
+                    "samples are NaN or infinite. Repair or leave out this stretch before loading."
                 )
+
+
+def _check_size(signal: Path, entry: dict, header: dict) -> None:
+    """Raise if a night's signal file is gone or has another size than its entry says."""
+    if not signal.exists():
+        raise FileNotFoundError(f"{signal} is gone from the store: delete the folder and build it again.")
+    size, want = signal.stat().st_size, entry["n_windows"] * len(header["ch_names"]) * header["n_times"] * 4
+    if size != want:
+        raise ValueError(f"{signal} has {size} bytes where {want} are due: delete the store folder and build it again.")
 
 
 def open_store(store_dir: str | os.PathLike) -> Nights:
@@ -359,7 +324,7 @@ def open_store(store_dir: str | os.PathLike) -> Nights:
     index = store_dir / "store.json"
     if not index.exists():
         raise FileNotFoundError(f"{store_dir} holds no store.json: it is not a store of nights.")
-    header = _read_json(index)
+    header = read_json(index)
     if header.get("format") != FORMAT or header.get("version") != VERSION:
         raise ValueError(
             f"{index} is {header.get('format')!r} version {header.get('version')!r}, not {FORMAT!r} {VERSION}."
@@ -373,17 +338,11 @@ def open_store(store_dir: str | os.PathLike) -> Nights:
             raise ValueError(f"The store {store_dir} was not finished and holds no night yet.")
     datasets = []
     for path in paths:
-        signal = path.with_suffix(".f32")
-        if not (path.exists() and signal.exists()):
-            raise FileNotFoundError(
-                f"{path} or its .f32 file is gone from the store: delete the folder and build it again."
-            )
-        night = _read_json(path)
-        size, want = signal.stat().st_size, night["n_windows"] * len(header["ch_names"]) * header["n_times"] * 4
-        if size != want:
-            raise ValueError(
-                f"{signal} has {size} bytes where {want} are due: delete the store folder and build it again."
-            )
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is gone from the store: delete the folder and build it again.")
+        night = read_json(path)
+        signal = store_dir / night["signal"]
+        _check_size(signal, night, header)
         _FILES.forget(str(signal))
         datasets.append(
             NightDataset(

@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pytest
 from braindecode.datasets import BaseConcatDataset
+from braindecode.datautil.util import infer_signal_properties
 from torch.utils.data import Subset
 
 from eegaug.data import NightDataset, Nights
@@ -104,3 +105,9 @@ def test_nights_in_memory_can_be_pickled():
     again = pickle.loads(pickle.dumps(nights))
     np.testing.assert_array_equal(again.read(), nights.read())
     assert (again.truth, again.problems) == (nights.truth, nights.problems)
+
+
+def test_braindecode_reads_off_what_a_network_needs():
+    nights = Nights([night("a", 5), night("b", 5)])
+    found = infer_signal_properties(nights, None, "classification")
+    assert found == {"n_times": 50, "n_chans": 2, "n_outputs": 5}

@@ -65,6 +65,7 @@ def test_night_that_is_replaced_is_read_anew(tmp_path):
     w = writer(tmp_path)
     w.add(windows(seed=9), [0] * 6, subject="s0", night=1)
     np.testing.assert_array_equal(w.close().read(), windows(seed=9))
+    assert len(list(tmp_path.glob("*.f32"))) == 1  # the old signal is gone
 
 
 def test_truth_and_problems_are_kept(tmp_path):

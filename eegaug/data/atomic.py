@@ -1,0 +1,56 @@
+"""Files that are either as they were or whole, whenever the process dies."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["plain", "read_json", "write_atomically", "write_json"]
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON knows it (NumPy scalars and arrays, tuples, paths)."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def write_atomically(path: Path, data: bytes | np.ndarray) -> None:
+    """Write `data` so that `path` is either absent (or as before) or whole, whenever the process dies."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as f:
+            f.write(data if isinstance(data, bytes) else memoryview(data).cast("B"))
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict) -> None:
+    write_atomically(path, json.dumps(plain(content), indent=1).encode())
+
+
+def read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as err:
+        raise ValueError(
+            f"{path} is not a readable JSON file ({err}): delete the store folder and build it again."
+        ) from err
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not an object: it is not an eegaug store.")
+    return content
