@@ -135,12 +135,19 @@ class TestInvariances:
         # Full strength of the shift is 5 Hz; a sign flip of probability 0.5 is the strongest there is.
         assert [float(x) for x, _ in diamonds] == [pytest.approx(0.5), 1.0]
 
-    def test_several_runs_are_summed_up(self, ax):
-        runs = pd.concat([learned().assign(fold=fold, magnitude=m) for fold, m in enumerate([0.2, 0.4, 0.9])])
+    def test_several_runs_are_summed_up_over_those_in_which_an_operation_plays_a_part(self, ax):
+        weights = [0.9, 0.8, 0.001]
+        runs = pd.concat(
+            [
+                learned().assign(fold=f, magnitude=m, weight=w)
+                for f, (m, w) in enumerate(zip([0.2, 0.4, 0.9], weights, strict=True))
+            ]
+        )
         plotting.plot_invariances(runs, ax=ax)
         assert len(ax.get_yticklabels()) == 3
         dot = next(c for c in ax.collections if c.get_zorder() == 3)
-        assert float(dot.get_offsets()[0][0]) == pytest.approx(0.4)
+        assert float(dot.get_offsets()[0][0]) == pytest.approx(0.3)
+        assert "0.57" in [text.get_text() for text in ax.texts]
 
     def test_takes_an_estimator(self, ax):
         estimator = type("Fitted", (), {"invariances_": learned()})()

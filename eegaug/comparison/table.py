@@ -108,7 +108,7 @@ class Comparison:
             return "No run has finished, so there is nothing to compare."
         summary = self.summary()
         summary = summary[summary["fraction"] == summary["fraction"].max()].set_index("method")
-        where = "simulated nights" if self.settings["data"]["source"] == "simulated" else "these nights"
+        where = "these nights" if self.truth is None else "simulated nights"
         names = {method: self.labels.get(method, method) for method in summary.index}
         chance = 1 / len(STAGES)
         if summary["median"].max() < 1.25 * chance:

@@ -66,8 +66,9 @@ def plot_invariances(
 
     One row per operation. The line reaches from nothing to the learned strength, on an axis from no change to full
     strength; the strength is written in the operation's own unit. The dot's area and the line's opacity are the weight,
-    which is written beside it; operations whose weight is nearly 0 are faint. Several runs in one table (columns beside
-    those of a run, such as fold and seed) are summed up by their median, with the quartiles as a thin bar.
+    which is written beside it; operations whose weight is nearly 0 are faint. Several runs in one table are summed up:
+    the weight is their mean, the strength the median over the runs in which the operation plays a part (weight of at
+    least 0.01), with the quartiles as a bar.
 
     Parameters
     ----------
@@ -133,21 +134,34 @@ def _beside(ax: Any, transform: Any, points: float, y: float, text: str, colour:
 
 
 def _summed_up(table: Any) -> Any:
-    """One row per layer and operation: medians, and quartiles of the magnitude, over the runs in the table."""
-    groups = table.groupby(["layer", "operation"], sort=False)
-    rows = groups.agg(
-        weight=("weight", "median"),
-        magnitude=("magnitude", "median"),
-        strength=("strength", "median"),
-        unit=("unit", "first"),
-        low=("magnitude", lambda m: m.quantile(0.25)),
-        high=("magnitude", lambda m: m.quantile(0.75)),
-        # What magnitude 1 would be, to place a planted strength on the axis.
-        largest=("strength", "max"),
-        largest_magnitude=("magnitude", "max"),
-    ).reset_index()
-    rows["per_magnitude"] = rows["largest"] / rows["largest_magnitude"].where(rows["largest_magnitude"] > 0)
-    return rows
+    """One row per layer and operation.
+
+    The weight is the mean over runs: a layer mostly selects one operation, so that it is the share of the runs that
+    selected this one. Strengths are medians (and quartiles) over the runs in which the operation plays a part: in the
+    others it stayed where it began.
+    """
+    import pandas as pd
+
+    rows = []
+    for (layer, operation), runs in table.reset_index(drop=True).groupby(["layer", "operation"], sort=False):
+        active = runs[runs["weight"] >= _ACTIVE]
+        part = active if len(active) else runs
+        low, middle, high = part["magnitude"].quantile([0.25, 0.5, 0.75])
+        top = runs.loc[runs["magnitude"].idxmax()]
+        row = {
+            "layer": layer,
+            "operation": operation,
+            "weight": runs["weight"].mean(),
+            "magnitude": middle,
+            "strength": part["strength"].median(),
+            "unit": runs["unit"].iloc[0],
+            "low": low,
+            "high": high,
+            # What magnitude 1 would be, to place a planted strength on the axis.
+            "per_magnitude": top["strength"] / top["magnitude"] if top["magnitude"] > 0 else float("nan"),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _draw_row(ax: Any, place: float, row: Any, planted: float | None) -> None:
@@ -161,7 +175,7 @@ def _draw_row(ax: Any, place: float, row: Any, planted: float | None) -> None:
     ink = INK if row.weight >= _ACTIVE else MUTED
     for x, text in zip(_COLUMNS, (_physical(row.strength, row.unit), f"{row.weight:.2f}"), strict=True):
         _beside(ax, ax.get_yaxis_transform(), x, place, text, ink)
-    if planted is not None and row.per_magnitude and np.isfinite(row.per_magnitude):
+    if planted is not None and np.isfinite(row.per_magnitude) and row.per_magnitude > 0:
         x = min(float(planted) / row.per_magnitude, 1.0)
         ax.scatter([x], [place], marker="D", s=20, facecolor="white", edgecolor=TRUTH_COLOUR, linewidth=1, zorder=4)
 

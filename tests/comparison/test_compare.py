@@ -16,6 +16,7 @@ from eegaug import compare
 from eegaug.comparison import Comparison, Method, SettingsMismatchError, load_comparison
 from eegaug.comparison.run import ERROR, ROW, uninterrupted
 from eegaug.data import Split, save_splits
+from eegaug.data.planted import Planted
 
 from .conftest import SMALL
 
@@ -71,7 +72,7 @@ class TestCompare:
         assert set(result.invariances["method"]) == {"augnet"}
         weights = result.invariances.groupby(["fold", "layer"])["weight"].sum()
         assert weights.to_numpy() == pytest.approx(1, abs=1e-5)
-        assert result.truth["frequency_shift"] == pytest.approx(0.6)
+        assert result.truth["frequency_shift"] == Planted().frequency_jitter_hz
 
     def test_files(self, result):
         assert {name: path.name for name, path in result.files.items()} == {
@@ -123,8 +124,7 @@ class TestSummary:
         ]
         table = pd.DataFrame(rows).assign(train_seconds=1.0)
         empty = pd.DataFrame()
-        data = {"data": {"source": "simulated"}}
-        return Comparison(table, empty, empty, empty, data, Path("."), labels={"augnet": "AugNet"})
+        return Comparison(table, empty, empty, empty, {}, Path("."), labels={"augnet": "AugNet"})
 
     def test_gain_is_paired_by_fold(self):
         summary = self.with_scores({"none": [0.5, 0.6, 0.4], "augnet": [0.6, 0.7, 0.35]}).summary().set_index("method")

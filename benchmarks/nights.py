@@ -1,0 +1,160 @@
+"""Test scores and seconds of no augmentation, the fixed policy and AugNet, with few and with all training subjects.
+
+For any source of nights: ``python -m benchmarks.nights --data nights/ --name my-nights``. Folds are by subject; what
+is finished is kept in the working folder, so that a benchmark that was stopped goes on. The table, its rows and a
+figure are written to benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks._timing import RESULTS, write
+from eegaug.comparison import Comparison, compare
+from eegaug.comparison.sources import default_device, get_folds, get_nights
+from eegaug.plotting import plot_scores
+
+METHODS = ("none", "fixed", "augnet")
+# The nights that are simulated here: as those of `eegaug compare`, and more of them.
+SIMULATED: dict[str, Any] = {"n_subjects": 15, "n_windows": 150}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--data", default="simulated", help="simulated, sleep-edf, mass or a folder")
+    parser.add_argument("--root", type=Path, help="folder of MASS, or where Sleep-EDF is downloaded to")
+    parser.add_argument("--name", help="name of the result; by default that of the data")
+    parser.add_argument("--what", help="one sentence about the data, for the table")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--small", type=int, default=2, help="training subjects of the small training set")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--patience", type=int, default=30)
+    parser.add_argument("--penalty", type=float, default=10.0)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--device")
+    parser.add_argument("--work", type=Path, help="folder of the runs (eegaug-benchmark-NAME)")
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> tuple[Comparison, int]:
+    """Make all runs; also the number of training subjects when all are used."""
+    data_args = SIMULATED if options.data == "simulated" else None
+    nights, _ = get_nights(options.data, root=options.root, data_args=data_args)
+    sizes = dict.fromkeys(("n_train", "n_valid", "n_test"))
+    folds = get_folds(options.folds, nights, sizes)
+    full = len(folds[0].train)
+    if options.small >= full:
+        raise SystemExit(f"--small {options.small}: the folds train on {full} subjects; name fewer than that")
+    result = compare(
+        options.methods,
+        nights,
+        folds=folds,
+        seeds=options.seeds,
+        fractions=(options.small / full, 1.0),
+        max_epochs=options.epochs,
+        patience=options.patience,
+        penalty=options.penalty,
+        n_jobs=options.jobs,
+        device=options.device or default_device(),
+        out=options.work,
+    )
+    return result, full
+
+
+def table(result: Comparison, full: int) -> pd.DataFrame:
+    """One row per size of the training set and method: means over folds, with their spread, as text."""
+    rows = []
+    for fraction, part in result.table.groupby("fraction"):
+        for method in dict.fromkeys(part["method"]):
+            runs = part[part["method"] == method]
+            folds = runs.groupby("fold")
+            row = {"training subjects": max(1, round(fraction * full)), "method": result.labels[method]}
+            for name, column in (("balanced accuracy", "test_balanced_accuracy"), ("kappa", "test_kappa")):
+                row[name] = spread(folds[column].mean())
+            if "none" in set(part["method"]) and method != "none":
+                score = runs.set_index(["fold", "seed"])["test_balanced_accuracy"]
+                without = part[part["method"] == "none"].set_index(["fold", "seed"])["test_balanced_accuracy"]
+                gain = (score - without).dropna().groupby("fold").mean()
+                row["gain over none"] = spread(gain, sign=True)
+                row["folds gained"] = f"{int((gain > 0).sum())} of {len(gain)}"
+            else:
+                row["gain over none"] = row["folds gained"] = ""
+            row["training s"] = f"{runs['train_seconds'].median():.1f}"
+            row["s to best"] = f"{runs['best_train_seconds'].median():.1f}"
+            row["passes"] = f"{runs['passes'].median():.0f}"
+            row["runs"] = len(runs)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def spread(values: pd.Series, sign: bool = False) -> str:
+    """Mean ± standard deviation over folds."""
+    mean, sd = values.mean(), values.std()
+    text = f"{mean:+.3f}" if sign else f"{mean:.3f}"
+    return text if math.isnan(sd) else f"{text} ± {sd:.3f}"
+
+
+def note(result: Comparison, options: argparse.Namespace) -> str:
+    """What the table shows."""
+    data, training = result.settings["data"], result.settings["training"]
+    windows, channels = data["windows"], ", ".join(data["ch_names"])
+    sides = {side: len(result.settings["folds"][0][side]) for side in ("train", "valid", "test")}
+    text = (
+        f"{options.what + ' ' if options.what else ''}Data: {options.data}, {len(windows)} subjects, "
+        f"{sum(windows.values())} windows of {data['window_s']:g} s, {channels} at {data['sfreq']:g} Hz. "
+        f"{len(result.settings['folds'])} folds by subject ({sides['train']} to train, {sides['valid']} to validate, "
+        f"{sides['test']} to test), seeds {', '.join(map(str, sorted(set(result.table['seed']))))}. "
+        f"{training['trunk']} {training['trunk_args']}, Adam {training['lr']:g}, batches of {training['batch_size']}, "
+        f"at most {training['max_epochs']} epochs, the network best on validation. Scores: mean ± SD over folds, seeds "
+        "of a fold averaged first; the gain is paired by fold and seed. Seconds are medians of training alone."
+    )
+    if options.data == "simulated":
+        text += f" Nights: `simulate_nights` with {SIMULATED} and the rest as in `eegaug compare`."
+    if len(result.failed):
+        text += f" {len(result.failed)} runs failed."
+    return text
+
+
+def figure(result: Comparison, full: int, path: Path) -> None:
+    """Scores fold by fold, one panel for each size of the training set."""
+    from matplotlib.figure import Figure
+
+    fractions = sorted(set(result.table["fraction"]))
+    picture = Figure(figsize=(1.0 + 2.1 * len(fractions), 3.3), layout="constrained")
+    for ax, fraction in zip(picture.subplots(1, len(fractions), sharey=True, squeeze=False)[0], fractions, strict=True):
+        part = result.table[result.table["fraction"] == fraction]
+        title = f"{max(1, round(fraction * full))} training subjects"
+        plot_scores(part, labels=result.labels, title=title, ax=ax)
+        if fraction != fractions[0]:
+            ax.set_ylabel("")
+    picture.savefig(path, dpi=200)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the benchmark and write its results."""
+    options = parse(arguments)
+    source = re.sub(r"[^\w-]+", "-", Path(options.data).name) or "data"
+    name = f"nights-{options.name or source}"
+    options.work = options.work or Path(f"eegaug-benchmark-{name}")
+    os.makedirs(RESULTS, exist_ok=True)
+    result, full = run(options)
+    if not len(result.table):
+        raise SystemExit(f"every run failed: {result.failed['error'].iloc[0]}")
+    result.table.to_csv(RESULTS / f"{name}-runs.csv", index=False)
+    figure(result, full, RESULTS / f"{name}.png")
+    print(write(name, table(result, full), note(result, options)).read_text())
+    print(result.sentence())
+
+
+if __name__ == "__main__":
+    main()
