@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["plain", "read_json", "write_atomically", "write_json"]
+__all__ = ["plain", "read_json", "remove_leftovers", "write_atomically", "write_json"]
 
 
 def plain(value: Any) -> Any:
@@ -38,6 +39,13 @@ def write_atomically(path: Path, data: bytes | np.ndarray) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, older_than_s: float = 3600) -> None:
+    """Remove half-written files of processes that were killed; those that are still being written are young."""
+    for part in folder.glob(".*.part"):
+        if time.time() - part.stat().st_mtime > older_than_s:
+            part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: dict) -> None:

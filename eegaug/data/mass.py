@@ -45,10 +45,10 @@ def load_mass(
     session : int | None
         Session (1 to 5) to take in the native layout; None takes all.
     preprocessing : Preprocessing | dict, optional
-        By default channels C3, C4, F3, F4, O1, O2 whatever their reference (``EEG C3-CLE``, ``EEG C3-LER``) at 128 Hz,
-        0.3 to 30 Hz, 30-s windows, 30 min of wakefulness around sleep, each window standardised. Files recorded against
-        linked ears also give, say, ``ch_names=["C3-A2"]`` where they hold A2. The AugNet paper names no preprocessing;
-        its network has the filter lengths of 128 Hz.
+        What it does not set is: channels C3, C4, F3, F4, O1, O2 whatever their reference (``EEG C3-CLE``, ``EEG
+        C3-LER``) at 128 Hz, 0.3 to 30 Hz, 30-s windows, 30 min of wakefulness around sleep, each window standardised.
+        Files recorded against linked ears also give, say, ``ch_names=["C3-A2"]`` where they hold A2. The AugNet paper
+        names no preprocessing; its network has the filter lengths of 128 Hz.
     epoch_20s : {"refuse", "reepoch"}
         Sessions 2, 4 and 5 are scored in 20-s pages: refuse them, or lengthen each page by 5 s of signal on both sides,
         so that neighbouring windows overlap by 10 s.

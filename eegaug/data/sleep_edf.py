@@ -47,8 +47,8 @@ def load_sleep_edf(
         nothing is fetched. Without it MNE fetches what it does not have yet, to the folder it is configured for
         (``~/mne_data``).
     preprocessing : Preprocessing | dict, optional
-        By default channels Fpz-Cz and Pz-Oz at 100 Hz, 0.3 to 30 Hz, 30-s windows, 30 min of wakefulness around sleep,
-        each window standardised.
+        What it does not set is: channels Fpz-Cz and Pz-Oz at 100 Hz, 0.3 to 30 Hz, 30-s windows, 30 min of wakefulness
+        around sleep, each window standardised.
     store, n_jobs, verbose, **options
         As in `load_recordings`.
 

@@ -99,9 +99,9 @@ def subject_folds(
     n_folds : int
         How many folds.
     n_train, n_valid, n_test : int, optional
-        Subjects per side. Not given, `n_test` is the number of subjects over `n_folds`, `n_valid` a quarter of the rest
-        for fewer than 30 subjects and half of it from 30 on, and `n_train` the rest. For the 60 or 62 subjects of MASS
-        session 3 and 5 folds this is 24 to train, 24 to validate, 12 to test (Rommel et al. 2022).
+        Subjects per side. Not given, `n_test` is the number of subjects over `n_folds` (a fifth for one fold),
+        `n_valid` a quarter of the rest, and `n_train` what remains. For 60 to 62 subjects and 5 folds, as MASS session
+        3 has, it is the split of the AugNet paper: 24 to train, 24 to validate, 12 to test.
     random_state : int | RandomState | None
         Order in which subjects are dealt out.
 
@@ -136,14 +136,14 @@ def subject_folds(
     if mass:
         n_train, n_valid, n_test = 24, 24, 12
     if n_test is None:
-        n_test = max(1, n // max(n_folds, 3 if n_folds == 1 else n_folds))
+        n_test = max(1, n // (n_folds if n_folds > 1 else 5))
         if n_folds > n:
             raise ValueError(
                 f"{n_folds} folds cannot be made of {n} subjects: each fold tests on at least one of its own."
             )
     if n_valid is None:
         rest = n - n_test - (n_train or 0)
-        n_valid = max(0, rest) if n_train is not None else max(1, round((n - n_test) * (0.5 if n >= 30 else 0.25)))
+        n_valid = max(0, rest) if n_train is not None else max(1, round((n - n_test) / 4))
     if n_train is None:
         n_train = n - n_test - n_valid
     if n_train < 1 or n_train + n_valid + n_test > n:

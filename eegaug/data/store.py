@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.data.atomic import plain, read_json, write_atomically, write_json
+from eegaug.data.atomic import plain, read_json, remove_leftovers, write_atomically, write_json
 from eegaug.data.nights import _FILES, NightDataset, Nights
 
 __all__ = ["NightDataset", "NightWriter", "Nights", "open_store"]
@@ -100,6 +100,7 @@ class NightWriter:
         index = self.store_dir / "store.json"
         if index.exists():
             self._check_same(read_json(index))
+            remove_leftovers(self.store_dir)
             entries = sorted(p for p in self.store_dir.glob("*.json") if p.name != "store.json")
             self._known = {read_json(path)["recording"] for path in entries}
         else:

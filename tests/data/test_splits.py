@@ -42,6 +42,14 @@ def test_folds_depend_on_the_seed_alone():
     )
 
 
+@pytest.mark.parametrize(
+    ("n", "n_folds", "sizes"), [(78, 5, (47, 16, 15)), (10, 5, (6, 2, 2)), (10, 1, (6, 2, 2)), (3, 3, (1, 1, 1))]
+)
+def test_sizes_by_default(n, n_folds, sizes):
+    f = subject_folds([f"s{i}" for i in range(n)], n_folds)[-1]
+    assert (len(f.train), len(f.valid), len(f.test)) == sizes
+
+
 def test_sizes_that_were_asked_for():
     f = subject_folds(NAMES[:10], n_folds=2, n_train=2, n_valid=1, n_test=3)[1]
     assert (len(f.train), len(f.valid), len(f.test)) == (2, 1, 3)

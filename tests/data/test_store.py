@@ -124,7 +124,12 @@ def test_killed_build_goes_on_and_keeps_complete_nights(tmp_path):
         assert len(open_store(tmp_path)) == 12
     before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.f32")}
     assert len(before) == 2
+    (part,) = tmp_path.glob(".*.part")  # half a night
+    writer(tmp_path)
+    assert part.exists()  # it might be another process's
+    os.utime(part, (0, 0))
     w = writer(tmp_path)
+    assert not part.exists()
     done = [w.has(f"s{k}-1") for k in range(3)]
     assert done == [True, True, False]
     w.add(windows(seed=2), [0] * 6, subject="s2")
