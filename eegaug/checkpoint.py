@@ -125,16 +125,16 @@ class TrainingCheckpoint(Callback):
         net.history_ = History(json.loads(found["history"]))
         net.n_forward_backward_ = found["n_forward_backward"]
         net.resumed_epochs_ = net.max_epochs if self.complete_ else len(net.history)
-        if self.complete_:
-            self.loaded_ = None
-        else:
-            self._restore_optimizers(net)  # schedules that go on look for their initial rate there
+        self._restore_optimizers(net)  # schedules that go on look for their initial rate there
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Restore optimiser and callbacks, which begin anew before this."""
         if self.loaded_ is None:
             return
         self._restore_optimizers(net)  # schedules have just set the rates
+        if self.complete_:  # nothing is left for callbacks to do
+            self.loaded_ = None
+            return
         for name, callback in net.callbacks_:
             _restore_callback(callback, self.loaded_["callbacks"].get(name, {}))
 
@@ -219,7 +219,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path} is no checkpoint ({error}): delete it to begin anew.") from error
+        raise ValueError(f"{path} is no checkpoint, or is damaged: delete it to begin anew.") from error
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise ValueError(f"{path} is no checkpoint of a training: delete it to begin anew.")
     if state["version"] > _VERSION:

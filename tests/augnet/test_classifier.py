@@ -15,12 +15,10 @@ from sklearn.preprocessing import FunctionTransformer
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
-from small import CHANNELS, SFREQ, SmallNet, tones
+from small import CHANNELS, SFREQ, SmallNet, X, Y, global_random_states, tones
 from torch import nn
 
 from eegaug import AugmentationLayer, AugNetClassifier, StagingClassifier
-
-X, Y = tones()
 
 
 def augnet(**settings):
@@ -133,14 +131,14 @@ def test_number_of_copies_can_change_after_training(fitted):
 
 
 def test_same_seed_same_result_and_global_randomness_is_left_alone():
-    torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
+    before = global_random_states()
     first, again, other = (augnet(random_state=s, max_epochs=1).fit(X, Y) for s in (3, 3, 4))
     fresh = [augnet(random_state=None, max_epochs=1).fit(X, Y).predict_proba(X) for _ in range(2)]
     assert np.array_equal(first.predict_proba(X), again.predict_proba(X))
     assert not np.allclose(first.predict_proba(X), other.predict_proba(X))
     assert not np.allclose(*fresh)
-    assert torch.equal(torch.random.get_rng_state(), torch_state)
-    assert np.array_equal(np.random.get_state()[1], numpy_state)
+    for a, b in zip(global_random_states(), before, strict=True):
+        assert torch.equal(a, b)
 
 
 def test_trunk_begins_as_without_augmentation():

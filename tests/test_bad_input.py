@@ -1,0 +1,134 @@
+"""What cannot be trained on or predicted is refused by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+from skorch.dataset import Dataset
+from small import CHANNELS, NAMES, X, Y, epochs, nights, staging, windows_dataset
+
+
+def spoiled(value=np.nan):
+    bad = X.copy()
+    bad[[7, 30], 2, 11] = value
+    return bad
+
+
+@pytest.mark.parametrize(("value", "name"), [(np.nan, "NaN"), (np.inf, "inf"), (-np.inf, "-inf")])
+def test_samples_that_are_no_numbers_are_named(value, name):
+    words = f"window 7 of the training set has the value {name} at sample 11 of channel 'C3' .2 of 48 windows"
+    with pytest.raises(ValueError, match=words):
+        staging().fit(spoiled(value), Y)
+    with pytest.raises(ValueError, match=f"window 7 has the value {name} at sample 11 of channel 'C3'"):
+        staging().fit(X, Y).predict(spoiled(value))
+
+
+def test_recording_with_samples_that_are_no_numbers_is_named():
+    # Window 30 of the array is the eleventh window of the first night.
+    words = r"window 10 \(window 10 of subject s0, night 1\) has the value NaN at sample 11 of channel 'C3'"
+    with pytest.raises(ValueError, match=words):
+        staging().fit(nights(spoiled()))
+    clf = staging().fit(nights())
+    with pytest.raises(ValueError, match=words):
+        clf.predict(nights(spoiled()))
+
+
+def test_large_sums_are_not_taken_for_infinite_samples():
+    big = np.full((4, 4, 100), 3e38, dtype="float32")
+    big[:, :, ::2] = 0
+    staging(max_epochs=0).fit(big, np.array([0, 1, 0, 1]))
+
+
+def test_flat_channel():
+    flat = X.copy()
+    flat[:, 1] = 3.0
+    for data, labels in ((flat, Y), (windows_dataset(flat), None)):
+        with pytest.raises(ValueError, match=r"channel 'F4' of the training set is flat"):
+            staging().fit(data, labels)
+    clf = staging().fit(X, Y)
+    with pytest.warns(UserWarning, match=r"channel 'F4' of X is flat"):
+        clf.predict(flat)
+    flat[0, 1, 0] = 0.0  # lost most of the time is not lost
+    staging(max_epochs=0).fit(flat, Y)
+
+
+@pytest.mark.parametrize(
+    ("data", "labels", "words"),
+    [
+        (X[:0], Y[:0], "no sample"),
+        (X, np.zeros(48, int), "one class only, 0, in all of its 48 windows"),
+        (X[0], Y[:4], "three dimensions"),
+        (X[None], Y, "three dimensions"),
+        (X, Y[:40], "48 windows and y has 40 labels"),
+        (X, None, "requires y to be passed"),
+        (X, np.where(Y == 0, np.nan, Y), "label 0 of y is not a number"),
+        (X, np.array([None, *NAMES[Y][1:]], dtype=object), "missing labels"),
+        (X, Y + 0.5, "Unknown label type"),
+        (X.astype("U"), Y, "real numbers"),
+        (X[:, :3], Y, "ch_names has 4 names .F3, F4, C3, C4., the windows have 3 channels"),
+    ],
+)
+def test_training_sets_that_cannot_be(data, labels, words):
+    with pytest.raises(ValueError, match=words):
+        staging().fit(data, labels)
+
+
+def test_labels_that_contradict_the_dataset():
+    with pytest.raises(ValueError, match=r"window 3 has label 0 in the dataset and 2 in y"):
+        staging().fit(Dataset(X, Y), np.where(np.arange(48) == 3, 2, Y))
+    staging(max_epochs=0).fit(Dataset(X, Y), Y)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (X[:, :3], "3 channels, the model needs 4 .F3, F4, C3, C4."),
+        (X[:, :, :80], r"windows of 80 samples, the model needs 100 samples \(2 s\)"),
+        (epochs(ch_names=["F3", "F4", "C4", "C3"]), "channel order is F3, F4, C4, C3, the model needs F3, F4, C3, C4"),
+        (epochs(ch_names=["F3", "F4", "C3", "O1"]), "channels missing: C4 .there are F3, F4, C3, O1.; .* O1"),
+        (epochs(sfreq=64.0), "sampling rate 64 Hz, the model needs 50 Hz"),
+    ],
+)
+def test_data_that_do_not_fit_the_model(data, words):
+    clf = staging().fit(X, Y)
+    with pytest.raises(ValueError, match=words):
+        clf.predict(data)
+    assert clf.check_compatible(X) == []
+    (difference, *_) = clf.check_compatible(data)
+    assert difference.split(" ")[0] in words
+
+
+def test_names_of_one_electrode_are_one_channel():
+    clf = staging(ch_names=["EEG F3-A2", "EEG F4-A1", "EEG C3-A2", "EEG C4-A1"]).fit(X, Y)
+    with pytest.warns(UserWarning, match=r"same electrodes under other names"):
+        clf.predict(epochs())
+    (remark,) = clf.check_compatible(epochs())
+    assert "F3 for EEG F3-A2" in remark
+
+
+def test_parameters_that_contradict_the_data():
+    with pytest.raises(ValueError, match=r"sfreq=100 Hz was asked for, the data have 50 Hz"):
+        staging(sfreq=100).fit(epochs(), Y)
+    with pytest.raises(ValueError, match=r"do not fit ch_names: channel order"):
+        staging(ch_names=CHANNELS[::-1]).fit(epochs(), Y)
+    with pytest.raises(ValueError, match=r"sfreq is -1 Hz"):
+        staging(sfreq=-1).fit(X, Y)
+
+
+def test_batches_are_checked_too():
+    class Uneven(Dataset):
+        def __getitem__(self, i):
+            X, y = super().__getitem__(i)
+            return (X[:, :90] if i == 20 else X), y
+
+    with pytest.raises(ValueError, match=r"windows of shape \(4, 90\) .*the model takes \(4, 100\)"):
+        staging(batch_size=1).fit(Uneven(X, Y))
+
+
+def test_not_fitted():
+    for call in (lambda c: c.predict(X), lambda c: c.predict_proba(X), lambda c: c.score(X, Y)):
+        with pytest.raises(NotFittedError):
+            call(staging())
+    with pytest.raises(NotFittedError):
+        staging().check_compatible(X)

@@ -1,0 +1,294 @@
+"""Models as folders: what is saved comes back, and nothing in the folder is executed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from braindecode.models import SleepStagerChambon2018
+from safetensors.torch import load_file, save_file
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, nights, staging
+from torch import nn
+
+from eegaug import AugNetClassifier, Policy, StagingClassifier, load_model, save_model
+from eegaug.operations import Operation, get_operation
+
+CHAMBON = "SleepStagerChambon2018"
+
+
+def augnet(module=CHAMBON, **settings):
+    settings = {"layers": ["time-frequency", "sensors"], "max_epochs": 2, "random_state": 0, "verbose": 0} | settings
+    return AugNetClassifier(module, **{"sfreq": SFREQ, "ch_names": CHANNELS} | settings)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return augnet(module__drop_prob=0.4, penalty=3.0, n_copies=3, class_weight={"W": 2.0}).fit(X, NAMES[Y])
+
+
+@pytest.fixture
+def folder(fitted, tmp_path):
+    return fitted.save(tmp_path / "model")
+
+
+def edit(folder, **changes):
+    path = folder / "model.json"
+    document = json.loads(path.read_text())
+    for key, value in changes.items():
+        *parents, last = key.split("__")
+        inner = document
+        for parent in parents:
+            inner = inner[parent]
+        inner[last] = value
+    path.write_text(json.dumps(document))
+
+
+class Scaled(Operation):
+    """A user's own operation, not registered."""
+
+    name = "scaled"
+
+    def transform(self, X, magnitude, noise):
+        return X * (1 + magnitude[:, None, None])
+
+
+def test_comes_back_as_it_was(fitted, folder):
+    assert sorted(p.name for p in folder.iterdir()) == ["model.json", "model.safetensors"]
+    again = load_model(folder)
+    assert type(again) is AugNetClassifier
+    assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X))
+    assert np.array_equal(again.predict(X), fitted.predict(X))
+    assert again.classes_.tolist() == ["N2", "REM", "W"]
+    assert again.invariances_.equals(fitted.invariances_)
+    assert again.invariances_history_.equals(fitted.invariances_history_)
+    assert again.signal_ == fitted.signal_
+    assert again.history[:, "train_loss"] == fitted.history[:, "train_loss"]
+    assert again.class_weights_.tolist() == [1.0, 1.0, 2.0]
+    left = {"_params_to_validate"}
+    for key, value in fitted.get_params(deep=False).items():
+        if key not in left:
+            assert repr(again.get_params(deep=False)[key]) == repr(value), key
+    assert not any(k in again.get_params(deep=False) for k in ("module__n_chans", "module__n_times"))
+
+
+def test_saved_twice_is_the_same(fitted, folder, tmp_path):
+    second = load_model(folder).save(tmp_path / "second")
+    one, two = (json.loads((f / "model.json").read_text()) for f in (folder, second))
+    del one["saved"], two["saved"]
+    assert one == two
+
+
+def test_a_loaded_model_can_be_trained_on_and_cloned(fitted, folder):
+    again = load_model(folder)
+    again.partial_fit(X, NAMES[Y])
+    assert len(again.history) == 4
+    fresh = clone(load_model(folder)).fit(X, NAMES[Y])
+    assert np.array_equal(fresh.predict_proba(X), fitted.predict_proba(X))
+    with pytest.warns(UserWarning, match="left out"):
+        refitted = load_model(folder).set_params(ch_names=["Fpz", "Pz"]).fit(X[:, :2], NAMES[Y])
+    assert refitted.module_.trunk.n_chans == 2
+
+
+def test_document_says_what_there_is(fitted, tmp_path):
+    metrics = pd.DataFrame({"kappa": [np.float32(0.5), np.nan]})
+    splits = {"train": ["s1", "s2"], "valid": ("s3",), "test": np.array(["s4"])}
+    folder = save_model(fitted, tmp_path, preprocessing={"l_freq": 0.3}, splits=splits, metrics=metrics)
+    document = json.loads((folder / "model.json").read_text())
+    assert document["metrics"] == [{"kappa": 0.5}, {"kappa": None}]
+    assert document["splits"] == {"train": ["s1", "s2"], "valid": ["s3"], "test": ["s4"]}
+    assert document["preprocessing"] == {"l_freq": 0.3}
+    assert document["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert document["trunk"]["arguments"]["drop_prob"] == 0.4
+    assert document["trunk"]["arguments"]["n_conv_chs"] == 8  # a default: it may change
+    assert document["signal"]["ch_names"] == CHANNELS
+    assert [op["name"] for op in document["layers"][1]["operations"]][:2] == ["sign_flip", "channels_symmetry"]
+    assert document["invariances"][0]["operation"] == "time_reverse"
+    assert load_model(folder).preprocessing_ == {"l_freq": 0.3}
+
+
+def test_nights_travel_with_their_preprocessing(tmp_path):
+    made = {"l_freq": 0.3, "h_freq": 30.0, "standardise": "window"}
+    clf = staging(CHAMBON).fit(nights(preprocessing=made))
+    again = StagingClassifier.load(clf.save(tmp_path / "model"))
+    assert again.preprocessing_ == made
+    assert again.classes_.tolist() == [0, 1, 2, 3, 4]
+    assert again.check_compatible(nights(preprocessing=made)) == []
+    (remark,) = again.check_compatible(nights(preprocessing=made | {"standardise": None}))
+    assert remark == "preprocessing standardise is None, the model was trained with 'window'"
+    with pytest.raises(ValueError, match=r"sampling rate 64 Hz, the model needs 50 Hz"):
+        again.predict(epochs(sfreq=64.0))
+
+
+@pytest.mark.parametrize("policy", [None, "fixed"])
+def test_staging_classifier_with_a_policy(tmp_path, policy):
+    if policy is not None:
+        policy = Policy.fixed_sleep(sfreq=SFREQ, ch_names=CHANNELS)
+    clf = staging(CHAMBON, policy=policy, optimizer=torch.optim.AdamW, optimizer__weight_decay=0.1).fit(X, Y)
+    again = load_model(clf.save(tmp_path / "model"))
+    assert type(again) is StagingClassifier
+    assert again.policy == policy
+    assert again.optimizer is torch.optim.AdamW
+    assert np.array_equal(again.predict_proba(X), clf.predict_proba(X))
+
+
+def test_layers_of_instances(tmp_path):
+    shift = get_operation("frequency_shift", sfreq=SFREQ, max_strength=1.5)
+    clf = augnet(layers=[[shift, "sign_flip"]]).fit(X, Y)
+    again = load_model(clf.save(tmp_path / "model"))
+    assert np.array_equal(again.predict_proba(X), clf.predict_proba(X))
+    assert again.invariances_.equals(clf.invariances_)
+    assert clone(again).fit(X, Y).invariances_["operation"].tolist() == ["frequency_shift", "sign_flip"]
+
+
+def test_an_operation_that_is_not_known(tmp_path):
+    folder = augnet(layers=[[Scaled()]]).fit(X, Y).save(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"unknown operation 'scaled'"):
+        load_model(folder)
+
+
+# Trunks --------------------------------------------------------------------------------------------------------------
+
+
+def test_ready_made_braindecode_module(tmp_path):
+    ready = SleepStagerChambon2018(n_chans=4, sfreq=SFREQ, n_times=100, n_outputs=3, activation=nn.ELU, n_conv_chs=5)
+    clf = augnet(ready).fit(X, Y)
+    again = load_model(clf.save(tmp_path / "model"))
+    assert isinstance(again.module_.trunk.feature_extractor[2], nn.ELU)
+    assert np.array_equal(again.predict_proba(X), clf.predict_proba(X))
+
+
+def test_trunk_of_ones_own_has_to_be_passed(tmp_path):
+    clf = augnet(SmallNet, module__n_filters=6).fit(X, Y)
+    folder = clf.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"class small:SmallNet, .*pass module=SmallNet"):
+        load_model(folder)
+    for module in (SmallNet, SmallNet(4, 3, 6)):
+        again = AugNetClassifier.load(folder, module=module)
+        assert np.array_equal(again.predict_proba(X), clf.predict_proba(X))
+    with pytest.raises(ValueError, match=r"holds weights of small:SmallNet, the module is a SleepStagerChambon2018"):
+        load_model(folder, module=SleepStagerChambon2018(n_chans=4, sfreq=SFREQ, n_times=100, n_outputs=3))
+    with pytest.raises(ValueError, match=r"do not fit the module"):
+        load_model(folder, module=SmallNet(4, 3, 7))
+
+
+class WithActivation(SmallNet):
+    def __init__(self, n_chans, n_outputs, activation):
+        super().__init__(n_chans, n_outputs)
+        self.activation = activation
+
+
+def test_argument_that_is_no_plain_data(tmp_path):
+    clf = staging(WithActivation, module__activation=torch.relu).fit(X, Y)
+    folder = clf.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"with which activation the trunk was built"):
+        load_model(folder, module=WithActivation)
+    again = load_model(folder, module=WithActivation(4, 3, torch.relu))
+    assert np.array_equal(again.predict_proba(X), clf.predict_proba(X))
+
+
+# What is wrong with a folder -----------------------------------------------------------------------------------------
+
+
+def test_there_is_no_model(tmp_path, folder):
+    with pytest.raises(FileNotFoundError, match=r"no model in .*model.json is missing"):
+        load_model(tmp_path)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"model.safetensors is missing"):
+        load_model(folder)
+
+
+def test_damaged_files(folder):
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:-1] + b"x")
+    with pytest.raises(ValueError, match=r"is damaged or belongs to another model"):
+        load_model(folder)
+    (folder / "model.json").write_text("{")
+    with pytest.raises(ValueError, match=r"model.json is damaged"):
+        load_model(folder)
+    (folder / "model.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"does not describe a model"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format_version": 2, "versions__eegaug": "9.1"}, r"written by eegaug 9.1 in format 2.*update eegaug"),
+        ({"estimator": "OtherClassifier"}, r"estimator 'OtherClassifier'"),
+        ({"trunk__braindecode": "NoSuchNet"}, r"'NoSuchNet' is no braindecode model"),
+        ({"trunk__arguments__n_conv_chs": 9}, r"weights of .* do not fit the module"),
+    ],
+)
+def test_documents_that_do_not_fit(folder, changes, words):
+    edit(folder, **changes)
+    with pytest.raises(ValueError, match=words):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["os:system", "builtins:eval", "torch.nn.modules.module:warnings", "braindecode.util:os.system", "small:SmallNet"],
+)
+def test_names_of_other_things_are_not_imported(folder, named):
+    edit(folder, trunk__arguments__activation={"class": named})
+    with pytest.raises(ValueError, match=r"which is not loaded"):
+        load_model(folder)
+
+
+def test_code_in_the_folder_is_not_run(folder, monkeypatch):
+    (folder / "__init__.py").write_text("raise SystemExit")
+    (folder / "sitecustomize.py").write_text("raise SystemExit")
+    monkeypatch.chdir(folder)
+    assert load_model(folder).predict(X).shape == (48,)
+
+
+def test_classes_are_not_mixed_up(fitted, folder):
+    assert isinstance(StagingClassifier.load(folder), AugNetClassifier)  # which it is
+    plain = staging(CHAMBON).fit(X, Y).save(folder)
+    with pytest.raises(TypeError, match=r"holds a StagingClassifier, not a AugNetClassifier"):
+        AugNetClassifier.load(plain)
+
+
+def test_saving_replaces_what_was_there(fitted, folder):
+    weights = load_file(folder / "model.safetensors")
+    other = augnet(random_state=9).fit(X, Y)
+    other.save(folder)
+    assert np.array_equal(load_model(folder).predict_proba(X), other.predict_proba(X))
+    save_file(weights, folder / "model.safetensors")  # as if saving had been killed between the two files
+    with pytest.raises(ValueError, match=r"belongs to another model"):
+        load_model(folder)
+
+
+def test_what_cannot_be_saved(tmp_path):
+    with pytest.raises(NotFittedError):
+        staging().save(tmp_path / "model")
+
+    class Own(StagingClassifier):
+        pass
+
+    with pytest.raises(TypeError, match=r"a Own is not saved as a folder"):
+        save_model(Own(CHAMBON, sfreq=SFREQ, max_epochs=1, verbose=0).fit(X, Y), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_where_nothing_can_be_written(fitted, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"the model cannot be written to .*file"):
+        fitted.save(tmp_path / "file")
+    with pytest.raises(OSError, match=r"the model cannot be written to .*deeper"):
+        fitted.save(tmp_path / "file" / "deeper")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user whom permissions hold")
+def test_folder_without_permission(fitted, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(OSError, match=r"the model cannot be written to .*closed"):
+        fitted.save(tmp_path / "closed")
+    shutil.rmtree(tmp_path / "closed")

@@ -1,0 +1,246 @@
+"""A training that is killed and started again ends where it would have ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
+from skorch.dataset import Dataset
+from skorch.helper import predefined_split
+from small import CHANNELS, SFREQ, SmallNet, X, Y, tones
+
+from eegaug import AugNetClassifier, StagingClassifier
+from eegaug.checkpoint import TrainingCheckpoint
+
+VALID = Dataset(*tones(24, seed=1))
+
+
+def estimator(path, *extra, cls=AugNetClassifier, patience=9, **settings):
+    """One with all that has a state: dropout, shuffling, momentum, a schedule, early stopping with its best weights."""
+    if cls is AugNetClassifier:
+        settings = {"layers": ["time-frequency", "sensors"], "penalty": 1.0} | settings
+    callbacks = [
+        EpochScoring("balanced_accuracy", lower_is_better=False, name="valid_balanced_accuracy"),
+        LRScheduler("StepLR", step_size=2, gamma=0.5),
+        *extra,
+        TrainingCheckpoint(path),  # wherever it stands, it acts last
+        EarlyStopping("valid_balanced_accuracy", lower_is_better=False, patience=patience, load_best=True, sink=str),
+    ]
+    settings = {"max_epochs": 6, "random_state": 3, "lr": 0.01, "module__drop_prob": 0.3, "verbose": 0} | settings
+    return cls(
+        SmallNet,
+        sfreq=SFREQ,
+        ch_names=CHANNELS,
+        train_split=predefined_split(VALID),
+        callbacks=callbacks,
+        **settings,
+    )
+
+
+def assert_same_weights(a, b):
+    for (name, p), (_, q) in zip(a.module_.state_dict().items(), b.module_.state_dict().items(), strict=True):
+        assert torch.equal(p, q), name
+
+
+def assert_same_training(a, b):
+    assert_same_weights(a, b)
+    columns = [k for k in a.history[-1] if k not in ("batches", "dur")]
+    assert columns == [k for k in b.history[-1] if k not in ("batches", "dur")]
+    for row_a, row_b in zip(a.history, b.history, strict=True):
+        assert {k: row_a[k] for k in columns} == {k: row_b[k] for k in columns}
+    assert a.n_forward_backward_ == b.n_forward_backward_
+    assert [g["lr"] for g in a.optimizer_.param_groups] == [g["lr"] for g in b.optimizer_.param_groups]
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from eegaug import AugNetClassifier
+from test_checkpoint import X, Y, estimator
+
+step = AugNetClassifier.train_step
+def dying(net, batch, **kwargs):
+    if net.n_forward_backward_ == 11:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(net, batch, **kwargs)
+AugNetClassifier.train_step = dying
+
+estimator({path!r}).fit(X, Y)
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The training that nothing happened to."""
+    return estimator(tmp_path_factory.mktemp("whole") / "training.pt").fit(X, Y)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_killed_training_goes_on_exactly(tmp_path, whole):
+    path = tmp_path / "deep" / "training.pt"
+    code = KILLED.format(tests=str(Path(__file__).parent), path=str(path))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    saved = torch.load(path, weights_only=True)
+    assert saved["n_forward_backward"] == 9  # 3 batches an epoch: killed in the fourth
+    resumed = estimator(path).fit(X, Y)
+    assert len(resumed.history) == 6
+    assert_same_training(resumed, whole)
+    assert np.array_equal(resumed.predict_proba(X), whole.predict_proba(X))
+    assert [p.name for p in path.parent.iterdir()] == ["training.pt"]
+
+
+class CtrlC(Callback):
+    """Breaks training off after some batches, the first time only."""
+
+    def __init__(self, batches):
+        self.batches = batches
+        self.left = [batches]
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        if training and self.left and net.n_forward_backward_ == self.left[0]:
+            self.left.clear()
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("cls", [StagingClassifier, AugNetClassifier])
+@pytest.mark.parametrize("batches", [2, 7, 18])
+def test_training_broken_off_by_ctrl_c_goes_on(tmp_path, cls, batches):
+    expected = estimator(tmp_path / "whole.pt", CtrlC(100), cls=cls).fit(X, Y)
+    clf = estimator(tmp_path / "training.pt", CtrlC(batches), cls=cls)
+    assert clf.fit(X, Y).interrupted_
+    clf.callbacks[2].batches = 100  # a setting of the training like any other
+    if (tmp_path / "training.pt").exists():
+        rewrite(tmp_path / "training.pt", f'"callbacks__CtrlC__batches": {batches}', '"callbacks__CtrlC__batches": 100')
+    clf.fit(X, Y)
+    assert not clf.interrupted_
+    assert_same_training(clf, expected)
+
+
+def rewrite(path, old, new):
+    state = torch.load(path, weights_only=True)
+    assert old in state["settings"]
+    torch.save(state | {"settings": state["settings"].replace(old, new)}, path)
+
+
+def test_finished_training_is_not_repeated(tmp_path, whole):
+    path = tmp_path / "training.pt"
+    first = estimator(path).fit(X, Y)
+    before = path.read_bytes()
+    again = estimator(path)
+    again.train_step = None  # would fail
+    again.fit(X, Y)
+    assert path.read_bytes() == before
+    assert len(again.history) == 6
+    assert np.array_equal(again.predict_proba(X), first.predict_proba(X))
+    assert again.invariances_history_.equals(first.invariances_history_)
+    assert_same_weights(again, whole)
+
+
+def test_more_epochs_go_on_from_the_last_not_from_the_best(tmp_path, whole):
+    path = tmp_path / "training.pt"
+    estimator(path, max_epochs=4).fit(X, Y)
+    longer = estimator(path, max_epochs=6).fit(X, Y)
+    assert_same_training(longer, whole)
+    with pytest.raises(ValueError, match=r"has done 6 epochs, more than max_epochs=2"):
+        rewound = torch.load(path, weights_only=True) | {"result": None}
+        torch.save(rewound, path)
+        estimator(path, max_epochs=2).fit(X, Y)
+
+
+def test_training_that_a_callback_ended_is_finished(tmp_path):
+    path = tmp_path / "training.pt"
+    first = estimator(path, patience=2, max_epochs=50).fit(X, Y)
+    assert len(first.history) < 50
+    again = estimator(path, patience=2, max_epochs=50)
+    again.train_step = None
+    again.fit(X, Y)
+    assert_same_weights(again, first)
+    assert len(again.history) == len(first.history)
+
+
+def test_saves_now_and_then(tmp_path, whole):
+    path = tmp_path / "training.pt"
+    clf = estimator(path, CtrlC(13))
+    clf.set_params(callbacks__TrainingCheckpoint__every=2)
+    clf.fit(X, Y)
+    assert torch.load(path, weights_only=True)["n_forward_backward"] == 12
+    assert len(clf.history) == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "data", "words"),
+    [
+        ({"penalty": 2.0}, (X, Y), r"penalty was 1.0, is 2.0"),
+        ({"lr": 0.1}, (X, Y), r"lr was 0.01, is 0.1"),
+        ({"module__n_filters": 5}, (X, Y), r"module__n_filters was None, is 5"),
+        ({"layers": ["sensors"]}, (X, Y), r"layers was \['time-frequency', 'sensors'\], is \['sensors'\]"),
+        ({"patience": 3}, (X, Y), r"callbacks__EarlyStopping__patience was 9, is 3"),
+        ({"random_state": 4}, (X, Y), r"random_state was 3, is 4"),
+        ({}, (X[:45], Y[:45]), r"training data was '48 windows of 4 x 100.*is '45 windows"),
+        ({}, (X, Y[::-1].copy()), r"training data was '48 windows of 4 x 100, checksum"),
+        ({"cls": StagingClassifier}, (X, Y), r"estimator was 'AugNetClassifier', is 'StagingClassifier'"),
+    ],
+)
+def test_another_training_is_refused(tmp_path_factory, change, data, words, whole):
+    path = whole.callbacks[2].path
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=words):
+        estimator(path, **change).fit(*data)
+    assert path.read_bytes() == before
+
+
+def test_what_may_change(whole, tmp_path):
+    path = tmp_path / "moved.pt"
+    path.write_bytes(whole.callbacks[2].path.read_bytes())
+    again = estimator(path, verbose=1).fit(X, Y)
+    assert_same_weights(again, whole)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04"])
+def test_a_file_that_is_no_checkpoint(tmp_path, content):
+    path = tmp_path / "training.pt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"training.pt is no checkpoint, or is damaged: delete it"):
+        estimator(path).fit(X, Y)
+    assert path.read_bytes() == content
+    torch.save({"format": "other"}, path)
+    with pytest.raises(ValueError, match=r"is no checkpoint of a training"):
+        estimator(path).fit(X, Y)
+
+
+def test_a_file_of_a_newer_version(tmp_path):
+    path = tmp_path / "training.pt"
+    torch.save({"format": "eegaug-training", "version": 99, "eegaug": "9.0"}, path)
+    with pytest.raises(ValueError, match=r"was written by eegaug 9.0 in format 99"):
+        estimator(path).fit(X, Y)
+
+
+def test_a_file_with_code_is_not_executed(tmp_path):
+    path = tmp_path / "training.pt"
+    torch.save({"format": "eegaug-training", "code": Path("x")}, path)
+    with pytest.raises(ValueError, match=r"is no checkpoint"):
+        estimator(path).fit(X, Y)
+
+
+def test_where_nothing_can_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "training.pt", tmp_path):
+        with pytest.raises(OSError, match=r"checkpoints cannot be written to .*"):
+            estimator(path).fit(X, Y)
+
+
+def test_acts_after_all_others(tmp_path):
+    clf = estimator(tmp_path / "training.pt", max_epochs=1).fit(X, Y)
+    assert [name for name, _ in clf.callbacks_][-1] == "TrainingCheckpoint"
