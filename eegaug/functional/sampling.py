@@ -52,9 +52,18 @@ def relaxed_bernoulli(probability: Tensor, u: Tensor, temperature: float = 0.5, 
     [1.0, 0.0]
     """
     eps = torch.finfo(u.dtype).eps
-    held = _hold(probability, _MARGIN if hard else eps)
-    soft = torch.sigmoid((torch.logit(held) - torch.logit(u.clamp(eps, 1.0 - eps))) / temperature)
     if not hard:
-        return soft
-    # `soft - soft.detach()` is exactly zero, so the value is exactly the draw.
-    return (u < probability).to(soft.dtype) + (soft - soft.detach())
+        return _surrogate(_hold(probability, eps), u, temperature, eps)
+    with torch.no_grad():
+        held = probability.clamp(_MARGIN, 1.0 - _MARGIN)
+        soft = _surrogate(held, u, temperature, eps)
+        slope = soft * (1.0 - soft) / (temperature * (held * (1.0 - held)))
+        draw = (u < probability).to(soft.dtype)
+    if not probability.requires_grad:
+        return draw
+    # The second term is exactly zero, so the value is exactly the draw.
+    return draw + slope * (probability - probability.detach())
+
+
+def _surrogate(probability: Tensor, u: Tensor, temperature: float, eps: float) -> Tensor:
+    return torch.sigmoid((torch.logit(probability) - torch.logit(u, eps)) / temperature)
