@@ -16,8 +16,9 @@ from eegaug._validation import channel_differences, check_finite, flat_channels,
 class StagingData:
     """The part of `StagingClassifier` that looks at data."""
 
-    def _prepare(self, X: Any, y: Any, fresh: bool) -> tuple[Any, np.ndarray]:
-        """Check the training data and note what the network has to know of them."""
+    def _prepare(self, X: Any, y: Any, fresh: bool, classes: Any = None) -> tuple[Any, np.ndarray]:
+        """Check the training data and note what the network has to know of them, if it is not known yet."""
+        fresh = fresh or not hasattr(self, "signal_")
         windows = as_windows(X)
         signal = self._merged_signal(signal_of(X))
         own = labels_of(X)
@@ -49,7 +50,10 @@ class StagingData:
         if fresh:
             self.signal_ = signal
             self.preprocessing_ = signal.preprocessing
-            self.classes_inferred_ = _stage_codes(X) if _is_nights(X) else observed
+            if classes is not None:
+                self.classes_inferred_ = np.unique(np.asarray(classes))
+            else:
+                self.classes_inferred_ = _stage_codes() if _is_nights(X) else observed
         else:
             self._refuse(self._compare(signal)[0])
         self._codes(labels)  # refuses labels that are no classes
@@ -197,7 +201,7 @@ def _is_nights(X: Any) -> bool:
     return isinstance(X, (Nights, NightDataset)) or (isinstance(X, torch.utils.data.Subset) and _is_nights(X.dataset))
 
 
-def _stage_codes(X: Any) -> np.ndarray:
+def _stage_codes() -> np.ndarray:
     from eegaug.data import STAGES
 
     return np.arange(len(STAGES))

@@ -266,18 +266,22 @@ class StagingClassifier(StagingData, EEGClassifier):
             return super().fit(windows, labels, **fit_params)
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> Self:
-        """Go on training: ``fit`` without starting anew."""
+        """Go on training: ``fit`` without starting anew.
+
+        ``classes``, at the first call, names all labels that there will ever be.
+        """
         self.resumed_epochs_ = 0
         if getattr(self, "fitting_", False):
             return super().partial_fit(X, y, classes=classes, **fit_params)
-        if classes is not None and self.classes is None:
-            self.classes = classes
-        with self._training(X, y, not self.initialized_) as (windows, labels):
+        unweighted = self.initialized_ and not hasattr(self, "signal_")  # built by hand, before any data
+        with self._training(X, y, not self.initialized_, classes) as (windows, labels):
+            if unweighted:
+                self._initialize_criterion()
             return super().partial_fit(windows, labels, classes=classes, **fit_params)
 
     @contextmanager
-    def _training(self, X: Any, y: Any, fresh: bool) -> Iterator[tuple[Any, np.ndarray]]:
-        windows, labels = self._prepare(X, y, fresh)
+    def _training(self, X: Any, y: Any, fresh: bool, classes: Any = None) -> Iterator[tuple[Any, np.ndarray]]:
+        windows, labels = self._prepare(X, y, fresh, classes)
         if fresh or not hasattr(self, "seed_"):
             self.seed_ = resolve_seed(self.random_state)
         epochs_done = 0 if fresh else len(self.history or [])

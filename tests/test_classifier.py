@@ -295,6 +295,17 @@ def test_partial_fit_goes_on():
         clf.set_params(ch_names=None).partial_fit(X[:, :3], Y)
 
 
+def test_partial_fit_with_classes_and_with_a_network_built_by_hand():
+    clf = staging(max_epochs=1).partial_fit(X[::3], Y[::3] + (np.arange(16) % 2), classes=[0, 1, 2])
+    assert clf.classes is None
+    assert clf.partial_fit(X, Y).predict_proba(X).shape == (48, 3)
+    clf = staging(max_epochs=1, module__n_chans=4, module__n_outputs=3).initialize()
+    network = clf.module_
+    clf.partial_fit(X, np.minimum(Y, np.arange(48) % 4))
+    assert clf.module_ is network
+    assert clf.criterion_.weight.min() < clf.criterion_.weight.max()
+
+
 def test_warm_start_keeps_the_network():
     clf = staging(warm_start=True).fit(X, Y)
     network = clf.module_

@@ -157,9 +157,13 @@ class AugNetClassifier(StagingClassifier):
         """Two groups of parameters: the trunk's, and those of the augmentation with their own rate and decay."""
         trunk, augmentation = [], []
         for name, parameter in named_parameters:
-            (augmentation if _is_augmentation(name) else trunk).append((name, parameter))
+            if _is_augmentation(name):
+                augmentation.append(parameter)
+            else:
+                # By their names in the trunk, so that ``optimizer__param_groups`` reads as it does without layers.
+                trunk.append((name.removeprefix("_orig_mod.").removeprefix("trunk."), parameter))
         args, kwargs = super().get_params_for_optimizer(prefix, trunk)
-        group: dict[str, Any] = {"params": [parameter for _, parameter in augmentation]}
+        group: dict[str, Any] = {"params": augmentation}
         if self.augmentation_lr is not None:
             group["lr"] = self.augmentation_lr
         if "weight_decay" in inspect.signature(getattr(self, prefix)).parameters:

@@ -95,6 +95,14 @@ def test_two_groups_of_parameters(fitted):
     assert len(trunk["params"]) + len(augmentation["params"]) == len(names)
 
 
+def test_groups_of_ones_own_go_by_the_names_of_the_trunk():
+    groups = [("final_layer.*", {"lr": 0.5})]
+    for clf in (augnet(optimizer__param_groups=groups), StagingClassifier(SmallNet, optimizer__param_groups=groups)):
+        clf.set_params(max_epochs=0, verbose=0).fit(X, Y)
+        (head, rest, *_) = clf.optimizer_.param_groups
+        assert (head["lr"], len(head["params"]), len(rest["params"])) == (0.5, 2, 2)
+
+
 def test_strengths_stay_in_the_unit_interval():
     clf = augnet(augmentation_lr=0.5, penalty=20.0).fit(X, Y)
     strengths = clf.invariances_history_["magnitude"]
