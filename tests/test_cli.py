@@ -224,6 +224,48 @@ class TestFitAndScore:
         assert result.exit_code == 2 and "is a folder; name a CSV file" in result.stderr
 
 
+class TestRealRecordings:
+    """Recordings as users have them: one labelled stretch, a hypnogram that outlasts its recording, an unscored one."""
+
+    @pytest.fixture
+    def folder(self, data_folder, tmp_path):
+        def pick(*names):
+            folder = tmp_path / "nights"
+            folder.mkdir()
+            for name in names:
+                (folder / Path(name).name).write_bytes((data_folder / name).read_bytes())
+            return folder
+
+        return pick
+
+    def test_a_labelled_stretch_of_one_channel(self, folder, tmp_path):
+        nights, model = folder("recordings/pydynamo_segment.npz"), tmp_path / "model"
+        fit = run("fit", "--data", nights, "--method", "augnet", "--epochs", 1, "--out", model)
+        assert fit.exit_code == 0, fit.output
+        assert "all recordings are of one subject" in fit.stderr
+        assert "AugNet goes without sensors_rotation_x" in fit.stderr
+        score = run("score", "--data", nights, "--model", model, "--json")
+        assert score.exit_code == 0, score.output
+        confusion = np.array(json.loads(score.stdout)["confusion"])
+        assert confusion.sum(1).tolist() == [2, 7, 95, 37, 26]
+
+    def test_a_hypnogram_that_outlasts_its_recording(self, folder, tmp_path):
+        nights = folder("edf/SC4001E0-PSG_first300s.edf", "edf/SC4001EC-Hypnogram.edf")
+        result = run("fit", "--data", nights, "--out", tmp_path / "model")
+        # Five minutes of wakefulness: what there is, is said, and that it cannot be learned from.
+        assert result.exit_code == 2
+        assert "scored beyond its end (2640 windows)" in result.stderr
+        assert "one class only" in result.stderr
+
+    def test_a_recording_that_nobody_scored(self, folder, tmp_path):
+        result = run("fit", "--data", folder("edf/mednick_example1_sleep_rec.edf"), "--out", tmp_path / "model")
+        assert result.exit_code == 2 and "no hypnogram" in result.stderr
+
+    def test_one_subject_cannot_be_compared_on(self, folder, tmp_path):
+        result = run("compare", "--data", folder("recordings/pydynamo_segment.npz"), "--out", tmp_path / "out")
+        assert result.exit_code == 2 and "at least 3 are needed" in result.stderr
+
+
 class TestDoctor:
     def test_report_and_json(self, tmp_path):
         result = run("doctor", "--data", tmp_path)

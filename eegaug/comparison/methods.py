@@ -7,6 +7,7 @@ subclass). Further methods, also a user's own, join with :func:`register_method`
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -114,7 +115,32 @@ def _fixed(common: dict[str, Any]) -> Any:
 def _augnet(common: dict[str, Any], **options: Any) -> Any:
     from eegaug.augnet import AugNetClassifier
 
-    return AugNetClassifier(**common, **options)
+    layers = [_without_places(layer, common) for layer in options.pop("layers")]
+    return AugNetClassifier(**common, layers=layers, **options)
+
+
+def _without_places(layer: Any, common: Mapping[str, Any]) -> Any:
+    """A named group of operations, without those that need electrode positions where a channel's is not known.
+
+    In Python, positions can be passed to AugNetClassifier. A folder of recordings has nothing but its channel names.
+    """
+    from eegaug.operations import FAMILIES, get_operation
+
+    if not isinstance(layer, str) or layer not in FAMILIES:
+        return layer
+    kept, reasons = [], {}
+    for name in FAMILIES[layer]:
+        try:
+            operation = get_operation(name, sfreq=common["sfreq"], ch_names=common["ch_names"], warn=False)
+        except ValueError as error:
+            reasons[name] = str(error)
+        else:
+            if operation.void_reason(len(common["ch_names"])) is None:
+                kept.append(name)
+    if not reasons:
+        return layer
+    warnings.warn(f"AugNet goes without {', '.join(reasons)}: {next(iter(reasons.values()))}", stacklevel=2)
+    return kept
 
 
 register_method(Method("none", "no augmentation", _none, {}))
