@@ -7,6 +7,8 @@ import os
 import sys
 import warnings
 
+_failure: str | None = None
+
 FIX = 'pip install "torch<2.15" "torchaudio" --index-url https://pypi.org/simple'
 
 
@@ -37,6 +39,9 @@ def require_braindecode() -> None:
         One sentence with the versions found and the command that mends them, when braindecode is there and torch and
         torchaudio do not fit each other (another CUDA, or a CPU-only torch under a CUDA torchaudio).
     """
+    global _failure
+    if _failure is not None:  # a second attempt would find half of the package and pass
+        raise ImportError(_failure)
     try:
         with warnings.catch_warnings():
             # braindecode 1.8 asks MNE for a montage by its old name while it is imported.
@@ -49,10 +54,11 @@ def require_braindecode() -> None:
         if not _looks_like_torch_mismatch(message):
             raise
         versions = f"torch {installed_version('torch')} and torchaudio {installed_version('torchaudio')}"
-        raise ImportError(
+        _failure = (
             f"{versions} do not fit each other "
             f"({message.strip().rstrip('.')}), so braindecode cannot be imported; run: {FIX}"
-        ) from None
+        )
+        raise ImportError(_failure) from None
 
 
 def _looks_like_torch_mismatch(message: str) -> bool:

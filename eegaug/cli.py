@@ -288,7 +288,7 @@ def doctor(data: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
     from eegaug import doctor as room
 
     facts = room.doctor(data)
-    click.echo(json.dumps(facts, indent=1) if as_json else room.doctor_report(data))
+    click.echo(json.dumps(facts, indent=1) if as_json else room.doctor_report(facts))
     return FAILED if facts["problems"] else OK
 
 

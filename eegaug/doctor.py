@@ -64,15 +64,14 @@ def doctor(data: str | os.PathLike | None = None) -> dict[str, Any]:
     }
 
 
-def doctor_report(data: str | os.PathLike | None = None) -> str:
+def doctor_report(facts: dict[str, Any]) -> str:
     """Return :func:`doctor`'s facts as lines for people.
 
     Examples
     --------
-    >>> print(doctor_report().splitlines()[0])
+    >>> print(doctor_report(doctor()).splitlines()[0])
     Versions
     """
-    facts = doctor(data)
     lines = ["Versions"]
     lines += [f"  {name:<14}{version or 'missing'}" for name, version in facts["versions"].items()]
     lines += ["Devices"] + [f"  {device}" for device in facts["devices"] or ["unknown: torch cannot be used"]]

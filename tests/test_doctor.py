@@ -33,7 +33,7 @@ def test_missing_core_package_is_a_problem(monkeypatch):
 
 def test_extras_say_how_to_get_them(monkeypatch):
     monkeypatch.setattr("eegaug._compat.installed_version", lambda name: None if name == "optuna" else "1.0")
-    assert 'not installed: pip install "eegaug[search]"' in doctor_report()
+    assert 'not installed: pip install "eegaug[search]"' in doctor_report(doctor())
 
 
 def test_data_folder_is_counted(tmp_path, monkeypatch):
@@ -49,7 +49,7 @@ def test_data_folder_is_counted(tmp_path, monkeypatch):
 
 
 def test_absent_data_folder_is_named(tmp_path):
-    report = doctor_report(tmp_path / "nowhere")
+    report = doctor_report(doctor(tmp_path / "nowhere"))
     assert f"{tmp_path / 'nowhere'} is not a folder" in report.split("Problems")[1]
 
 
