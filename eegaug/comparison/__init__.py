@@ -1,10 +1,15 @@
 """Compare methods on subject-wise folds: plan, run, resume, table."""
 
-from eegaug.comparison.compare import compare
-from eegaug.comparison.methods import Method, get_method, list_methods, register_method
-from eegaug.comparison.plan import Plan, RunSpec, SettingsMismatchError, make_plan
-from eegaug.comparison.scores import recording_table, stage_confusion, stage_scores
-from eegaug.comparison.table import Comparison, load_comparison
+from eegaug import _compat
+
+# Here too: the command line and worker processes come in by this door.
+_compat.require_braindecode()
+
+from eegaug.comparison.compare import compare  # noqa: E402
+from eegaug.comparison.methods import Method, get_method, list_methods, register_method  # noqa: E402
+from eegaug.comparison.plan import Plan, RunSpec, SettingsMismatchError, make_plan  # noqa: E402
+from eegaug.comparison.scores import recording_table, stage_confusion, stage_scores  # noqa: E402
+from eegaug.comparison.table import Comparison, load_comparison  # noqa: E402
 
 __all__ = [
     "Comparison",

@@ -207,7 +207,8 @@ class Comparison:
         rows = len(learned.drop_duplicates(["layer", "operation"])) + 0.9 * layers
         figure = Figure(figsize=(6.6, 0.95 + 0.205 * rows), layout="constrained")
         runs = len(learned.drop_duplicates(["fold", "seed"]))
-        title = f"What AugNet learned (median{' and quartiles' if runs > 1 else ''} of {runs} run{'s' * (runs > 1)})"
+        over = f" ({runs} runs: mean weight, median strength with quartiles)" if runs > 1 else ""
+        title = f"What AugNet learned{over}"
         self.plot_invariances(figure.subplots(), title=title)
         return _save_figure(figure, self.out / FIGURES["invariances"])
 

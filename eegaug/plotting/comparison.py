@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import INK, MUTED, method_style, new_axes, tidy
+from eegaug.plotting.colours import INK, method_style, new_axes, tidy
 
 __all__ = ["best_so_far", "plot_comparison", "plot_scores", "score_bands"]
 
@@ -206,5 +206,5 @@ def plot_scores(
     tidy(ax)
     ax.tick_params(axis="x", length=0)
     if title:
-        ax.set_title(title, fontsize=9, loc="left", color=MUTED)
+        ax.set_title(title, fontsize=9, loc="left")
     return ax

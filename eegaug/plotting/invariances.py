@@ -66,9 +66,10 @@ def plot_invariances(
 
     One row per operation. The line reaches from nothing to the learned strength, on an axis from no change to full
     strength; the strength is written in the operation's own unit. The dot's area and the line's opacity are the weight,
-    which is written beside it; operations whose weight is nearly 0 are faint. Several runs in one table are summed up:
-    the weight is their mean, the strength the median over the runs in which the operation plays a part (weight of at
-    least 0.01), with the quartiles as a bar.
+    which is written beside it. Operations whose weight is nearly 0 are faint: their strength has no effect.
+
+    Several runs in one table are summed up: the weight is their mean, the strength the median over the runs in which
+    the operation plays a part (weight of at least 0.01), with the quartiles as a bar.
 
     Parameters
     ----------
@@ -173,7 +174,8 @@ def _draw_row(ax: Any, place: float, row: Any, planted: float | None) -> None:
     area = 14 + 110 * float(row.weight)
     ax.scatter([row.magnitude], [place], s=area, color=colour, alpha=alpha, linewidth=0, zorder=3)
     ink = INK if row.weight >= _ACTIVE else MUTED
-    for x, text in zip(_COLUMNS, (_physical(row.strength, row.unit), f"{row.weight:.2f}"), strict=True):
+    strength = _physical(row.strength, row.unit) if row.weight >= _ACTIVE else "–"
+    for x, text in zip(_COLUMNS, (strength, f"{row.weight:.2f}"), strict=True):
         _beside(ax, ax.get_yaxis_transform(), x, place, text, ink)
     if planted is not None and np.isfinite(row.per_magnitude) and row.per_magnitude > 0:
         x = min(float(planted) / row.per_magnitude, 1.0)
