@@ -3,9 +3,9 @@
     python -m benchmarks.calibrate_simulator [DATA_FOLDER] [--out eegaug/data/calibration.json]
 
 DATA_FOLDER (default: the environment variable EEGAUG_DATA) holds
-``calibration/sleepedf20nights_epoch_bandpower.npz`` (per 30-s epoch the scorer's stage and log10 band powers of Fpz-Cz and
-Pz-Oz) and ``calibration/sleepedf_hypnograms.npz`` (hypnograms of whole recordings). Only statistics go into the table: means,
-covariances, transition probabilities and bout-length quantiles.
+``calibration/sleepedf20nights_epoch_bandpower.npz`` (per 30-s epoch the scorer's stage and log10 band powers of
+Fpz-Cz and Pz-Oz) and ``calibration/sleepedf_hypnograms.npz`` (hypnograms of whole recordings). Only statistics go into
+the table: means, covariances, transition probabilities and bout-length quantiles.
 """
 
 import argparse
@@ -38,7 +38,7 @@ SOURCE = {
 
 
 def positive(cov):
-    """Nearest positive semi-definite matrix: a covariance of 10 subjects minus sampling noise can lose that property."""
+    """Nearest positive semi-definite matrix: a covariance from few subjects minus sampling noise can be indefinite."""
     w, v = np.linalg.eigh((cov + cov.T) / 2)
     return (v * np.clip(w, 0, None)) @ v.T
 
@@ -46,8 +46,8 @@ def positive(cov):
 def band_power_table(path):
     """Means, between-subject, between-night and within-night covariances of log10 band power.
 
-    With m the mean of a night's epochs of one stage: m = stage + subject + subject x stage + night + night x stage + the
-    mean of what drifts within the night. Components are estimated by moments, from the outermost difference inwards.
+    A night's mean over the epochs of one stage is a sum: stage + subject + subject x stage + night + night x stage +
+    the mean of what drifts within the night. The variances of the terms are estimated by moments.
     """
     z = np.load(path)
     names = sorted(k[:-2] for k in z.files if k.endswith("_P"))
@@ -99,7 +99,7 @@ def band_power_table(path):
 
 
 def mean_correlation(y, share, rho):
-    """Correlation, averaged over pairs of epochs of stage k and stage l of one night, of what varies within it: (5, 5)."""
+    """Correlation of what varies within one night, averaged over pairs of epochs of stages k and l: (5, 5)."""
     lag = np.abs(np.subtract.outer(np.arange(len(y)), np.arange(len(y))))
     c = np.where(lag == 0, 1.0, share * rho**lag)
     member = np.stack([y == s for s in range(N_STAGES)]).astype(float)

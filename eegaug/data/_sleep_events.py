@@ -1,7 +1,7 @@
 """Transient waveforms of sleep, as sums of Gabor atoms with a topography on the head.
 
-Every waveform is built of atoms ``exp(-t²/2σ²) cos(2πft + φ)``. A sleeper whose rhythms are shifted by Δ Hz has the same atoms
-at ``f + Δ``, which is what shifting the analytic signal of the recording does, folding at 0 Hz included.
+Every waveform is built of atoms ``exp(-t²/2σ²) cos(2πft + φ)``. A sleeper whose rhythms are shifted by Δ Hz has the
+same atoms at ``f + Δ``, which is what shifting the analytic signal of the recording does, folding at 0 Hz included.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class Part:
 class Kind:
     """One kind of transient.
 
-    ``share`` and ``rate``: by stage, the fraction of the band's power that these events carry and how many start in 30 s.
-    ``centre``, ``kappa``, ``scatter``: where on the head (right, front, up) the event is largest, how fast it falls off, and
-    how far its centre wanders from one event to the next. ``lateral`` events have opposite signs left and right (eye movements).
-    ``phase`` None: a free-running rhythm; otherwise locked to the envelope, so that the waveform has a polarity.
+    ``share`` and ``rate``: by stage, the fraction of the band's power that these events carry, and how many of them
+    30 s hold. ``centre``, ``kappa``, ``scatter``: where on the head (right, front, up) the event is largest, how fast
+    it falls off, and how far its centre wanders from one event to the next. ``lateral`` events have opposite signs left
+    and right (eye movements). ``phase`` None: a free-running rhythm; otherwise locked to the envelope, so that the
+    waveform has a polarity.
     """
 
     name: str
@@ -53,9 +54,9 @@ class Kind:
     parts: tuple[Part, ...] = (Part(),)
 
     def topography(self, centres: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Size of events centred at ``centres`` (n, 3) at ``positions`` (m, 3): (n, m), at most 1 in absolute value."""
+        """Size of events centred at ``centres`` (n, 3) at ``positions`` (m, 3): (n, m), about 1 at the largest."""
         g = np.exp(self.kappa * (centres @ positions.T - 1))
-        return g * 1.4 * positions[:, 0] if self.lateral else g
+        return g * 2.0 * positions[:, 0] if self.lateral else g
 
     @cached_property
     def energy(self) -> float:
@@ -81,20 +82,22 @@ def gabor(t, frequency, width, phase):
 
 PI = np.pi
 KINDS = (
-    Kind("alpha rhythm", ALPHA, (10.0, 0.4), (0.4, 1.5), (0, -0.9, 0.35), {W: 0.75, N1: 0.25, REM: 0.1}, {W: 5, N1: 1.2, REM: 0.8},
-         kappa=1.5),
+    Kind("alpha rhythm", ALPHA, (10.0, 0.4), (0.4, 1.5), (0, -0.9, 0.35), {W: 0.75, N1: 0.25, REM: 0.1},
+         {W: 5, N1: 1.2, REM: 0.8}, kappa=1.5),
     Kind("blink", DELTA, (1.2, 0.2), (0.12, 0.2), (0, 1.0, 0.0), {W: 0.65}, {W: 5}, kappa=2.0, scatter=0.1, phase=0.0),
-    Kind("theta burst", THETA, (5.6, 0.6), (0.25, 0.7), (0, 0.4, 0.9), {N1: 0.6, REM: 0.12}, {N1: 3, REM: 1}, kappa=0.8),
-    Kind("vertex wave", THETA, (4.0, 0.4), (0.07, 0.11), (0, 0.0, 1.0), {N1: 0.25, N2: 0.08}, {N1: 1.2, N2: 0.4}, kappa=2.0,
-         scatter=0.15, phase=PI),
-    Kind("slow eye movement", DELTA, (0.45, 0.08), (0.7, 1.3), (0, 0.95, 0.1), {N1: 0.4}, {N1: 1.5}, lateral=True, scatter=0.1),
+    Kind("theta burst", THETA, (5.6, 0.6), (0.25, 0.7), (0, 0.4, 0.9), {N1: 0.6, REM: 0.12}, {N1: 3, REM: 1},
+         kappa=0.8),
+    Kind("vertex wave", THETA, (4.0, 0.4), (0.07, 0.11), (0, 0.0, 1.0), {N1: 0.25, N2: 0.08}, {N1: 1.2, N2: 0.4},
+         kappa=2.0, scatter=0.15, phase=PI),
+    Kind("slow eye movement", DELTA, (0.45, 0.08), (0.7, 1.3), (0, 0.95, 0.1), {N1: 0.4}, {N1: 1.5},
+         lateral=True, scatter=0.1),
     Kind("slow spindle", ALPHA, (12.1, 0.3), (0.25, 0.5), (0, 0.5, 0.85), {N2: 0.55, N3: 0.15}, {N2: 1.5, N3: 0.4}),
     Kind("fast spindle", BETA, (13.7, 0.35), (0.25, 0.5), (0, -0.3, 0.95), {N2: 0.65, N3: 0.2}, {N2: 2.5, N3: 0.5}),
     Kind("K-complex", DELTA, (1.5, 0.15), (0.14, 0.2), (0, 0.4, 0.9), {N2: 0.5}, {N2: 1.8}, kappa=1.0, phase=PI,
          parts=(Part(), Part(delay=2.6, frequency=0.55, width=2.0, amplitude=0.6, phase=-PI))),
     Kind("slow wave", DELTA, (0.9, 0.15), (0.35, 0.6), (0, 0.6, 0.8), {N3: 0.65, N2: 0.1}, {N3: 10, N2: 0.8}, kappa=0.9,
-         scatter=0.35, phase=PI, parts=(Part(), Part(frequency=2.0, width=0.8, amplitude=0.25, phase=PI))),
-    Kind("sawtooth", THETA, (2.9, 0.3), (0.5, 0.9), (0, 0.1, 1.0), {REM: 0.5}, {REM: 1.5}, kappa=1.3, phase=-PI / 2,
+         scatter=0.35, phase=PI, parts=(Part(), Part(frequency=2.0, width=0.8, amplitude=0.25))),
+    Kind("sawtooth", DELTA, (2.9, 0.3), (0.5, 0.9), (0, 0.1, 1.0), {REM: 0.2}, {REM: 1.5}, kappa=1.3, phase=-PI / 2,
          parts=(Part(), Part(frequency=2.0, amplitude=0.45), Part(frequency=3.0, amplitude=0.25))),
     Kind("rapid eye movement", DELTA, (0.7, 0.12), (0.25, 0.4), (0, 0.95, 0.1), {REM: 0.6}, {REM: 3}, lateral=True,
          scatter=0.1, phase=PI / 2),
@@ -127,9 +130,9 @@ def add_events(
 ) -> None:
     """Add the transients of ``stages`` (n,) to ``X`` (n, channels, times), in place, in microvolts.
 
-    ``log_power`` (n, 5, channels) is log10 of µV²/Hz in the bands of ``bandwidths`` (Hz): it sets the size of the events.
+    ``log_power`` (n, 5, channels), log10 of µV²/Hz in the bands of ``bandwidths`` (Hz), sets the size of the events.
     """
-    n, n_channels, n_times = X.shape
+    n, _, n_times = X.shape
     window_s = n_times / sfreq
     power = 10.0**log_power
     # One stream a kind, so that the draws of one kind do not move when another changes.

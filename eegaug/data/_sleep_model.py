@@ -18,8 +18,9 @@ from scipy.special import gammaln, lpmv
 
 from eegaug.data._sleep_events import CONFUSED, add_events, background_share
 
-#: How the variance of the field is divided among spherical harmonics of degree 0, 1, 2, 3: correlation 0.86 at 30° between
-#: electrodes, 0.59 at 60°, 0.43 at 90°. The same for every order of a degree: no direction is preferred, left mirrors right.
+#: How the variance of the field is divided among spherical harmonics of degree 0, 1, 2, 3: correlation 0.86 between
+#: electrodes at 30°, 0.59 at 60°, 0.43 at 90°. It is the same for every order of a degree: no direction is preferred,
+#: and left mirrors right.
 DEGREE_SHARE = (0.5, 0.28, 0.15, 0.07)
 #: Part of the background's power that each electrode has to itself.
 LOCAL_SHARE = 0.08
@@ -44,14 +45,14 @@ def calibration() -> dict:
     return {k: arrays(v) if k != "source" else v for k, v in table.items()}
 
 
-# --- hypnogram ------------------------------------------------------------------------------------------------------------
+# --- hypnogram ---
 
 
 def draw_hypnogram(rng: np.random.Generator, n_windows: int, window_s: float) -> np.ndarray:
     """Stages of one night, wake before and after sleep included: int64 (n_windows,).
 
-    A semi-Markov chain: how long a bout lasts and which stage follows depend on the stage and on the hours since sleep onset.
-    Nights of three hours and more hold all five stages; one that misses any is drawn again.
+    A semi-Markov chain: how long a bout lasts and which stage follows depend on the stage and on the time since sleep
+    onset. Nights of three hours and more hold all five stages; one that misses any is drawn again.
     """
     for _ in range(200):
         y = _draw_hypnogram(rng, n_windows, window_s)
@@ -81,7 +82,7 @@ def _draw_hypnogram(rng, n_windows, window_s):
     return y
 
 
-# --- band powers ----------------------------------------------------------------------------------------------------------
+# --- band powers ---
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Spectrum:
 
     @staticmethod
     def _basis(freqs, centres):
-        f = np.log10(np.clip(freqs, 0.4, None))
+        f = np.log10(np.clip(freqs, 0.8, None))
         weights = np.stack([np.interp(f, np.log10(centres), row) for row in np.eye(5)])
         return weights, np.clip(np.log10(centres[0]) - f, 0, None)
 
@@ -165,15 +166,16 @@ class Spectrum:
         return np.exp(half * (knots.astype(np.float32) @ self._weights + self._offset))
 
 
-# --- field ----------------------------------------------------------------------------------------------------------------
+# --- field ---
 
 
 def harmonics(positions: np.ndarray) -> np.ndarray:
-    """Real spherical harmonics up to degree 3 at unit vectors, scaled so that white coefficients give a field of variance 1.
+    """Real spherical harmonics up to degree 3, scaled so that white coefficients give a field of variance 1.
 
     Parameters
     ----------
     positions : ndarray, shape (n, 3)
+        Unit vectors.
 
     Returns
     -------
@@ -207,14 +209,14 @@ def synthesise(
 ) -> np.ndarray:
     """Signals of one night in microvolts: float32 (n, electrodes, n_times).
 
-    ``positions`` are where the electrodes read the field; the field itself does not depend on them, so two caps on one head
-    record the same night. ``local_rngs`` (one an electrode) draw what each electrode has to itself.
+    ``positions`` are where the electrodes read the field; the field itself does not depend on them, so two caps on one
+    head record the same night. ``local_rngs`` (one an electrode) draw what each electrode has to itself.
     """
     rng_mix, rng_field, rng_events = rng.spawn(3)
     X = np.empty((len(y), len(positions), n_times), dtype=np.float32)
     shown = _shown_stages(y, ambiguity, rng_mix)
     bins, gain = passband(n_times, sfreq, band_hz)
-    # A window of the sleeper's own spectrum, moved by the shift; below 0 Hz the move folds back, as it does for a recording.
+    # The sleeper's own spectrum, moved; its mirror image below 0 Hz fills what a move upwards would leave empty.
     spectrum = Spectrum(np.abs(bins * sfreq / n_times - shift_hz))
     scale = (gain * np.sqrt(sfreq * n_times / 4)).astype(np.float32)
     mixing = (np.sqrt(1 - LOCAL_SHARE) * harmonics(positions)).astype(np.float32)
@@ -236,7 +238,7 @@ def synthesise(
 
 
 def passband(n_times: int, sfreq: float, band_hz: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Bins of the real Fourier transform that a band-pass lets through, and its gain there (flanks a quarter of the edge)."""
+    """Bins of the real Fourier transform that a band-pass lets through, and its gain there."""
     freqs = np.fft.rfftfreq(n_times, 1 / sfreq)
     low, high = band_hz
     rise = np.clip(freqs / max(low, 1e-9), 0, 1)
@@ -248,14 +250,14 @@ def passband(n_times: int, sfreq: float, band_hz: tuple[float, float]) -> tuple[
 
 
 def _shown_stages(y, ambiguity, rng):
-    """The stage whose transients each window shows: mostly its own; in part of the windows one that scorers confuse with it.
+    """The stage whose transients each window shows: mostly its own, in some windows one that scorers confuse with it.
 
-    Next to a change of stage the other stage's transients are as likely again: scorers round to whole windows.
+    Next to a change of stage the other stage's transients are half as likely again: scorers round to whole windows.
     """
     shown = y.copy()
     swap = rng.random(len(y)) < ambiguity
     shown[swap] = np.array(CONFUSED)[y[swap], rng.integers(0, 3, swap.sum())]
     for neighbour in (np.append(y[1:], y[-1]), np.append(y[0], y[:-1])):
-        change = (neighbour != y) & (rng.random(len(y)) < ambiguity)
+        change = (neighbour != y) & (rng.random(len(y)) < ambiguity / 2)
         shown[change] = neighbour[change]
     return shown

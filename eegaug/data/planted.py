@@ -23,8 +23,8 @@ MAX_ROTATION_DEG = 30.0
 class Planted(BaseModel):
     """Ranges of the variation between simulated subjects that an augmentation can undo; frozen.
 
-    Everything is drawn once per subject (lost channels: once per night), independently of stages and sleep. With the same
-    ``random_state`` the sleep is the same whatever is planted, and a draw moves in proportion to its range.
+    Everything is drawn once per subject (lost channels: once per night), independently of stages and sleep. With the
+    same ``random_state`` the sleep is the same whatever is planted, and a draw moves in proportion to its range.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ class Planted(BaseModel):
     left_right : float
         Probability that a subject's left and right electrodes are exchanged.
     rotation_deg : tuple of three floats
-        The cap sits turned about the x (to the right ear), y (to the nose) and z axis (up), by uniform draws from plus or
-        minus these angles: each electrode reads the field at its turned position.
+        The cap sits turned about the x (to the right ear), y (to the nose) and z axis (up), by uniform draws from plus
+        or minus these angles: each electrode reads the field at its turned position.
     amplitude : float
         Gain, log-uniform between ``1 / amplitude`` and ``amplitude``. Standardised windows hide it.
     dropped_channels : float
@@ -82,17 +82,20 @@ class Planted(BaseModel):
         Returns
         -------
         list of dict
-            ``operation``, ``strength`` and ``unit`` (physical), ``magnitude`` (in the operation's own [0, 1]). An operation
-            without magnitude is driven by its probability; there 1/2 is the whole group {x, -x}, as good as it gets.
-            The gain has no operation among the 13 and is left out.
+            ``operation``, ``magnitude`` in [0, 1], ``strength`` and its ``unit``: the columns of ``invariances_``. Of
+            an operation without magnitude the strength is its probability, and magnitude 1 is a probability of 1/2
+            (both versions equally likely). The gain has no operation and is left out.
         """
         rows = [("frequency_shift", self.frequency_jitter_hz, "Hz", self.frequency_jitter_hz / MAX_SHIFT_HZ)]
         for name, p in (("sign_flip", self.polarity), ("channels_symmetry", self.left_right)):
-            rows.append((name, p, "probability", p))
+            rows.append((name, p, "probability", 2 * min(p, 1 - p)))
         for axis, angle in zip("xyz", self.rotation_deg, strict=True):
             rows.append((f"sensors_rotation_{axis}", angle, "degrees", angle / MAX_ROTATION_DEG))
         rows.append(("channels_dropout", self.dropped_channels, "probability", self.dropped_channels))
-        return [dict(zip(("operation", "strength", "unit", "magnitude"), row, strict=True)) for row in rows]
+        return [
+            {"operation": name, "magnitude": magnitude, "strength": strength, "unit": unit}
+            for name, strength, unit, magnitude in rows
+        ]
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ def planted_table(truth: dict) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        operation, strength, unit, magnitude; one row per operation that undoes something, also where its range is 0.
+        operation, magnitude, strength, unit; one row per operation that undoes something, also where its range is 0.
 
     Raises
     ------

@@ -40,18 +40,18 @@ def simulate_nights(
     h_freq: float | None = 30.0,
     standardise: str | None = "window",
     planted: Planted | None = None,
-    ambiguity: float = 0.3,
+    ambiguity: float = 0.05,
     random_state: RandomState = None,
     store: str | os.PathLike | None = None,
     verbose: bool = False,
 ) -> Nights:
     """Simulate nights of sleep EEG with stages, calibrated on real sleep, with known variation between subjects.
 
-    Hypnograms are a semi-Markov chain that depends on the time of night; band powers have the means by stage, the spread
-    between subjects and nights, and the drift within a night, of Sleep-EDF (see ``calibration.json`` for source and
-    licence). The signal is a 1/f background plus transients of the stage (alpha rhythm, vertex waves, spindles,
-    K-complexes, slow waves, sawtooth waves, eye movements), all of them samples of a smooth field on the head that is left-
-    right symmetric in law.
+    Hypnograms are a semi-Markov chain that depends on the time of night; band powers have the means by stage, the
+    spread between subjects and nights, and the drift within a night, of Sleep-EDF (``calibration.json`` has the
+    numbers, their source and its licence). The signal is a 1/f background plus transients of the stage (alpha rhythm,
+    vertex waves, spindles, K-complexes, slow waves, sawtooth waves, eye movements): samples of a smooth field on the
+    head that is left-right symmetric in law.
 
     Parameters
     ----------
@@ -81,16 +81,17 @@ def simulate_nights(
     random_state : int | RandomState | Generator | None
         The same seed gives the same nights.
     store : path-like | None
-        Folder to keep the nights in: one night is in memory at a time, and a simulation that was killed goes on where it
-        stopped. None keeps the nights in memory.
+        Folder to keep the nights in: one night is in memory at a time, and a simulation that was killed goes on where
+        it stopped. None keeps the nights in memory.
     verbose : bool
         Show progress.
 
     Returns
     -------
     Nights
-        ``.truth`` holds what was planted, as plain data: ``planted`` (the ranges), ``operations`` (the ranges as strengths of
-        operations, see `planted_table`), ``subjects`` (each subject's draws) and ``recordings`` (lost channels).
+        ``.truth`` holds what was planted, as plain data: ``planted`` (the ranges), ``operations`` (the ranges as
+        strengths of operations, see `planted_table`), ``subjects`` (each subject's draws) and ``recordings`` (lost
+        channels).
 
     Raises
     ------
@@ -99,9 +100,10 @@ def simulate_nights(
 
     Notes
     -----
-    "Anterior" and "posterior" band powers are those of Fpz-Cz and Pz-Oz; in between, the logarithm of power is linear from
-    front to back. There is no muscle, sweat or line noise. The planted shift moves a subject's whole spectrum, as the
-    operation ``frequency_shift`` does, before the recording's band-pass.
+    "Anterior" and "posterior" band powers are those of Fpz-Cz and Pz-Oz; in between, the logarithm of power is linear
+    from front to back. There is no muscle, sweat or line noise, and windows do not continue into one another. The
+    planted shift moves a subject's whole spectrum, as the operation ``frequency_shift`` does, before the recording's
+    band-pass.
 
     Examples
     --------
@@ -286,7 +288,7 @@ class _Plan:
 
 
 def spread_windows(y: np.ndarray, n: int) -> np.ndarray:
-    """Indices of ``n`` windows in the night's proportions of the stages, evenly spread over each stage; in order of time.
+    """Indices, in order of time, of ``n`` windows in the night's proportions of stages, spread evenly over each stage.
 
     Every stage of the night is there if ``n`` allows it.
 
