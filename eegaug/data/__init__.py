@@ -3,8 +3,10 @@
 from eegaug.data.hypnograms import Hypnogram, read_hypnogram
 from eegaug.data.mass import load_mass
 from eegaug.data.nights import NightDataset, Nights
+from eegaug.data.planted import Planted
 from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.recordings import cache_folder, load_recordings
+from eegaug.data.simulated import simulate_nights
 from eegaug.data.sleep_edf import load_sleep_edf
 from eegaug.data.sources import SOURCES, load_nights
 from eegaug.data.splits import Split, load_splits, save_splits, subject_folds
@@ -19,6 +21,7 @@ __all__ = [
     "NightDataset",
     "NightWriter",
     "Nights",
+    "Planted",
     "Preprocessing",
     "Split",
     "cache_folder",
@@ -31,5 +34,6 @@ __all__ = [
     "parse_stage",
     "read_hypnogram",
     "save_splits",
+    "simulate_nights",
     "subject_folds",
 ]
