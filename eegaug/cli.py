@@ -132,7 +132,7 @@ _preprocessing = _options(
     click.option("--wake-margin", type=float, metavar="MIN", help="Wakefulness kept around sleep (30)."),
 )
 _training = _options(
-    click.option("--epochs", type=int, metavar="N", help="Most epochs of a training (300; compare, simulated: 15)."),
+    click.option("--epochs", type=int, metavar="N", help="Most epochs of a training (300; simulated: 20)."),
     click.option("--patience", type=int, default=30, show_default=True, metavar="N", help="Epochs without progress."),
     click.option("--budget", metavar="TIME", help="Training time, such as 90s, 30min, 2h."),
     click.option("--trunk", default="SleepStagerChambon2018", show_default=True, help="A braindecode model."),
@@ -140,8 +140,8 @@ _training = _options(
         "--trunk-arg", "trunk_args", multiple=True, callback=_settings, metavar="NAME=VALUE", help="Of the trunk."
     ),
     click.option("--batch-size", type=int, default=16, show_default=True, metavar="N"),
-    click.option("--lr", type=float, default=1e-3, show_default=True, help="Learning rate."),
-    click.option("--penalty", type=float, default=10.0, show_default=True, help="Weight of AugNet's penalty."),
+    click.option("--lr", type=float, help="Learning rate (0.001; simulated: 0.003)."),
+    click.option("--penalty", type=float, help="Weight of AugNet's penalty (10; simulated: 0.5)."),
     click.option("--copies", type=int, default=4, show_default=True, help="Copies AugNet averages at prediction."),
 )
 _device = click.option("--device", help="cpu, cuda, … Default: a CUDA device if there is one.")
@@ -165,7 +165,7 @@ def main() -> None:
 @click.option("--fractions", default="1.0", show_default=True, callback=_numbers(float), help="Of training subjects.")
 @_training
 @_preprocessing
-@click.option("--jobs", type=int, default=1, show_default=True, metavar="N", help="Runs at a time; -1: one per core.")
+@click.option("--jobs", type=int, metavar="N", help="Runs at a time (one per core, at most 8; 1 on an accelerator).")
 @_device
 @_output
 def compare(methods: Any, data: str, out: Path, folds: str | None, quiet: bool, as_json: bool, **given: Any) -> int:
@@ -188,11 +188,11 @@ def compare(methods: Any, data: str, out: Path, folds: str | None, quiet: bool, 
         seeds=given["seeds"],
         fractions=given["fractions"],
         out=out,
-        n_jobs=given["jobs"],
+        n_jobs=given["jobs"] or _default_jobs(given["device"]),
         preprocessing=_get_preprocessing(given),
         penalty=given["penalty"],
         n_copies=given["copies"],
-        data_args=given["data_args"],
+        data_args=given["data_args"] or None,
         verbose=not quiet,
         **_get_training(given),
         device=given["device"],
@@ -231,7 +231,8 @@ def fit(data: str, method: str, out: Path, no_validation: bool, quiet: bool, as_
         data_args=given["data_args"],
         preprocessing=_get_preprocessing(given),
         validation=not no_validation,
-        augnet={"penalty": given["penalty"], "n_copies": given["copies"]},
+        penalty=given["penalty"],
+        n_copies=given["copies"],
         seed=given["seed"],
         device=given["device"],
         verbose=not quiet,
@@ -290,6 +291,14 @@ def doctor(data: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
     facts = room.doctor(data)
     click.echo(json.dumps(facts, indent=1) if as_json else room.doctor_report(facts))
     return FAILED if facts["problems"] else OK
+
+
+def _default_jobs(device: str | None) -> int:
+    from joblib import cpu_count
+
+    from eegaug.comparison.sources import default_device
+
+    return min(8, cpu_count()) if (device or default_device()) == "cpu" else 1
 
 
 def _get_preprocessing(given: dict[str, Any]) -> Any:

@@ -18,6 +18,8 @@ from eegaug.data import load_nights
 
 TINY = ["--data-arg", "n_subjects=3", "--data-arg", "n_windows=20", "--channels", "C3,C4", "--epochs", "1"]
 
+HERE = ["--jobs", "1"]
+
 
 def run(*arguments):
     return CliRunner().invoke(main, [str(a) for a in arguments])
@@ -113,7 +115,7 @@ class TestEveryCommand:
 class TestCompare:
     def test_leaves_a_table_and_figures_and_says_what_it_means(self, tmp_path):
         out = tmp_path / "out"
-        result = run("compare", *TINY, "--folds", 1, "--methods", "none,augnet", "--out", out)
+        result = run("compare", *TINY, *HERE, "--folds", 1, "--methods", "none,augnet", "--out", out)
         assert result.exit_code == 0, result.output
         for name in ("results.csv", "comparison.png", "invariances.png"):
             assert str(out / name) in result.stdout and (out / name).stat().st_size > 500
@@ -123,15 +125,17 @@ class TestCompare:
         assert "\r" not in result.stderr and "\x1b" not in result.stderr
         assert "1/2  none, fold 0, seed 0: test balanced accuracy" in result.stderr
         # Again: everything is there already.
-        again = run("compare", *TINY, "--folds", 1, "--methods", "none,augnet", "--out", out, "--json", "--quiet")
+        again = run(
+            "compare", *TINY, *HERE, "--folds", 1, "--methods", "none,augnet", "--out", out, "--json", "--quiet"
+        )
         document = json.loads(again.stdout)
         assert [row["method"] for row in document["summary"]] == ["none", "augnet"]
         assert document["failed"] == [] and document["sentence"] == last
-        other = run("compare", *TINY, "--folds", 1, "--methods", "none", "--out", out, "--lr", "0.1")
-        assert other.exit_code == 2 and "training.lr: 0.001 there, 0.1 asked" in other.stderr
+        other = run("compare", *TINY, *HERE, "--folds", 1, "--methods", "none", "--out", out, "--lr", "0.1")
+        assert other.exit_code == 2 and "training.lr: 0.003 there, 0.1 asked" in other.stderr
 
     def test_a_folder_of_recordings(self, recordings, tmp_path):
-        options = ["--data", recordings, "--sfreq", 64, "--epochs", 1, "--folds", 1, "--methods", "none"]
+        options = ["--data", recordings, "--sfreq", 64, "--epochs", 1, "--folds", 1, "--methods", "none", *HERE]
         result = run("compare", *options, "--out", tmp_path)
         assert result.exit_code == 0, result.output
         assert pd.read_csv(tmp_path / "results.csv")["test_windows"].tolist() == [20]
@@ -143,12 +147,12 @@ class TestCompare:
 
         monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
         methods.register_method(methods.Method("bad", "bad", lambda common: 1 / 0, {}))
-        result = run("compare", *TINY, "--folds", 1, "--methods", "none,bad", "--out", tmp_path)
+        result = run("compare", *TINY, *HERE, "--folds", 1, "--methods", "none,bad", "--out", tmp_path)
         assert result.exit_code == 1
         assert "failed: bad, fold 0, seed 0: ZeroDivisionError" in result.stdout
 
     def test_ctrl_c_says_how_to_go_on(self, tmp_path):
-        command = [sys.executable, "-m", "eegaug", "compare", *TINY, "--epochs", "200", "--methods", "none"]
+        command = [sys.executable, "-m", "eegaug", "compare", *TINY, *HERE, "--epochs", "200", "--methods", "none"]
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen([*command, "--out", str(tmp_path)], env=env, stderr=subprocess.PIPE, text=True)
         progress = tmp_path / "runs" / "none-fold0-seed0-fraction1" / "progress.json"

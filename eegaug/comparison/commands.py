@@ -14,7 +14,7 @@ from eegaug.comparison.fitting import EPOCHS_WITHOUT_VALIDATION, FitReport, Scor
 from eegaug.comparison.methods import get_method
 from eegaug.comparison.plan import write_text
 from eegaug.comparison.progress import duration
-from eegaug.comparison.sources import default_device, get_nights, writable_folder
+from eegaug.comparison.sources import default_device, default_for, get_nights, writable_folder
 from eegaug.comparison.table import Comparison
 from eegaug.data import STAGES, Preprocessing
 
@@ -43,7 +43,9 @@ def fit(
     preprocessing: Any = None,
     validation: bool = True,
     max_epochs: int | None = None,
-    augnet: Mapping[str, Any] | None = None,
+    lr: float | None = None,
+    penalty: float | None = None,
+    n_copies: int = 4,
     seed: int = 0,
     device: str | None = None,
     verbose: bool = True,
@@ -55,6 +57,8 @@ def fit(
     get_method(method)
     nights, source = get_nights(data, root=root, preprocessing=preprocessing, data_args=data_args, verbose=verbose)
     subjects = sorted(set(nights.subjects))
+    if max_epochs is None and validation and len(subjects) > 1:
+        max_epochs = default_for("max_epochs", data)
     if validation and len(subjects) == 1:
         epochs = EPOCHS_WITHOUT_VALIDATION if max_epochs is None else max_epochs
         say(
@@ -68,7 +72,10 @@ def fit(
         source=source,
         validation=validation,
         max_epochs=max_epochs,
-        method_options=augnet if method == "augnet" else None,
+        lr=default_for("lr", data, lr),
+        method_options={"penalty": default_for("penalty", data, penalty), "n_copies": n_copies}
+        if method == "augnet"
+        else None,
         seed=seed,
         device=device or default_device(),
         callbacks=[("bar", EpochBar())] if verbose else [],

@@ -10,23 +10,47 @@ from typing import Any
 
 from eegaug.data import Split, load_nights, load_splits, subject_folds
 
-__all__ = ["EMBEDDED", "default_for", "get_folds", "get_nights", "planted_truth", "writable_folder"]
+__all__ = ["EMBEDDED", "default_device", "default_for", "get_folds", "get_nights", "planted_truth", "writable_folder"]
 
 #: The nights of the embedded default: small enough for two minutes on two cores, hard enough to tell methods apart.
 EMBEDDED: dict[str, Any] = {
     "n_subjects": 12,
-    "n_windows": 120,
-    "ch_names": ("F3", "F4", "C3", "C4", "O1", "O2"),
-    "sfreq": 64.0,
+    "n_windows": 100,
+    "ch_names": ("F3", "F4", "O1", "O2"),
+    "sfreq": 50.0,
+    "h_freq": 20.0,
     "random_state": 0,
 }
 
-_DEFAULTS = {"folds": 5, "max_epochs": 300}
-_EMBEDDED_DEFAULTS = {"folds": 3, "max_epochs": 15}
+#: What is used where nothing is said: folds, epochs, learning rate and AugNet's penalty of Rommel et al. (2022).
+_DEFAULTS: dict[str, Any] = {
+    "folds": 5,
+    "sizes": {"n_train": None, "n_valid": None, "n_test": None},
+    "max_epochs": 300,
+    "lr": 1e-3,
+    "penalty": 10.0,
+}
+#: On the embedded nights an epoch has 25 steps, not the thousand of the paper: larger steps. A penalty of 10, which
+#: outweighs any cross-entropy, drives strengths to their bounds as soon as steps are large enough.
+_EMBEDDED_DEFAULTS: dict[str, Any] = {
+    "folds": 3,
+    "sizes": {"n_train": 4, "n_valid": 4, "n_test": 4},
+    "max_epochs": 20,
+    "lr": 3e-3,
+    "penalty": 0.5,
+}
 
 
-def default_for(name: str, data: Any) -> int:
-    """Folds and epochs where none are given: few for the embedded nights, those of the AugNet paper for all others."""
+def default_for(name: str, data: Any, given: Any = None) -> Any:
+    """What is given, or else the default for this data: few folds and epochs for the embedded nights.
+
+    Examples
+    --------
+    >>> default_for("folds", "simulated"), default_for("folds", "nights/"), default_for("folds", "simulated", 7)
+    (3, 5, 7)
+    """
+    if given is not None:
+        return given
     return (_EMBEDDED_DEFAULTS if isinstance(data, str) and data == "simulated" else _DEFAULTS)[name]
 
 
