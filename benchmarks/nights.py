@@ -18,7 +18,7 @@ import pandas as pd
 
 from benchmarks._timing import RESULTS, write
 from eegaug.comparison import Comparison, compare
-from eegaug.comparison.sources import default_device, get_folds, get_nights
+from eegaug.comparison.sources import default_device, default_for, get_folds, get_nights
 from eegaug.plotting import plot_scores
 
 METHODS = ("none", "fixed", "augnet")
@@ -39,7 +39,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--small", type=int, default=2, help="training subjects of the small training set")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--patience", type=int, default=30)
-    parser.add_argument("--penalty", type=float, default=10.0)
+    parser.add_argument("--lr", type=float, help="learning rate (0.001; simulated: 0.003)")
+    parser.add_argument("--penalty", type=float, help="weight of AugNet's penalty (10; simulated: 0.5)")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--device")
     parser.add_argument("--work", type=Path, help="folder of the runs (eegaug-benchmark-NAME)")
@@ -63,7 +64,8 @@ def run(options: argparse.Namespace) -> tuple[Comparison, int]:
         fractions=(options.small / full, 1.0),
         max_epochs=options.epochs,
         patience=options.patience,
-        penalty=options.penalty,
+        lr=default_for("lr", options.data, options.lr),
+        penalty=default_for("penalty", options.data, options.penalty),
         n_jobs=options.jobs,
         device=options.device or default_device(),
         out=options.work,
@@ -107,6 +109,8 @@ def spread(values: pd.Series, sign: bool = False) -> str:
 def note(result: Comparison, options: argparse.Namespace) -> str:
     """What the table shows."""
     data, training = result.settings["data"], result.settings["training"]
+    augnet = result.settings["methods"].get("augnet")
+    penalty = f"; AugNet's penalty {augnet['penalty']:g}" if augnet else ""
     windows, channels = data["windows"], ", ".join(data["ch_names"])
     sides = {side: len(result.settings["folds"][0][side]) for side in ("train", "valid", "test")}
     text = (
@@ -115,8 +119,9 @@ def note(result: Comparison, options: argparse.Namespace) -> str:
         f"{len(result.settings['folds'])} folds by subject ({sides['train']} to train, {sides['valid']} to validate, "
         f"{sides['test']} to test), seeds {', '.join(map(str, sorted(set(result.table['seed']))))}. "
         f"{training['trunk']} {training['trunk_args']}, Adam {training['lr']:g}, batches of {training['batch_size']}, "
-        f"at most {training['max_epochs']} epochs, the network best on validation. Scores: mean ± SD over folds, seeds "
-        "of a fold averaged first; the gain is paired by fold and seed. Seconds are medians of training alone."
+        f"at most {training['max_epochs']} epochs, the network best on validation{penalty}. Scores: mean ± SD over "
+        "folds, seeds of a fold averaged first; the gain is paired by fold and seed. Seconds are medians of training "
+        "alone."
     )
     if options.data == "simulated":
         text += f" Nights: `simulate_nights` with {SIMULATED} and the rest as in `eegaug compare`."
