@@ -11,7 +11,7 @@ from torch import Tensor
 from eegaug._random import derive_seed
 from eegaug.operations import Operation
 
-__all__ = ["Draw", "choose_operations"]
+__all__ = ["Draw", "choose_operations", "spread"]
 
 
 class Draw:
@@ -24,13 +24,17 @@ class Draw:
     u : float
         Uniform in [0, 1), for operations that are applied with a probability.
     seed : int
-        Of the operation's own draws.
+        Of the operation's own draws: the same for all copies, which are spread over what can be drawn.
+    copy, n_copies : int
+        Which copy of how many.
     """
 
-    def __init__(self, operation: int, u: float, seed: int):
+    def __init__(self, operation: int, u: float, seed: int, copy: int, n_copies: int):
         self.operation = operation
         self.u = u
         self.seed = seed
+        self.copy = copy
+        self.n_copies = n_copies
         self._noise: dict[tuple, dict[str, Tensor]] = {}
 
     def noise_for(self, op: Operation, X: Tensor) -> dict[str, Tensor]:
@@ -38,7 +42,10 @@ class Draw:
         key = (X.shape[-2], X.shape[-1], X.device)
         if key not in self._noise:
             generator = torch.Generator().manual_seed(self.seed)
-            noise = op.draw(1, X.shape[-2], X.shape[-1], generator=generator, device="cpu")
+            noise = op.draw(self.n_copies, X.shape[-2], X.shape[-1], generator=generator, device="cpu")
+            if op.draws_uniform:
+                noise = {name: spread(value, generator) for name, value in noise.items()}
+            noise = {name: value[self.copy : self.copy + 1] for name, value in noise.items()}
             if len(self._noise) >= 4:  # windows of many lengths: the draws are cheap to make again
                 self._noise.clear()
             self._noise[key] = {name: value.to(X.device) for name, value in noise.items()}
@@ -76,5 +83,27 @@ def choose_operations(weights: Sequence[Sequence[float]], n_copies: int, seed: i
             # Stretches of length zero are never hit, and rounding in the last end must not lead past the last one.
             q = int(min(np.searchsorted(ends, point, side="right"), np.flatnonzero(share)[-1]))
             u = float(np.clip((point - (ends[q] - share[q])) / share[q], 0.0, np.nextafter(1.0, 0.0)))
-            plan[copy].append(Draw(q, u, derive_seed(seed, copy, number, q)))
+            plan[copy].append(Draw(q, u, derive_seed(seed, number, q), copy, n_copies))
     return plan
+
+
+def spread(u: Tensor, generator: torch.Generator) -> Tensor:
+    """Spread uniform draws evenly over the copies (Latin hypercube).
+
+    A handful of independent draws may all drop the same channel, or all shift upwards, and what a prediction makes of it
+    hits every window. Here each of n copies has another n-th of [0, 1) to itself, for every number by itself.
+
+    Parameters
+    ----------
+    u : Tensor, shape (n_copies, ...)
+        Uniform in [0, 1).
+    generator : torch.Generator
+
+    Returns
+    -------
+    Tensor
+        Same shape; each number is still uniform in [0, 1).
+    """
+    place = u.argsort(0).argsort(0)
+    within = torch.rand(u.shape, generator=generator, device=u.device, dtype=u.dtype)
+    return ((place + within) / len(u)).clamp(max=1.0 - torch.finfo(u.dtype).eps)

@@ -188,6 +188,11 @@ class Operation:
 
     _sample = staticmethod(torch.rand)
 
+    @property
+    def draws_uniform(self) -> bool:
+        """Whether all draws are uniform in [0, 1)."""
+        return self._sample is torch.rand and type(self).draw is Operation.draw
+
     def apply(
         self,
         X: Tensor,
