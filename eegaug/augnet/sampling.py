@@ -90,8 +90,8 @@ def choose_operations(weights: Sequence[Sequence[float]], n_copies: int, seed: i
 def spread(u: Tensor, generator: torch.Generator) -> Tensor:
     """Spread uniform draws evenly over the copies (Latin hypercube).
 
-    A handful of independent draws may all drop the same channel, or all shift upwards, and what a prediction makes of it
-    hits every window. Here each of n copies has another n-th of [0, 1) to itself, for every number by itself.
+    A handful of independent draws may all drop the same channel, or all shift upwards, and that hits every window. Here
+    each of n copies has another n-th of [0, 1) to itself, for every number by itself.
 
     Parameters
     ----------
