@@ -7,6 +7,7 @@ subclass). Further methods, also a user's own, join with :func:`register_method`
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,13 +40,25 @@ class Method:
     defaults: Mapping[str, Any]
 
     def options(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The method's options: its defaults, replaced by ``given``; ValueError for one that it does not take."""
+        """The method's options: its defaults, replaced by ``given``.
+
+        ValueError for one that it does not take or that is not plain data (numbers, text, lists).
+        """
         given = dict(given or {})
         unknown = sorted(set(given) - set(self.defaults))
         if unknown:
             takes = ", ".join(self.defaults) or "no options"
             raise ValueError(f"method {self.name!r} does not take {', '.join(unknown)}; it takes {takes}")
-        return {**self.defaults, **given}
+        options = {**self.defaults, **given}
+        for name, value in options.items():
+            try:
+                json.dumps(value)
+            except TypeError:
+                raise ValueError(
+                    f"option {name} of method {self.name!r} is no plain data, so it cannot be kept with the results; "
+                    "put it into the factory of a Method of your own"
+                ) from None
+        return options
 
 
 _METHODS: dict[str, Method] = {}

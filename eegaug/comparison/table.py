@@ -62,6 +62,11 @@ class Comparison:
     files: dict[str, Path] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def figures(self) -> dict[str, Path]:
+        """The figures that are saved: ``comparison`` and, with AugNet, ``invariances``."""
+        return {name: self.out / file for name, file in FIGURES.items() if (self.out / file).exists()}
+
     def summary(self, metric: str = "test_balanced_accuracy") -> pd.DataFrame:
         """Median and spread of each method over folds; seeds of one fold are averaged first.
 

@@ -83,6 +83,7 @@ class TestCompare:
         }
         for path in result.files.values():
             assert path.stat().st_size > 500
+        assert sorted(result.figures) == ["comparison", "invariances"]
         written = pd.read_csv(result.files["table"])
         assert written["test_kappa"].tolist() == pytest.approx(result.table["test_kappa"].tolist())
         # Nothing of a finished run is left but its results.

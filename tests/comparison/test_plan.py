@@ -71,6 +71,8 @@ class TestMethods:
         assert get_method("augnet").options({"penalty": 1.0})["penalty"] == 1.0
         with pytest.raises(ValueError, match="'none' does not take penalty; it takes no options"):
             get_method("none").options({"penalty": 1.0})
+        with pytest.raises(ValueError, match="option layers of method 'augnet' is no plain data"):
+            get_method("augnet").options({"layers": [object()]})
 
     def test_own_methods_join(self, monkeypatch):
         from eegaug.comparison import methods
