@@ -132,7 +132,14 @@ _preprocessing = _options(
     click.option("--wake-margin", type=float, metavar="MIN", help="Wakefulness kept around sleep (30)."),
 )
 _training = _options(
-    click.option("--epochs", type=int, metavar="N", help="Most epochs of a training (300; simulated: 20)."),
+    click.option(
+        "--epochs",
+        "--max-epochs",
+        "epochs",
+        type=int,
+        metavar="N",
+        help="Most epochs of a training (300; simulated: 20).",
+    ),
     click.option("--patience", type=int, default=30, show_default=True, metavar="N", help="Epochs without progress."),
     click.option("--budget", metavar="TIME", help="Training time, such as 90s, 30min, 2h."),
     click.option("--trunk", default="SleepStagerChambon2018", show_default=True, help="A braindecode model."),

@@ -254,7 +254,8 @@ def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
     try:
         with np.load(path, allow_pickle=False) as f:
             if missing := [k for k in ("X", "ch_names", "sfreq") if k not in f.files]:
-                raise ValueError(f"no array {', '.join(missing)} in it, only {f.files}")
+                seen = ", ".join(f.files[:6]) + (f" and {len(f.files) - 6} more" if len(f.files) > 6 else "")
+                raise ValueError(f"no array {', '.join(missing)} in it, only {seen}")
             rest = {k: f[k] for k in f.files if k != "X"}
             X = f["X"] if signal else None
     except (zipfile.BadZipFile, OSError, EOFError, KeyError) as err:
