@@ -115,7 +115,13 @@ def build_trunk(module: Any, given: dict[str, Any], known: dict[str, Any]) -> nn
     name = getattr(builder, "__name__", type(builder).__name__)
     if unknown:
         raise ValueError(f"{name} takes no argument {', '.join(unknown)}; it takes {', '.join(accepted)}.")
-    trunk = builder(**arguments)
+    try:
+        trunk = builder(**arguments)
+    except ValueError as error:
+        # braindecode speaks of its models' arguments, which an estimator's user does not pass.
+        if "could not be inferred" not in str(error) or "sfreq" in arguments:
+            raise
+        raise ValueError(f"{name} needs the sampling rate; pass sfreq=<Hz> to the classifier.") from error
     if not isinstance(trunk, nn.Module):
         raise TypeError(f"{name} gave a {type(trunk).__name__}, not a torch.nn.Module.")
     return trunk

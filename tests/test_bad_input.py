@@ -132,3 +132,9 @@ def test_not_fitted():
             call(staging())
     with pytest.raises(NotFittedError):
         staging().check_compatible(X)
+
+
+def test_missing_sampling_rate_is_asked_for():
+    X, y = np.random.default_rng(0).standard_normal((8, 2, 300)).astype("float32"), np.arange(8) % 2
+    with pytest.raises(ValueError, match=r"SleepStagerChambon2018 needs the sampling rate; pass sfreq=<Hz>"):
+        AugNetClassifier(layers=["time-frequency"], verbose=0).fit(X, y)
