@@ -8,6 +8,8 @@ from sklearn.exceptions import NotFittedError
 from skorch.dataset import Dataset
 from small import CHANNELS, NAMES, X, Y, epochs, nights, staging, windows_dataset
 
+from eegaug import AugNetClassifier
+
 
 def spoiled(value=np.nan):
     bad = X.copy()
