@@ -42,7 +42,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--patience", type=int, default=30)
     parser.add_argument("--lr", type=float, help="learning rate (0.001; simulated: 0.003)")
-    parser.add_argument("--penalty", type=float, help="weight of AugNet's penalty (10; simulated: 0.5)")
+    parser.add_argument("--penalty", type=float, help="weight of AugNet's penalty (10; simulated: 0.2)")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--device")
     parser.add_argument("--work", type=Path, help="folder of the runs (eegaug-benchmark-NAME)")

@@ -148,7 +148,7 @@ _training = _options(
     ),
     click.option("--batch-size", type=int, default=16, show_default=True, metavar="N"),
     click.option("--lr", type=float, help="Learning rate (0.001; simulated: 0.003)."),
-    click.option("--penalty", type=float, help="Weight of AugNet's penalty (10; simulated: 0.5)."),
+    click.option("--penalty", type=float, help="Weight of AugNet's penalty (10; simulated: 0.2)."),
     click.option("--copies", type=int, default=4, show_default=True, help="Copies AugNet averages at prediction."),
 )
 _device = click.option("--device", help="cpu, cuda, … Default: a CUDA device if there is one.")
