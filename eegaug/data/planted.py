@@ -56,12 +56,12 @@ class Planted(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    frequency_jitter_hz: float = Field(0.8, ge=0, le=MAX_SHIFT_HZ)
+    frequency_jitter_hz: float = Field(0.6, ge=0, le=MAX_SHIFT_HZ)
     polarity: Probability = 0.5
     left_right: Probability = 0.5
     rotation_deg: tuple[Angle, Angle, Angle] = (10.0, 5.0, 10.0)
     amplitude: float = Field(1.5, ge=1, le=100)
-    dropped_channels: Probability = 0.03
+    dropped_channels: Probability = 0.02
 
     @classmethod
     def none(cls, **ranges: Any) -> Planted:
@@ -173,7 +173,7 @@ def planted_table(truth: dict) -> pd.DataFrame:
     >>> from eegaug.data import simulate_nights
     >>> nights = simulate_nights(1, n_windows=10, ch_names=["C3", "C4"], random_state=0)
     >>> float(planted_table(nights.truth).set_index("operation").strength["frequency_shift"])
-    0.8
+    0.6
     """
     if not truth:
         raise ValueError("These nights have no truth: it is known of simulated nights only.")

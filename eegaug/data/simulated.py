@@ -109,7 +109,7 @@ def simulate_nights(
     --------
     >>> nights = simulate_nights(2, n_windows=30, ch_names=["C3", "C4"], random_state=0)
     >>> X, y, subject = nights.as_arrays()
-    >>> X.shape, sorted(set(subject))
+    >>> X.shape, sorted(set(subject.tolist()))
     ((60, 2, 3000), ['sim-001', 'sim-002'])
     """
     planted = Planted() if planted is None else planted
@@ -258,7 +258,12 @@ class _Plan:
         for c in np.flatnonzero(self.lost(subject, night)):
             X[:, c] = self._lost_noise(len(keep), self.rng(subject, _LOST_NOISE, night, c))
         X *= np.float32(-draw.gain if draw.inverted else draw.gain)
-        return standardise(X, p.standardise), y[keep], keep * p.window_s
+        if p.standardise == "window":  # in parts: standardising makes copies in double precision
+            for part in np.array_split(X, max(1, len(X) // 64)):
+                part[:] = standardise(part, "window")
+        else:
+            X = standardise(X, p.standardise)
+        return X, y[keep], keep * p.window_s
 
     @property
     def band_hz(self) -> tuple[float, float]:
