@@ -302,13 +302,12 @@ def spread_windows(y: np.ndarray, n: int) -> np.ndarray:
     """
     stages, counts = np.unique(y, return_counts=True)
     share = n * counts / len(y)
-    quota = np.floor(share).astype(int)
-    if n >= len(stages):
-        quota = np.maximum(quota, 1)
+    least = 1 if n >= len(stages) else 0
+    quota = np.maximum(np.floor(share).astype(int), least)
     while quota.sum() < n:
         quota[np.argmax(np.where(quota < counts, share - quota, -np.inf))] += 1
     while quota.sum() > n:
-        quota[np.argmax(quota - share)] -= 1
+        quota[np.argmax(np.where(quota > least, quota - share, -np.inf))] -= 1
     keep = [
         np.flatnonzero(y == s)[np.floor((np.arange(q) + 0.5) * c / q).astype(int)]
         for s, c, q in zip(stages, counts, quota, strict=True)

@@ -403,7 +403,7 @@ def test_random_states_of_numpy_and_none_leave_global_state_alone():
     np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=5, max_size=200), st.data())
 def test_spread_windows_keeps_proportions(stages, data):
     y = np.array(stages)
