@@ -56,7 +56,7 @@ class Planted(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    frequency_jitter_hz: float = Field(0.6, ge=0, le=MAX_SHIFT_HZ)
+    frequency_jitter_hz: float = Field(0.5, ge=0, le=MAX_SHIFT_HZ)
     polarity: Probability = 0.5
     left_right: Probability = 0.5
     rotation_deg: tuple[Angle, Angle, Angle] = (10.0, 5.0, 10.0)
@@ -113,10 +113,10 @@ class Draw:
         """Draw from the ranges; the number of random numbers used does not depend on them."""
         shift, invert, swap, gain, *turn = rng.random(7)
         return cls(
-            frequency_shift_hz=(2 * shift - 1) * planted.frequency_jitter_hz,
+            frequency_shift_hz=float((2 * shift - 1) * planted.frequency_jitter_hz),
             inverted=bool(invert < planted.polarity),
             swapped=bool(swap < planted.left_right),
-            rotation_deg=tuple((2 * u - 1) * a for u, a in zip(turn, planted.rotation_deg, strict=True)),
+            rotation_deg=tuple(float((2 * u - 1) * a) for u, a in zip(turn, planted.rotation_deg, strict=True)),
             gain=float(planted.amplitude ** (2 * gain - 1)),
         )
 
@@ -173,7 +173,7 @@ def planted_table(truth: dict) -> pd.DataFrame:
     >>> from eegaug.data import simulate_nights
     >>> nights = simulate_nights(1, n_windows=10, ch_names=["C3", "C4"], random_state=0)
     >>> float(planted_table(nights.truth).set_index("operation").strength["frequency_shift"])
-    0.6
+    0.5
     """
     if not truth:
         raise ValueError("These nights have no truth: it is known of simulated nights only.")
