@@ -38,10 +38,10 @@ class AugNetClassifier(StagingClassifier):
         One entry per layer, in the order in which windows go through them: ``"time-frequency"``, ``"sensors"``,
         ``"all"``, a list of operation names or instances (also one's own), or an :class:`AugmentationLayer`.
     penalty : float
-        :math:`\lambda`, 0 or more: how much strength is rewarded. 10 is the paper's for MASS (searched over 1, 5, 10, 50).
-        The norm is at most the square root of the number of layers, so that above ``log(n_classes)`` over that root (0.9
-        for five stages and three layers) the reward outweighs any cross-entropy, and strengths go to their bounds given
-        enough steps; smaller values let the data decide how far an operation may go.
+        :math:`\lambda`, 0 or more: how much strength is rewarded. 10 is the paper's for MASS (of 1, 5, 10, 50). The
+        norm is at most the square root of the number of layers, so that above ``log(n_classes)`` over that root (0.9
+        for five stages and three layers) the reward outweighs any cross-entropy, and strengths go to their bounds
+        given enough steps; smaller values let the data decide how far an operation may go.
     penalty_kind : {"selective", "magnitude", "none"}
         See :func:`eegaug.augnet.augmentation_norm`.
     penalty_reduction : {"global", "per_layer"}
