@@ -169,7 +169,7 @@ def _draw_row(ax: Any, place: float, row: Any, planted: float | None) -> None:
     colour = family_colour(row.operation)
     alpha = 0.25 + 0.75 * min(1.0, float(row.weight) / 0.3) if row.weight >= _ACTIVE else 0.18
     ax.hlines(place, 0, row.magnitude, color=colour, alpha=alpha, linewidth=1.8, zorder=2)
-    if row.high > row.low:
+    if row.high > row.low and row.weight >= _ACTIVE:
         ax.hlines(place, row.low, row.high, color=colour, alpha=0.5, linewidth=5, zorder=1)
     area = 14 + 110 * float(row.weight)
     ax.scatter([row.magnitude], [place], s=area, color=colour, alpha=alpha, linewidth=0, zorder=3)
