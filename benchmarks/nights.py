@@ -18,7 +18,7 @@ import pandas as pd
 
 from benchmarks._timing import RESULTS, write
 from eegaug.comparison import Comparison, compare
-from eegaug.comparison.sources import default_device, default_for, get_folds, get_nights
+from eegaug.comparison.sources import augnet_options, default_device, default_for, get_folds, get_nights
 from eegaug.data import NightDataset, Nights
 from eegaug.plotting import plot_scores
 
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> tuple[Comparison, int]:
         max_epochs=options.epochs,
         patience=options.patience,
         lr=default_for("lr", options.data, options.lr),
-        penalty=default_for("penalty", options.data, options.penalty),
+        method_options={"augnet": augnet_options(options.data, options.penalty)},
         n_jobs=options.jobs,
         device=options.device or default_device(),
         out=options.work,
@@ -125,6 +125,8 @@ def note(result: Comparison, options: argparse.Namespace) -> str:
     data, training = result.settings["data"], result.settings["training"]
     augnet = result.settings["methods"].get("augnet")
     penalty = f"; AugNet's penalty {augnet['penalty']:g}" if augnet else ""
+    if augnet and augnet["augmentation_lr"]:
+        penalty += f", learning rate of its weights and strengths {augnet['augmentation_lr']:g}"
     windows, channels = data["windows"], ", ".join(data["ch_names"])
     every = f" (every {options.every}th of each night)" if options.every > 1 else ""
     sides = {side: len(result.settings["folds"][0][side]) for side in ("train", "valid", "test")}

@@ -14,7 +14,7 @@ from eegaug.comparison.fitting import EPOCHS_WITHOUT_VALIDATION, FitReport, Scor
 from eegaug.comparison.methods import get_method
 from eegaug.comparison.plan import write_text
 from eegaug.comparison.progress import duration
-from eegaug.comparison.sources import default_device, default_for, get_nights, writable_folder
+from eegaug.comparison.sources import augnet_options, default_device, default_for, get_nights, writable_folder
 from eegaug.comparison.table import Comparison
 from eegaug.data import STAGES, Preprocessing
 
@@ -73,9 +73,7 @@ def fit(
         validation=validation,
         max_epochs=max_epochs,
         lr=default_for("lr", data, lr),
-        method_options={"penalty": default_for("penalty", data, penalty), "n_copies": n_copies}
-        if method == "augnet"
-        else None,
+        method_options=augnet_options(data, penalty, n_copies) if method == "augnet" else None,
         seed=seed,
         device=device or default_device(),
         callbacks=[("bar", EpochBar())] if verbose else [],

@@ -24,6 +24,7 @@ from eegaug.comparison.progress import ProgressReporter
 from eegaug.comparison.run import ERROR, ROW, run_folder, run_one
 from eegaug.comparison.sources import (
     as_tuple,
+    augnet_options,
     default_device,
     default_for,
     get_folds,
@@ -107,7 +108,7 @@ def compare(
     trunk_args : mapping, optional
         Its arguments. Default for SleepStagerChambon2018: dropout 0.5, as in its paper.
     lr : float, optional
-        Adam's learning rate. Default 1e-3; 3e-3 for ``"simulated"``.
+        Adam's learning rate. Default 1e-3; 3e-3 for ``"simulated"`` (1e-3 for AugNet's weights and strengths).
     batch_size : int
         Windows per batch.
     preprocessing : Preprocessing, optional
@@ -163,8 +164,7 @@ def compare(
     lr, max_epochs = default_for("lr", data, lr), default_for("max_epochs", data, max_epochs)
     training = training_settings(trunk, trunk_args, lr, batch_size, max_epochs, patience, parse_budget(budget))
     options = {name: dict(given) for name, given in (method_options or {}).items()}
-    penalty = float(default_for("penalty", data, penalty))
-    options["augnet"] = {"penalty": penalty, "n_copies": int(n_copies), **options.get("augnet", {})}
+    options["augnet"] = {**augnet_options(data, penalty, n_copies), **options.get("augnet", {})}
     nights, source = get_nights(data, root=root, preprocessing=preprocessing, data_args=data_args, verbose=verbose)
     sizes = {"n_train": n_train, "n_valid": n_valid, "n_test": n_test}
     if folds is None and data_args is None and not any(sizes.values()):

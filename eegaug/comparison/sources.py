@@ -10,7 +10,16 @@ from typing import Any
 
 from eegaug.data import Split, load_nights, load_splits, subject_folds
 
-__all__ = ["EMBEDDED", "default_device", "default_for", "get_folds", "get_nights", "planted_truth", "writable_folder"]
+__all__ = [
+    "EMBEDDED",
+    "augnet_options",
+    "default_device",
+    "default_for",
+    "get_folds",
+    "get_nights",
+    "planted_truth",
+    "writable_folder",
+]
 
 #: The nights of the embedded default: small enough for two minutes on two cores, hard enough to tell methods apart.
 EMBEDDED: dict[str, Any] = {
@@ -29,16 +38,19 @@ _DEFAULTS: dict[str, Any] = {
     "max_epochs": 300,
     "lr": 1e-3,
     "penalty": 10.0,
+    "augmentation_lr": None,
 }
-#: On the embedded nights an epoch has 25 steps, not the thousand of the paper: larger steps. AugNet's norm is at most
-#: the square root of its three layers, so that a penalty of 0.2 rewards no strengths with more than 0.35 nats. One above
-#: 0.9, log(5) over that root, outweighs any cross-entropy: destroying the signal then pays, given enough steps.
+#: On the embedded nights an epoch has 25 steps, not the thousand of the paper: the trunk takes larger ones. Weights and
+#: strengths keep the paper's, so that the trunk has learned something before an operation is chosen. AugNet's norm is
+#: at most the square root of its three layers: a penalty of 0.2 rewards no strengths with more than 0.35 nats, while
+#: one above 0.9, log(5) over that root, outweighs any cross-entropy, so that destroying the signal pays.
 _EMBEDDED_DEFAULTS: dict[str, Any] = {
     "folds": 3,
     "sizes": {"n_train": 4, "n_valid": 4, "n_test": 4},
     "max_epochs": 20,
     "lr": 3e-3,
     "penalty": 0.2,
+    "augmentation_lr": 1e-3,
 }
 
 
@@ -53,6 +65,15 @@ def default_for(name: str, data: Any, given: Any = None) -> Any:
     if given is not None:
         return given
     return (_EMBEDDED_DEFAULTS if isinstance(data, str) and data == "simulated" else _DEFAULTS)[name]
+
+
+def augnet_options(data: Any, penalty: float | None = None, n_copies: int = 4) -> dict[str, Any]:
+    """Options of AugNet for this data, with the penalty given or the default."""
+    return {
+        "penalty": float(default_for("penalty", data, penalty)),
+        "n_copies": int(n_copies),
+        "augmentation_lr": default_for("augmentation_lr", data),
+    }
 
 
 def get_nights(
