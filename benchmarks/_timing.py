@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -86,7 +87,7 @@ def write(name: str, table: pd.DataFrame, note: str, device: str = "cpu") -> Pat
     RESULTS.mkdir(exist_ok=True)
     table.to_csv(RESULTS / f"{name}.csv", index=False)
     module = Path(sys.argv[0]).stem
-    command = " ".join(["python -m", f"benchmarks.{module}", *sys.argv[1:]])
+    command = shlex.join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]])
     header = "| " + " | ".join(map(str, table.columns)) + " |\n|" + " --- |" * table.shape[1]
     rows = "\n".join("| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False))
     path = RESULTS / f"{name}.md"

@@ -91,7 +91,7 @@ def table(result: Comparison, full: int) -> pd.DataFrame:
     """One row per size of the training set and method: means over folds, with their spread, as text."""
     rows = []
     for fraction, part in result.table.groupby("fraction"):
-        for method in dict.fromkeys(part["method"]):
+        for method in sorted(set(part["method"]), key=list(result.labels).index):
             runs = part[part["method"] == method]
             folds = runs.groupby("fold")
             row = {"training subjects": max(1, round(fraction * full)), "method": result.labels[method]}
