@@ -1,0 +1,5 @@
+"""``python -m eegaug.cli``."""
+
+from eegaug.cli import main
+
+main()

@@ -1,0 +1,188 @@
+"""What the commands share: exit codes, options, how a result is printed and an error told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = [
+    "FAILED",
+    "INTERRUPTED",
+    "OK",
+    "USAGE",
+    "data_options",
+    "default_jobs",
+    "device_option",
+    "get_preprocessing",
+    "get_training",
+    "jobs_option",
+    "numbers",
+    "options",
+    "output_options",
+    "preprocessing_options",
+    "print_result",
+    "say",
+    "settings",
+    "training_options",
+    "words",
+]
+
+#: Exit codes: all is done, some files or runs failed, the call or its input is wrong, stopped by Ctrl-C.
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+Decorator = Callable[[Callable], Callable]
+
+
+def say(text: str) -> None:
+    """Tell the user something that is not the result: on standard error."""
+    click.echo(text, err=True)
+
+
+def print_result(lines: list[str], document: dict[str, Any], as_json: bool) -> None:
+    """Print the result of a command: lines for people, or a JSON document."""
+    click.echo(json.dumps(document, indent=1) if as_json else "\n".join(lines))
+
+
+# Callbacks of options ------------------------------------------------------------------------------------------------
+
+
+def numbers(kind: type) -> Callable[..., Any]:
+    """Callback of an option that takes a list such as 0,1,2 of numbers of one kind."""
+
+    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Any, ...] | None:
+        if value is None:
+            return None
+        try:
+            return tuple(kind(part) for part in value.split(",") if part.strip())
+        except ValueError:
+            word = "whole numbers" if kind is int else "numbers"
+            raise click.BadParameter(f"{value!r} is not a list of {word} such as {param.default}") from None
+
+    return parse
+
+
+def words(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Callback of an option that takes a list of words such as C3,C4."""
+    return None if value is None else tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """Callback of a repeated option NAME=VALUE; a value is JSON where it can be read as such, else text."""
+    found = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+        try:
+            found[name.strip()] = json.loads(value)
+        except ValueError:
+            found[name.strip()] = value
+    return found
+
+
+# Options -------------------------------------------------------------------------------------------------------------
+
+
+def options(*several: Decorator) -> Decorator:
+    """Several options as one decorator."""
+
+    def add(command: Callable) -> Callable:
+        for option in reversed(several):
+            command = option(command)
+        return command
+
+    return add
+
+
+#: quiet, as_json, traceback.
+output_options = options(
+    click.option("--quiet", is_flag=True, help="No progress, only the result."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    click.option("--traceback", is_flag=True, help="Show where an error comes from."),
+)
+#: data, root, data_args.
+data_options = options(
+    click.option(
+        "--data",
+        default="simulated",
+        show_default=True,
+        metavar="NAME|FOLDER",
+        help="simulated, sleep-edf, mass, or a folder of recordings.",
+    ),
+    click.option(
+        "--root", type=click.Path(path_type=Path), help="Folder of MASS, or where Sleep-EDF is downloaded to."
+    ),
+    click.option(
+        "--data-arg", "data_args", multiple=True, callback=settings, metavar="NAME=VALUE", help="Of the data."
+    ),
+)
+#: channels, sfreq, l_freq, h_freq, wake_margin; see get_preprocessing.
+preprocessing_options = options(
+    click.option("--channels", callback=words, metavar="C3,C4,…", help="Channels, by name and in this order."),
+    click.option("--sfreq", type=float, metavar="HZ", help="Sampling rate of the windows (100)."),
+    click.option("--l-freq", type=float, metavar="HZ", help="Lower edge of the band (0.3)."),
+    click.option("--h-freq", type=float, metavar="HZ", help="Upper edge of the band (30)."),
+    click.option("--wake-margin", type=float, metavar="MIN", help="Wakefulness kept around sleep (30)."),
+)
+#: epochs, patience, budget, trunk, trunk_args, batch_size, lr, penalty, copies; see get_training.
+training_options = options(
+    click.option(
+        "--epochs",
+        "--max-epochs",
+        "epochs",
+        type=int,
+        metavar="N",
+        help="Most epochs of a training (300; simulated: 20).",
+    ),
+    click.option("--patience", type=int, default=30, show_default=True, metavar="N", help="Epochs without progress."),
+    click.option("--budget", metavar="TIME", help="Training time, such as 90s, 30min, 2h."),
+    click.option("--trunk", default="SleepStagerChambon2018", show_default=True, help="A braindecode model."),
+    click.option(
+        "--trunk-arg", "trunk_args", multiple=True, callback=settings, metavar="NAME=VALUE", help="Of the trunk."
+    ),
+    click.option("--batch-size", type=int, default=16, show_default=True, metavar="N"),
+    click.option("--lr", type=float, help="Learning rate (0.001; simulated: 0.003)."),
+    click.option("--penalty", type=float, help="Weight of AugNet's penalty (10; simulated: 0.2)."),
+    click.option("--copies", type=int, default=4, show_default=True, help="Copies AugNet averages at prediction."),
+)
+#: device, None if nothing was said: see eegaug.comparison.sources.default_device.
+device_option = click.option("--device", help="cpu, cuda, … Default: a CUDA device if there is one.")
+#: jobs, None if nothing was said: see default_jobs.
+jobs_option = click.option(
+    "--jobs", type=int, metavar="N", help="Runs at a time (one per core, at most 8; 1 on an accelerator)."
+)
+
+
+# What options mean ---------------------------------------------------------------------------------------------------
+
+
+def default_jobs(device: str | None) -> int:
+    """Jobs where nothing was said: one per core, at most 8, and one on an accelerator."""
+    from joblib import cpu_count
+
+    from eegaug.comparison.sources import default_device
+
+    return min(8, cpu_count()) if (device or default_device()) == "cpu" else 1
+
+
+def get_preprocessing(given: dict[str, Any]) -> Any:
+    """The preprocessing asked for by the preprocessing options; None where nothing was said."""
+    names = {"channels": "ch_names", "sfreq": "sfreq", "l_freq": "l_freq", "h_freq": "h_freq"}
+    names["wake_margin"] = "wake_margin_min"
+    asked = {new: given[old] for old, new in names.items() if given[old] is not None}
+    if not asked:
+        return None
+    from eegaug.data import Preprocessing
+
+    return Preprocessing(**asked)
+
+
+def get_training(given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a training, from the training options."""
+    names = ("patience", "budget", "trunk", "lr", "batch_size")
+    trunk_args = given["trunk_args"] or None
+    return {"max_epochs": given["epochs"], "trunk_args": trunk_args, **{name: given[name] for name in names}}

@@ -1,0 +1,83 @@
+"""The group of commands: a command's module is imported when it is used; an error is one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+import warnings
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import click
+
+from eegaug.cli._common import FAILED, INTERRUPTED, OK, USAGE, say
+
+__all__ = ["Commands"]
+
+_INPUT_ERRORS = (ValueError, TypeError, OSError, ImportError)
+
+
+class Commands(click.Group):
+    """A group whose commands are imported on use and whose errors are one line on standard error.
+
+    Parameters
+    ----------
+    lazy : mapping of str to tuple of str
+        Name of a command → the module that holds it, as an attribute of the command's name, and its help in one line.
+        A command whose module is not there is not listed.
+    """
+
+    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]] | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.lazy = {name: entry for name, entry in (lazy or {}).items() if find_spec(entry[0]) is not None}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in the order in which they are met."""
+        return [*self.lazy, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, imported now, or None."""
+        if cmd_name not in self.lazy:
+            return super().get_command(ctx, cmd_name)
+        return getattr(importlib.import_module(self.lazy[cmd_name][0]), cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their help in one line, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.lazy.items()])
+
+    def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> None:
+        """Run a command and exit with its code."""
+        given = list(sys.argv[1:] if args is None else args)
+        extra["standalone_mode"] = False
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                warnings.simplefilter("ignore", FutureWarning)
+                code = super().main(given, prog_name or "eegaug", **extra)
+            sys.exit(code if isinstance(code, int) else OK)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(USAGE)
+        except (KeyboardInterrupt, click.Abort) as error:
+            reason = str(error.__cause__ or error)  # click makes the second of the first
+            say(f"eegaug: {reason or 'stopped'}")
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            sys.exit(FAILED)
+        except Exception as error:
+            if "--traceback" in given:
+                traceback.print_exc()
+            text = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, _INPUT_ERRORS):
+                say(f"eegaug: error: {text}")
+                sys.exit(USAGE)
+            hint = "" if "--traceback" in given else " (--traceback shows where)"
+            say(f"eegaug: error: {type(error).__name__}: {text}{hint}")
+            sys.exit(FAILED)
+
+
+def _show_warning(message: Any, category: type, filename: str, lineno: int, *more: Any) -> None:
+    say(f"eegaug: warning: {message}")

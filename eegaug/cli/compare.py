@@ -1,0 +1,60 @@
+"""``eegaug compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eegaug.cli import _common as common
+
+
+@click.command()
+@click.option("--methods", default="none,fixed,augnet", show_default=True, callback=common.words, metavar="A,B,…")
+@common.data_options
+@click.option("--out", type=click.Path(path_type=Path), default="eegaug-compare", show_default=True, help="Results.")
+@click.option("--folds", metavar="N|FILE", help="Subject-wise folds, or a JSON file of them (5; simulated: 3).")
+@click.option(
+    "--seed", "--seeds", "seeds", default="0", show_default=True, callback=common.numbers(int), metavar="0,1,…"
+)
+@click.option(
+    "--fractions", default="1.0", show_default=True, callback=common.numbers(float), help="Of training subjects."
+)
+@common.training_options
+@common.preprocessing_options
+@common.jobs_option
+@common.device_option
+@common.output_options
+def compare(methods: Any, data: str, out: Path, folds: str | None, quiet: bool, as_json: bool, **given: Any) -> int:
+    """Compare ways to augment, on subject-wise folds.
+
+    Without options: no augmentation, a fixed policy and AugNet on simulated nights. Leaves results.csv and two figures.
+    What is finished is kept: the same command goes on where it stopped.
+
+    \b
+    Example:
+      eegaug compare --data nights/ --methods none,augnet --folds 5 --seeds 0,1,2
+    """
+    from eegaug.comparison import commands
+    from eegaug.comparison import compare as run_comparison
+
+    result = run_comparison(
+        methods,
+        data,
+        root=given["root"],
+        folds=int(folds) if folds is not None and folds.lstrip("-").isdigit() else folds,
+        seeds=given["seeds"],
+        fractions=given["fractions"],
+        out=out,
+        n_jobs=given["jobs"] or common.default_jobs(given["device"]),
+        preprocessing=common.get_preprocessing(given),
+        penalty=given["penalty"],
+        n_copies=given["copies"],
+        data_args=given["data_args"] or None,
+        verbose=not quiet,
+        **common.get_training(given),
+        device=given["device"],
+    )
+    common.print_result(commands.comparison_lines(result), commands.comparison_document(result), as_json)
+    return common.FAILED if len(result.failed) else common.OK
