@@ -46,6 +46,8 @@ class AugNetClassifier(StagingClassifier):
         See :func:`eegaug.augnet.augmentation_norm`.
     penalty_reduction : {"global", "per_layer"}
         One norm over all layers, or the sum of one for each.
+    penalty_limit : float | None
+        Switches the penalty off while any strength is at least this, in (0, 1]: Augerino's safe variant.
     n_copies : int
         Copies at prediction; can be changed after training. 0: the trunk alone, on windows as they are.
     n_copies_train : int
@@ -109,6 +111,7 @@ class AugNetClassifier(StagingClassifier):
         penalty: float = 10.0,
         penalty_kind: str = "selective",
         penalty_reduction: str = "global",
+        penalty_limit: float | None = None,
         n_copies: int = 4,
         n_copies_train: int = 1,
         aggregate: str = "log_probs",
@@ -123,6 +126,7 @@ class AugNetClassifier(StagingClassifier):
         self.penalty = penalty
         self.penalty_kind = penalty_kind
         self.penalty_reduction = penalty_reduction
+        self.penalty_limit = penalty_limit
         self.n_copies = n_copies
         self.n_copies_train = n_copies_train
         self.aggregate = aggregate
@@ -153,7 +157,7 @@ class AugNetClassifier(StagingClassifier):
             aggregate=self.aggregate,
             seed=derive_seed(getattr(self, "seed_", 0), _PREDICTION),
         )
-        self.module_.regularization(self.penalty_kind, self.penalty_reduction)  # refuses unknown kinds before training
+        self._penalty()  # refuses unknown kinds before training
         return self
 
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[tuple, dict]:
@@ -181,7 +185,8 @@ class AugNetClassifier(StagingClassifier):
         return step
 
     def _penalty(self) -> torch.Tensor:
-        return -self.penalty * self.module_.regularization(self.penalty_kind, self.penalty_reduction)
+        norm = self.module_.regularization(self.penalty_kind, self.penalty_reduction, self.penalty_limit)
+        return -self.penalty * norm
 
     def infer(self, x: Any, **fit_params: Any) -> torch.Tensor:
         """Forward a batch, with the number of copies and the aggregation that are set now."""

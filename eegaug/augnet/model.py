@@ -115,9 +115,9 @@ class AugAveragedModel(nn.Module):
         for copy in range(self.n_copies):
             yield self.trunk(self.augmentation.transform(X, copy, self.n_copies, self.seed))
 
-    def regularization(self, kind: str = "selective", reduction: str = "global") -> Tensor:
+    def regularization(self, kind: str = "selective", reduction: str = "global", limit: float | None = None) -> Tensor:
         """The norm that training rewards; see :func:`eegaug.augnet.penalties.augmentation_norm`."""
-        return augmentation_norm(self.augmentation.weights, self.augmentation.strengths, kind, reduction)
+        return augmentation_norm(self.augmentation.weights, self.augmentation.strengths, kind, reduction, limit)
 
     def project_(self) -> None:
         """Bring all strengths back into [0, 1]; to be called after each step of the optimiser."""

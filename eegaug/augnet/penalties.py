@@ -14,7 +14,11 @@ PENALTIES = ("selective", "magnitude", "none")
 
 
 def augmentation_norm(
-    weights: Sequence[Tensor], strengths: Sequence[Tensor], kind: str = "selective", reduction: str = "global"
+    weights: Sequence[Tensor],
+    strengths: Sequence[Tensor],
+    kind: str = "selective",
+    reduction: str = "global",
+    limit: float | None = None,
 ) -> Tensor:
     r"""Norm of what augmentation does; training maximises it against the cross-entropy.
 
@@ -34,6 +38,9 @@ def augmentation_norm(
         nothing.
     reduction : {"global", "per_layer"}
         One norm over all layers, or the sum of one norm per layer.
+    limit : float | None
+        The safe variant: 0, without a gradient, while any strength is at least `limit`, so that nothing pushes them
+        on once one has come so far. None: always rewarded.
 
     Returns
     -------
@@ -43,12 +50,13 @@ def augmentation_norm(
     Raises
     ------
     ValueError
-        For an unknown kind or reduction.
+        For an unknown kind or reduction, or a limit that is not in (0, 1].
 
     References
     ----------
     Rommel et al. (2022), Deep invariant networks with differentiable augmentation layers, NeurIPS, equation 6;
-    "magnitude" is the penalty of Benton et al. (2020), Learning invariances in neural networks, NeurIPS.
+    "magnitude" and its safe variant are those of Augerino, Benton et al. (2020), Learning invariances in neural
+    networks, NeurIPS; see :func:`eegaug.augnet.augerino_layers`.
 
     Examples
     --------
@@ -60,6 +68,8 @@ def augmentation_norm(
         raise ValueError(f"penalty kind {kind!r}; use one of {', '.join(PENALTIES)}.")
     if reduction not in ("global", "per_layer"):
         raise ValueError(f"reduction {reduction!r}; use 'global' or 'per_layer'.")
+    if limit is not None and not 0 < limit <= 1:
+        raise ValueError(f"penalty limit {limit}; it lies in (0, 1].")
     if kind == "none":
         return strengths[0].new_zeros(())
     if kind == "selective":
@@ -67,5 +77,8 @@ def augmentation_norm(
     else:
         parts = list(strengths)
     if reduction == "global":
-        return torch.linalg.vector_norm(torch.cat(parts))
-    return torch.stack([torch.linalg.vector_norm(part) for part in parts]).sum()
+        norm = torch.linalg.vector_norm(torch.cat(parts))
+    else:
+        norm = torch.stack([torch.linalg.vector_norm(part) for part in parts]).sum()
+    # A product, and no question asked of the tensor: an accelerator need not be waited for.
+    return norm if limit is None else norm * (torch.cat(list(strengths)).detach().max() < limit)
