@@ -9,10 +9,13 @@ from typing import Any
 
 import click
 
+from eegaug.cli._config import load_config
+
 __all__ = [
     "FAILED",
     "INTERRUPTED",
     "OK",
+    "TRACEBACK",
     "USAGE",
     "data_options",
     "default_jobs",
@@ -33,6 +36,8 @@ __all__ = [
 
 #: Exit codes: all is done, some files or runs failed, the call or its input is wrong, stopped by Ctrl-C.
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+#: Key of the context's ``meta`` that says whether tracebacks are wanted.
+TRACEBACK = "eegaug.traceback"
 
 Decorator = Callable[[Callable], Callable]
 
@@ -98,11 +103,30 @@ def options(*several: Decorator) -> Decorator:
     return add
 
 
-#: quiet, as_json, traceback.
+def _note_traceback(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.meta[TRACEBACK] = value
+
+
+#: quiet, as_json; --config and --traceback see to themselves.
 output_options = options(
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=load_config,
+        metavar="TOML",
+        help="Read options from a file; those given here win.",
+    ),
     click.option("--quiet", is_flag=True, help="No progress, only the result."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-    click.option("--traceback", is_flag=True, help="Show where an error comes from."),
+    click.option(
+        "--traceback",
+        is_flag=True,
+        expose_value=False,
+        callback=_note_traceback,
+        help="Show where an error comes from.",
+    ),
 )
 #: data, root, data_args.
 data_options = options(

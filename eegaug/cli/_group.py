@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from eegaug.cli._common import FAILED, INTERRUPTED, OK, USAGE, say
+from eegaug.cli._common import FAILED, INTERRUPTED, OK, TRACEBACK, USAGE, say
 
 __all__ = ["Commands"]
 
@@ -50,33 +50,58 @@ class Commands(click.Group):
 
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> None:
         """Run a command and exit with its code."""
-        given = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 warnings.simplefilter("ignore", FutureWarning)
-                code = super().main(given, prog_name or "eegaug", **extra)
-            sys.exit(code if isinstance(code, int) else OK)
+                code = super().main(args, prog_name or "eegaug", **extra)
         except click.ClickException as error:
-            error.show()
-            sys.exit(USAGE)
-        except (KeyboardInterrupt, click.Abort) as error:
-            reason = str(error.__cause__ or error)  # click makes the second of the first
-            say(f"eegaug: {reason or 'stopped'}")
-            sys.exit(INTERRUPTED)
-        except BrokenPipeError:
-            sys.exit(FAILED)
+            _tell_usage(error)
+            code = USAGE
+        except click.Abort:  # Ctrl-C before a command had begun
+            say("eegaug: stopped")
+            code = INTERRUPTED
+        sys.exit(code if isinstance(code, int) else OK)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for; what it raises becomes one line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except (KeyboardInterrupt, click.Abort) as stop:
+            if sys.stderr.isatty():
+                say("")  # after the ^C
+            say(f"eegaug: {stop if str(stop) else 'stopped; what is finished is kept: the same command goes on'}")
+            return INTERRUPTED
+        except BrokenPipeError:  # the reader has had enough; click sees to it that nothing is said about it
+            raise
         except Exception as error:
-            if "--traceback" in given:
-                traceback.print_exc()
-            text = " ".join(str(error).split()) or type(error).__name__
-            if isinstance(error, _INPUT_ERRORS):
-                say(f"eegaug: error: {text}")
-                sys.exit(USAGE)
-            hint = "" if "--traceback" in given else " (--traceback shows where)"
-            say(f"eegaug: error: {type(error).__name__}: {text}{hint}")
-            sys.exit(FAILED)
+            return _tell(error, bool(ctx.meta.get(TRACEBACK)))
+
+
+def _tell(error: Exception, with_traceback: bool) -> int:
+    """Say what went wrong; the exit code."""
+    if with_traceback:
+        say("".join(traceback.format_exception(error)).rstrip())
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, _INPUT_ERRORS):
+        say(f"eegaug: error: {text}")
+        return USAGE
+    hint = "" if with_traceback else " (--traceback shows where)"
+    say(f"eegaug: error: {type(error).__name__}: {text}{hint}")
+    return FAILED
+
+
+def _tell_usage(error: click.ClickException) -> None:
+    """Say what is wrong with the call, and where help is; the help itself where nothing was asked."""
+    ctx = getattr(error, "ctx", None)
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        error.show()
+        return
+    text = " ".join(error.format_message().split()).removesuffix(".")
+    say(f"eegaug: error: {text} (see {ctx.command_path if ctx else 'eegaug'} --help)")
 
 
 def _show_warning(message: Any, category: type, filename: str, lineno: int, *more: Any) -> None:

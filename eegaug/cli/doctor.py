@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,7 +13,7 @@ from eegaug.cli import _common as common
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help="A data folder to look at (default: EEGAUG_DATA).")
 @common.output_options
-def doctor(data: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
+def doctor(data: Path | None, quiet: bool, as_json: bool) -> int:
     """Say what is installed, what it can use and whether the data can be read.
 
     \b
