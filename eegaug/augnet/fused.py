@@ -6,7 +6,8 @@ modulation and one gain, whatever their number. The weights are folded into thes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,15 +17,32 @@ from eegaug.functional import relaxed_bernoulli
 
 if TYPE_CHECKING:
     from eegaug.augnet.layers import AugmentationLayer, TrainingDraw
+    from eegaug.operations import Operation
 
-__all__ = ["fused_sum"]
+__all__ = ["Term", "combination", "fused_sum"]
+
+
+class Term(NamedTuple):
+    """An operation in a weighted sum.
+
+    Parameters
+    ----------
+    operation : Operation
+    weight : Tensor, shape (), (1,) or (batch,)
+    magnitude : Tensor of shape (1,) or (batch,), or None
+        None for operations without a magnitude.
+    noise : dict of Tensor
+        From the operation's ``draw``.
+    """
+
+    operation: Operation
+    weight: Tensor
+    magnitude: Tensor | None
+    noise: dict[str, Tensor]
 
 
 def fused_sum(layer: AugmentationLayer, X: Tensor, draws: dict[int, TrainingDraw]) -> Tensor:
     """Weighted sum of a layer's operations: the same value and gradients as ``layer.weighted_sum``.
-
-    One product of matrices for all sensors operations, and one forward and at most two inverse FFTs for all others.
-    Operations that have no linear form are added one by one.
 
     Parameters
     ----------
@@ -38,57 +56,93 @@ def fused_sum(layer: AugmentationLayer, X: Tensor, draws: dict[int, TrainingDraw
     Tensor
         Shape and dtype of `X`. Its gradient can be taken once, not twice.
     """
-    work = X if X.dtype in (torch.float32, torch.float64) else X.float()
-    n_channels, n_times = work.shape[1:]
-    weights = layer.weights.to(work.dtype).unbind()
-    strengths = layer.strengths.to(work.dtype).split(1)
-    # Gains by what they depend on (nothing, the window, the time), since small tensors are added much faster.
-    level: Any = 0.0
-    gain = flip = quadrature = response = matrix = other = None
-    noises: list[tuple[Tensor, Tensor]] = []
+    wide = _working_dtype(X)
+    weights, strengths = layer.weights.to(wide).unbind(), layer.strengths.to(wide).split(1)
+    terms, identity = [], None
     for q, draw in draws.items():
-        op, weight, strength = layer.operations[q], weights[q], strengths[q]
+        op, weight = layer.operations[q], weights[q]
+        if op.has_magnitude:
+            terms.append(Term(op, weight, strengths[q], draw.noise))
+        else:
+            chosen = weight * relaxed_bernoulli(strengths[q] / 2, draw.u.to(wide))
+            identity = _plus(identity, weight - chosen)
+            terms.append(Term(op, chosen, None, draw.noise))
+    return combination(X, terms, identity)
+
+
+def combination(X: Tensor, terms: Iterable[Term], identity: Tensor | None = None) -> Tensor:
+    """Weighted sum of operations on a batch, with weights and magnitudes for the whole batch or for each window.
+
+    One product of matrices for all sensors operations, and one forward and at most two inverse FFTs for all others.
+    Operations that have no linear form are added one by one.
+
+    Parameters
+    ----------
+    X : Tensor, shape (batch, channels, times)
+    terms : iterable of Term
+        Their tensors are differentiable; where a weight is exactly zero, the operation leaves no trace.
+    identity : Tensor of shape (), (1,) or (batch,), or None
+        Weight of `X` itself.
+
+    Returns
+    -------
+    Tensor
+        Shape and dtype of `X`. Its gradient can be taken once, not twice.
+    """
+    work = X.to(_working_dtype(X))
+    n_channels, n_times = work.shape[1:]
+    # Gains by what they depend on (nothing, the window, the time), since small tensors are added much faster.
+    level = gain = flip = quadrature = response = matrix = other = None
+    noises: list[tuple[Tensor, Tensor]] = []
+    for op, weight, magnitude, noise in terms:
         form = op.linear_form
+        wide = weight.reshape(-1, 1, 1)
         if form is None:
-            term = layer.apply_operation(q, work, layer.strengths[q], draw.noise, draw.u) * weight
-            other = term if other is None else other + term
+            other = _plus(other, op.apply(work, magnitude, noise) * wide)
             continue
-        noise = {key: value.to(work.dtype) for key, value in draw.noise.items()}
-        chosen = None if op.has_magnitude else relaxed_bernoulli(strength / 2, draw.u.to(work.dtype))
+        noise = {key: value.to(work.dtype) for key, value in noise.items()}
         if form == "reverse":
-            flip = _plus(flip, (weight * chosen)[:, None, None])
-            level = level + (weight - weight * chosen)[:, None, None]
+            flip = _plus(flip, wide)
         elif form == "gain":
-            gain = _plus(gain, weight * op.time_gain(strength, noise, n_times))
+            gain = _plus(gain, wide * op.time_gain(magnitude, noise, n_times))
         elif form == "noise":
-            level = level + weight
-            noises.append((noise["noise"], weight * (strength * op.max_strength)))
+            level = _plus(level, weight)
+            noises.append((noise["noise"], (weight * magnitude).reshape(-1, 1, 1) * op.max_strength))
         elif form == "spectrum":
-            level = level + weight
-            response = _plus(response, weight * op.spectral_change(strength, noise, n_times))
+            level = _plus(level, weight)
+            response = _plus(response, wide * op.spectral_change(magnitude, noise, n_times))
         elif form == "modulation":
-            cos, sin = op.modulation(strength, noise, n_times)
-            gain = _plus(gain, weight * cos)
-            quadrature = _plus(quadrature, -weight * sin)
+            cos, sin = op.modulation(magnitude, noise, n_times)
+            gain = _plus(gain, wide * cos)
+            quadrature = _plus(quadrature, -wide * sin)
         elif form == "mixing":
-            mixing = op.mixing_matrix(strength, noise, n_channels).to(work)
-            if chosen is not None:
-                identity = torch.eye(n_channels, dtype=work.dtype, device=work.device)
-                mixing = torch.lerp(identity, mixing, chosen[:, None, None])
-            matrix = _plus(matrix, weight * mixing)
+            matrix = _plus(matrix, wide * op.mixing_matrix(magnitude, noise, n_channels).to(work))
         else:
             raise ValueError(f"{op.name} has the unknown linear form {form!r}")
-    if gain is not None:
-        gain = gain + level
-    elif isinstance(level, Tensor):
-        gain = level.reshape(-1, 1, 1)
+    along_time = any(part is not None for part in (level, gain, flip))
+    if identity is not None:
+        if matrix is None or along_time:
+            level, along_time = _plus(level, identity), True
+        else:
+            eye = torch.eye(n_channels, dtype=work.dtype, device=work.device)
+            matrix = matrix + identity.reshape(-1, 1, 1) * eye
+    if level is not None:
+        gain = _plus(gain, level.reshape(-1, 1, 1))
     noise, noise_gain = _one_noise(noises)
     total = other
     if matrix is not None:
         total = _plus(total, torch.bmm(matrix.expand(work.shape[0], -1, -1), work))
-    if gain is not None:
+    if along_time:
+        if gain is None:  # time reverse alone
+            gain = work.new_zeros(1, 1, 1)
         total = _plus(total, _TimeFrequencySum.apply(work, gain, flip, quadrature, response, noise, noise_gain))
+    if total is None:
+        raise ValueError("a weighted sum needs one operation or more.")
     return total.to(X.dtype)
+
+
+def _working_dtype(X: Tensor) -> torch.dtype:
+    return X.dtype if X.dtype in (torch.float32, torch.float64) else torch.float32
 
 
 def _plus(total: Tensor | None, term: Tensor) -> Tensor:
@@ -102,7 +156,7 @@ def _one_noise(noises: list[tuple[Tensor, Tensor]]) -> tuple[Tensor | None, Tens
     if len(noises) == 1:
         return noises[0]
     total = sum(noise * gain for noise, gain in noises)
-    return total, total.new_ones(1)
+    return total, total.new_ones(1, 1, 1)
 
 
 class _TimeFrequencySum(torch.autograd.Function):
