@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 
 from eegaug._random import derive_seed
-from eegaug.augnet.layers import AugmentationModule, physical
+from eegaug.augnet.layers import AugmentationModule
+from eegaug.augnet.learned import LearnedAugmentation
 from eegaug.augnet.model import AugAveragedModel
 from eegaug.classifier import StagingClassifier
 
@@ -23,7 +22,7 @@ __all__ = ["AugNetClassifier"]
 _PREDICTION = 1 << 20
 
 
-class AugNetClassifier(StagingClassifier):
+class AugNetClassifier(LearnedAugmentation, StagingClassifier):
     r"""Stage sleep with a network that learns which transformations of EEG do not matter.
 
     Augmentation layers stand before the trunk. Their weights and strengths are trained with it, on the same batches,
@@ -160,70 +159,7 @@ class AugNetClassifier(StagingClassifier):
         self._penalty()  # refuses unknown kinds before training
         return self
 
-    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[tuple, dict]:
-        """Two groups of parameters: the trunk's, and those of the augmentation with their own rate and decay."""
-        trunk, augmentation = [], []
-        for name, parameter in named_parameters:
-            if _is_augmentation(name):
-                augmentation.append(parameter)
-            else:
-                # By their names in the trunk, so that ``optimizer__param_groups`` reads as it does without layers.
-                trunk.append((name.removeprefix("_orig_mod.").removeprefix("trunk."), parameter))
-        args, kwargs = super().get_params_for_optimizer(prefix, trunk)
-        group: dict[str, Any] = {"params": augmentation}
-        if self.augmentation_lr is not None:
-            group["lr"] = self.augmentation_lr
-        if "weight_decay" in inspect.signature(getattr(self, prefix)).parameters:
-            group["weight_decay"] = self.augmentation_weight_decay
-        args[0].append(group)
-        return args, kwargs
-
-    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
-        """One step of the optimiser; afterwards strengths are brought back into [0, 1]."""
-        step = super().train_step(batch, **fit_params)
-        self.module_.project_()
-        return step
-
-    def _penalty(self) -> torch.Tensor:
-        norm = self.module_.regularization(self.penalty_kind, self.penalty_reduction, self.penalty_limit)
-        return -self.penalty * norm
-
     def infer(self, x: Any, **fit_params: Any) -> torch.Tensor:
         """Forward a batch, with the number of copies and the aggregation that are set now."""
         self.module_.set_prediction(self.n_copies, self.aggregate)
         return super().infer(x, **fit_params)
-
-    def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
-        """Write weights and magnitudes into the history."""
-        super().on_epoch_end(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
-        layers = self.module_.augmentation.layers
-        self.history.record("weights", [layer.host_weights() for layer in layers])
-        self.history.record("magnitudes", [layer.strengths.detach().tolist() for layer in layers])
-
-    @property
-    def invariances_(self) -> pd.DataFrame:
-        """What the layers have learned: layer, operation, weight, magnitude, strength, unit."""
-        self.check_is_fitted(["module_"])
-        return pd.DataFrame(self.module_.augmentation.describe())
-
-    @property
-    def invariances_history_(self) -> pd.DataFrame:
-        """What the layers had learned after each epoch: ``epoch`` and the columns of ``invariances_``."""
-        self.check_is_fitted(["module_"])
-        layers = self.module_.augmentation.layers
-        rows = []
-        for row in self.history:
-            if "weights" not in row:  # an epoch that was broken off
-                continue
-            for number, (layer, weights, strengths) in enumerate(
-                zip(layers, row["weights"], row["magnitudes"], strict=True)
-            ):
-                for op, weight, strength in zip(layer.operations, weights, strengths, strict=True):
-                    known = {"epoch": row["epoch"], "layer": number, "operation": op.name}
-                    rows.append(known | {"weight": weight, "magnitude": strength} | physical(op, strength))
-        columns = ["epoch", "layer", "operation", "weight", "magnitude", "strength", "unit"]
-        return pd.DataFrame(rows, columns=columns)
-
-
-def _is_augmentation(name: str) -> bool:
-    return name.removeprefix("_orig_mod.").startswith("augmentation.")
