@@ -213,24 +213,24 @@ def _check_writable(path: Path) -> None:
         raise OSError(f"checkpoints cannot be written to {path}: it is a folder; name a file.")
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, form: str = _FORMAT, version: int = _VERSION, what: str = "training") -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"{path} is no checkpoint, or is damaged: delete it to begin anew.") from error
-    if not isinstance(state, dict) or state.get("format") != _FORMAT:
-        raise ValueError(f"{path} is no checkpoint of a training: delete it to begin anew.")
-    if state["version"] > _VERSION:
+    if not isinstance(state, dict) or state.get("format") != form:
+        raise ValueError(f"{path} is no checkpoint of a {what}: delete it to begin anew.")
+    if state["version"] > version:
         raise ValueError(
             f"{path} was written by eegaug {state['eegaug']} in format {state['version']}, this eegaug {__version__} "
-            f"reads up to {_VERSION}: update eegaug, or delete the file to begin anew."
+            f"reads up to {version}: update eegaug, or delete the file to begin anew."
         )
     return state
 
 
-def _check_settings(path: Path, saved: str, settings: dict[str, Any]) -> None:
+def _check_settings(path: Path, saved: str, settings: dict[str, Any], what: str = "training") -> None:
     saved, now = json.loads(saved), json.loads(json.dumps(settings))
     differences = [
         f"{key} was {saved.get(key)!r}, is {now.get(key)!r}"
@@ -239,7 +239,7 @@ def _check_settings(path: Path, saved: str, settings: dict[str, Any]) -> None:
     ]
     if differences:
         raise ValueError(
-            f"{path} is of another training: {'; '.join(differences)}. Use another path, or delete it to begin anew."
+            f"{path} is of another {what}: {'; '.join(differences)}. Use another path, or delete it to begin anew."
         )
 
 

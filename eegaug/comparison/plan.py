@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from eegaug._durations import parse_budget
 from eegaug.comparison.methods import Method, get_method
 
 __all__ = [
@@ -131,32 +132,6 @@ def _axis(name: str, values: Any, kind: type) -> list[Any]:
     if len(set(values)) != len(values):
         raise ValueError(f"{name} holds a value twice: {values}")
     return values
-
-
-def parse_budget(budget: float | str | None) -> float | None:
-    """Seconds of a budget given as a number of seconds or as text such as ``"90s"``, ``"30min"`` or ``"2h"``.
-
-    Examples
-    --------
-    >>> parse_budget("2h"), parse_budget("1.5min"), parse_budget(45), parse_budget(None)
-    (7200.0, 90.0, 45.0, None)
-    """
-    if budget is None:
-        return None
-    units = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-    seconds: float
-    try:
-        if isinstance(budget, str):
-            text = budget.strip().lower()
-            number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
-            seconds = float(number) * units[text[len(number) :].strip() or "s"]
-        else:
-            seconds = float(budget)
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"budget {budget!r} is not a duration; write seconds or '90s', '30min', '2h'") from None
-    if not 0 < seconds < float("inf"):
-        raise ValueError(f"budget must be positive and finite, got {budget!r}")
-    return seconds
 
 
 def describe_data(nights: Any, source: str) -> dict[str, Any]:

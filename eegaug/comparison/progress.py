@@ -10,26 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from eegaug._durations import duration
 from eegaug.comparison.plan import RunSpec
 from eegaug.comparison.run import ERROR, PROGRESS, ROW, run_folder
 
 __all__ = ["ProgressReporter", "duration"]
-
-
-def duration(seconds: float) -> str:
-    """A duration as people say it.
-
-    Examples
-    --------
-    >>> duration(8.26), duration(75), duration(7500)
-    ('8.3 s', '1 min 15 s', '2 h 5 min')
-    """
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 class ProgressReporter:

@@ -1,0 +1,112 @@
+"""The file from which a search that was killed goes on, and the one before it."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from eegaug._version import __version__
+from eegaug.checkpoint import _FREE as _FREE_OF_ESTIMATOR
+from eegaug.checkpoint import _check_settings, _check_writable, _checksum, _describe, _describe_data, _read, _write
+
+__all__ = ["SearchFile", "search_settings"]
+
+_FORMAT = "eegaug-search"
+_VERSION = 1
+
+
+class SearchFile:
+    """A checkpoint that is whole at any moment, with the one before it beside it.
+
+    Parameters
+    ----------
+    path : path-like
+        The checkpoint before is kept as ``<path>.before``. Nothing in the files is executed when they are loaded.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self.before = self.path.with_name(f"{self.path.name}.before")
+        _check_writable(self.path)
+
+    def beside(self, name: str) -> Path:
+        """A file of the same search, such as the checkpoint of a training."""
+        return self.path.with_name(f"{self.path.name}.{name}")
+
+    def write(self, settings: dict[str, Any], content: dict[str, Any]) -> None:
+        """Save; what was there becomes the one before."""
+        state = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "eegaug": __version__,
+            "settings": json.dumps(settings),
+            **content,
+        }
+        new = self.beside("new")
+        _write(new, state)
+        if self.path.exists():
+            os.replace(self.path, self.before)
+        os.replace(new, self.path)
+
+    def read(self, settings: dict[str, Any]) -> dict[str, Any] | None:
+        """What was saved last; None if nothing was.
+
+        Raises
+        ------
+        ValueError
+            If it is of a search with other settings or data (what differs is named), or neither file can be read.
+        """
+        try:
+            found = _read(self.path, _FORMAT, _VERSION, "search")
+        except ValueError as error:
+            if not self.before.exists():
+                raise
+            found = _read(self.before, _FORMAT, _VERSION, "search")
+            warnings.warn(f"{error} The checkpoint before it, {self.before}, is used instead.", stacklevel=4)
+        else:
+            # Killed between the two replacements of `write`.
+            found = _read(self.before, _FORMAT, _VERSION, "search") if found is None else found
+        if found is not None:
+            _check_settings(self.path, found["settings"], settings, "search")
+        return found
+
+
+def search_settings(
+    search: Any, free: frozenset[str], estimator: Any, X: Any, y: Any, groups: np.ndarray | None
+) -> dict[str, Any]:
+    """Everything that decides what a search finds, as plain data: its parameters, its estimator's, the data."""
+    settings: dict[str, Any] = {"searcher": type(search).__name__}
+    for name, value in search.get_params(deep=False).items():
+        if name not in free and name != "estimator":
+            settings[name] = _describe(value)
+
+    settings["estimator"] = type(estimator).__name__
+    for name, value in estimator.get_params(deep=False).items():
+        if name not in _FREE_OF_ESTIMATOR - {"max_epochs"}:
+            settings[f"estimator__{name}"] = _describe(value)
+    settings["data"] = _describe_data(X, y)
+    settings["groups"] = None if groups is None else f"{len(set(groups.tolist()))}, checksum {_checksum(groups)}"
+    return settings
+
+
+def plain_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the history with nothing in it but numbers, text and None."""
+    plain = {}
+    for name, value in row.items():
+        if isinstance(value, torch.Tensor):
+            value = value.detach().cpu().tolist()
+        elif isinstance(value, np.generic):
+            value = value.item()
+        plain[str(name)] = value
+    return plain

@@ -1,0 +1,138 @@
+"""Whose windows a search holds out: whole subjects, so that nobody's are on both sides."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mne import BaseEpochs
+from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
+from torch.utils.data import ConcatDataset, Subset
+
+__all__ = ["check_groups", "hold_out", "missing_classes", "subjects_of"]
+
+# Ways to deal out subjects that are tried before it is said that none has every class on both sides.
+_ATTEMPTS = 100
+
+
+def subjects_of(X: Any) -> np.ndarray | None:
+    """Subject of every window, where the data say it; None otherwise."""
+    if isinstance(X, BaseEpochs):
+        known = X.metadata is not None and "subject" in X.metadata
+        return X.metadata["subject"].to_numpy() if known else None
+    if isinstance(X, Subset):
+        inner = subjects_of(X.dataset)
+        return None if inner is None else inner[np.asarray(X.indices)]
+    if isinstance(X, ConcatDataset):
+        parts = [subjects_of(one) for one in X.datasets]
+        return None if any(part is None for part in parts) else np.concatenate(parts)
+    description = getattr(X, "description", None)
+    if description is not None and "subject" in description and np.ndim(description["subject"]) == 0:
+        return np.full(len(X), str(description["subject"]))
+    return None
+
+
+def check_groups(groups: Any, n_windows: int) -> np.ndarray | None:
+    """One subject per window, as an array.
+
+    Raises
+    ------
+    ValueError
+        For another length or shape.
+    """
+    if groups is None:
+        return None
+    groups = np.asarray(groups)
+    if groups.shape != (n_windows,):
+        raise ValueError(f"groups has shape {groups.shape}; it is one subject for each window, ({n_windows},).")
+    return groups.astype(str) if groups.dtype == object else groups
+
+
+def hold_out(
+    labels: np.ndarray, groups: np.ndarray | None, valid_size: float | int | Sequence[Any], seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Windows to train on and to validate on.
+
+    Parameters
+    ----------
+    labels : array of shape (n_windows,)
+    groups : array of shape (n_windows,) or None
+    valid_size : float, int or sequence
+        Fraction of the subjects, their number, or the subjects themselves.
+    seed : int
+
+    Returns
+    -------
+    train, valid : arrays of int
+
+    Raises
+    ------
+    ValueError
+        If it is impossible, or a side lacks a class; the classes are named.
+    """
+    chosen = not isinstance(valid_size, (int, float, np.number))
+    if isinstance(valid_size, (bool, str)) or (not chosen and not valid_size > 0):
+        raise ValueError(
+            f"valid_size is {valid_size!r}; pass a fraction of the subjects, their number, or a list of them."
+        )
+    if isinstance(valid_size, (float, np.floating)) and valid_size >= 1:
+        raise ValueError(f"valid_size is {valid_size}; a fraction of the subjects is below 1.")
+    seed = seed % 2**32
+    if groups is None:
+        if chosen or isinstance(valid_size, (int, np.integer)):
+            raise ValueError(f"valid_size={valid_size!r} speaks of subjects, but groups is None; pass groups=.")
+        warnings.warn(
+            "groups is None and the data do not say whose windows they are: windows are held out one by one. "
+            "Neighbouring windows of a night are alike, so the search is told too good scores; pass groups=<subjects>.",
+            stacklevel=4,
+        )
+        few = [_label(label) for label, n in zip(*np.unique(labels, return_counts=True), strict=True) if n < 2]
+        if few:
+            raise ValueError(f"class {few[0]} has one window; it takes two to have one on either side.")
+        return next(StratifiedShuffleSplit(1, test_size=valid_size, random_state=seed).split(labels, labels))
+    names = np.unique(groups)
+    if chosen:
+        wanted = np.asarray(list(valid_size))
+        strangers = [name for name in wanted.tolist() if name not in names]
+        if not len(wanted) or strangers:
+            raise ValueError(f"valid_size names {strangers or 'nobody'}; the subjects are {names.tolist()}.")
+        sides = [(np.flatnonzero(~np.isin(groups, wanted)), np.flatnonzero(np.isin(groups, wanted)))]
+        if not len(sides[0][0]):
+            raise ValueError("valid_size names all subjects; nobody is left to train on.")
+    elif len(names) < 2:
+        raise ValueError(
+            f"all windows are of one subject, {names[0].item()!r}: nobody is left to validate on. A search needs two "
+            "subjects or more."
+        )
+    elif valid_size >= len(names):
+        raise ValueError(f"valid_size={valid_size} of {len(names)} subjects leaves nobody to train on.")
+    else:
+        size = valid_size if valid_size < 1 else int(valid_size)
+        sides = GroupShuffleSplit(_ATTEMPTS, test_size=size, random_state=seed).split(labels, groups=groups)
+    first = None
+    for train, valid in sides:
+        lacking = missing_classes(labels, train), missing_classes(labels, valid)
+        if not any(lacking):
+            return train, valid
+        first = first or (groups[valid], lacking)
+    held, (in_train, in_valid) = first
+    side, classes = ("training", in_train) if in_train else ("validation", in_valid)
+    names = np.unique(held).tolist()
+    who = ", ".join(map(str, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    advice = (
+        "hold out others" if chosen else "other subjects, as many, do no better; change valid_size, or add subjects"
+    )
+    raise ValueError(
+        f"with subject {who} held out, {side} has no window of class {', '.join(map(repr, classes))}: {advice}."
+    )
+
+
+def missing_classes(labels: np.ndarray, rows: np.ndarray) -> list[Any]:
+    """Classes that occur, but not in these windows."""
+    return np.setdiff1d(labels, labels[rows]).tolist()
+
+
+def _label(label: Any) -> str:
+    return repr(label.item() if hasattr(label, "item") else label)

@@ -1,0 +1,397 @@
+"""What a search works on: windows to train and to validate on, seeded randomness, networks as the estimator trains."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from skorch.dataset import unpack_data
+from skorch.utils import is_dataset
+from torch import Tensor, nn
+from torch.utils.data import Subset, default_collate
+
+from eegaug._inputs import Signal, non_finite_message
+from eegaug._random import contained_rng, derive_seed
+from eegaug._validation import all_finite
+from eegaug.checkpoint import TrainingCheckpoint
+from eegaug.operations import Operation, get_operation, list_operations
+from eegaug.policy import Policy, PolicyOperation, SubPolicy
+
+__all__ = ["Part", "SearchState", "SearchTask", "callback_of", "resolve_operations", "take"]
+
+# Purposes of derived seeds.
+TRUNK, TRAINING, REFIT, STEP, SPLIT = 1, 2, 3, 4, 5
+
+
+@dataclass
+class Part:
+    """Windows of one side of the split.
+
+    Parameters
+    ----------
+    windows : array, tensor or dataset
+        What an estimator's ``fit`` takes.
+    labels : array of shape (n_windows,)
+        As the user gave them.
+    y : Tensor of int64, shape (n_windows,)
+        Encoded, 0 to n_classes - 1, on the CPU.
+    groups : array of shape (n_windows,) or None
+        Subject of each window.
+    """
+
+    windows: Any
+    labels: np.ndarray
+    y: Tensor
+    groups: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: np.ndarray) -> Part:
+        """Some of the windows, without reading any where they are on disk."""
+        rows = np.asarray(rows)
+        groups = None if self.groups is None else self.groups[rows]
+        return Part(take(self.windows, rows), self.labels[rows], self.y[torch.from_numpy(rows)], groups)
+
+    def read(self, rows: Tensor | np.ndarray) -> Tensor:
+        """Samples of some windows: float32 of shape (n, channels, times), on the CPU or where the windows are."""
+        rows = torch.as_tensor(rows, dtype=torch.int64)
+        if isinstance(self.windows, Tensor):
+            return self.windows[rows.to(self.windows.device)].float()
+        if isinstance(self.windows, np.ndarray):
+            return torch.from_numpy(np.ascontiguousarray(self.windows[rows.cpu().numpy()], dtype=np.float32))
+        picked = rows.tolist()
+        several = getattr(self.windows, "__getitems__", None)
+        items = several(picked) if several else [self.windows[i] for i in picked]
+        X = unpack_data(default_collate([item[:2] for item in items]))[0].float()
+        if not all_finite(X):
+            raise ValueError(non_finite_message(self.windows, None) or "a batch has NaN or infinite samples.")
+        return X
+
+
+def take(windows: Any, rows: np.ndarray) -> Any:
+    """Some of the windows of any supported input."""
+    return Subset(windows, rows.tolist()) if is_dataset(windows) else windows[rows]
+
+
+class SearchState:
+    """Named parts of a search that a checkpoint saves: modules, optimisers, tensors and plain data.
+
+    Parameters
+    ----------
+    **parts
+        Kept as attributes; further ones may be set at any time. Whatever has a ``state_dict`` is saved through it, and
+        tensors are restored in place, so that optimisers that hold them stay valid.
+
+    Examples
+    --------
+    >>> state = SearchState(alpha=torch.zeros(2), best=None)
+    >>> saved = SearchState(alpha=torch.ones(2), best=0.5).state_dict()
+    >>> state.load_state_dict(saved)
+    >>> state.alpha.tolist(), state.best
+    ([1.0, 1.0], 0.5)
+    """
+
+    def __init__(self, **parts: Any):
+        vars(self).update(parts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data and tensors."""
+        saved: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if hasattr(value, "state_dict"):
+                saved[name] = {"state_dict": value.state_dict()}
+            else:
+                saved[name] = {"value": value.detach().clone() if isinstance(value, Tensor) else value}
+        return saved
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+        for name, one in saved.items():
+            present = getattr(self, name, None)
+            if "state_dict" in one:
+                present.load_state_dict(one["state_dict"])
+            elif isinstance(present, Tensor) and isinstance(one["value"], Tensor):
+                with torch.no_grad():
+                    present.copy_(one["value"])
+            else:
+                setattr(self, name, copy.deepcopy(one["value"]))
+
+
+@dataclass
+class _Cycle:
+    """Where an endless walk through shuffled windows is."""
+
+    order: Tensor
+    place: int
+
+
+@dataclass
+class SearchTask:
+    """Everything a searcher's hooks need.
+
+    Parameters
+    ----------
+    estimator : StagingClassifier
+        Unfitted but prepared: it knows signal and classes. Never trained itself.
+    train, valid : Part
+    data : Part
+        All windows, train and valid.
+    n_classes : int
+    class_weights : Tensor of shape (n_classes,) or None
+        Of the training part.
+    signal : Signal
+        ``n_chans``, ``n_times``, ``sfreq``, ``ch_names``.
+    positions : mapping, array or None
+    operations : list of Operation
+    seed : int
+        Every other seed derives from it.
+    device : torch.device
+    n_forward_backward : int
+        Batches that went forward and backward; the searcher counts them here.
+    """
+
+    estimator: Any
+    train: Part
+    valid: Part
+    data: Part
+    n_classes: int
+    class_weights: Tensor | None
+    signal: Signal
+    positions: Any
+    operations: list[Operation]
+    seed: int
+    device: torch.device
+    batch_size: int
+    n_forward_backward: int = 0
+    _generators: dict[str, torch.Generator] = field(default_factory=dict)
+    _cycles: dict[str, _Cycle] = field(default_factory=dict)
+
+    # Randomness ------------------------------------------------------------------------------------------------------
+
+    def generator(self, name: str = "policy", device: Any = None) -> torch.Generator:
+        """The generator of one purpose: seeded at first use, saved with the checkpoint. On the task's device."""
+        if name not in self._generators:
+            made = torch.Generator(self.device if device is None else device)
+            self._generators[name] = made.manual_seed(derive_seed(self.seed, zlib.crc32(name.encode())))
+        return self._generators[name]
+
+    # Batches ---------------------------------------------------------------------------------------------------------
+
+    def batches(
+        self,
+        part: Part,
+        generator: torch.Generator | None = None,
+        *,
+        shuffle: bool = True,
+        batch_size: int | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Once through a part: ``(X, y)`` on the task's device, the last batch possibly smaller.
+
+        ``generator`` shuffles; None is the task's own for batches.
+        """
+        order = self._order(len(part), generator) if shuffle else torch.arange(len(part))
+        for rows in order.split(batch_size or self.batch_size):
+            yield self._fetch(part, rows)
+
+    def next_batch(self, part: Part | str, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
+        """The next batch of an endless walk through ``"train"`` or ``"valid"``, shuffled anew each time round."""
+        name = part if isinstance(part, str) else ("train" if part is self.train else "valid")
+        part = getattr(self, name)
+        size = min(batch_size or self.batch_size, len(part))
+        cycle = self._cycles.get(name)
+        if cycle is None or cycle.place + size > len(part):
+            shuffled = self._order(len(part), self.generator(f"cycle {name}", "cpu"))
+            # What the round before left over comes first, so that every window is seen equally often.
+            rest = shuffled[:0] if cycle is None else cycle.order[cycle.place :]
+            cycle = self._cycles[name] = _Cycle(torch.cat([rest, shuffled]), 0)
+        rows = cycle.order[cycle.place : cycle.place + size]
+        cycle.place += size
+        return self._fetch(part, rows)
+
+    def _order(self, n: int, generator: torch.Generator | None) -> Tensor:
+        generator = self.generator("batches", "cpu") if generator is None else generator
+        return torch.randperm(n, generator=generator, device=generator.device).cpu()
+
+    def _fetch(self, part: Part, rows: Tensor) -> tuple[Tensor, Tensor]:
+        return part.read(rows).to(self.device, non_blocking=True), part.y[rows].to(self.device, non_blocking=True)
+
+    # Networks --------------------------------------------------------------------------------------------------------
+
+    def new_trunk(self, seed: int | None = None) -> nn.Module:
+        """A freshly initialised network on the task's device, in training mode, as the estimator would build it."""
+        with contained_rng(derive_seed(self.seed, TRUNK) if seed is None else seed, self.device):
+            return self.estimator._build_trunk().to(self.device).train()
+
+    def new_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
+        """The estimator's optimiser with its settings, for a network's parameters."""
+        args, kwargs = self.estimator.get_params_for_optimizer("optimizer", list(module.named_parameters()))
+        return self.estimator.optimizer(*args, **kwargs)
+
+    def new_criterion(self) -> nn.Module:
+        """The estimator's loss on the task's device, with the class weights of the training part."""
+        estimator = copy.copy(self.estimator)
+        estimator.class_weights_ = None if self.class_weights is None else self.class_weights.cpu().numpy()
+        return estimator.initialize_criterion().criterion_.to(self.device)
+
+    def new_estimator(self, policy: Any = None, seed: int | None = None, **settings: Any) -> Any:
+        """An unfitted clone of the estimator, with a policy, a seed and other settings.
+
+        Its training checkpoints are left out: they are the user's, for the last training.
+        """
+        made = clone(self.estimator)
+        callbacks = made.callbacks
+        if isinstance(callbacks, (list, tuple)):
+            callbacks = [cb for cb in callbacks if not isinstance(callback_of(cb), TrainingCheckpoint)]
+        seed = derive_seed(self.seed, TRAINING) if seed is None else seed
+        return made.set_params(**{"callbacks": callbacks, "policy": policy, "random_state": seed} | settings)
+
+    @torch.no_grad()
+    def evaluate(self, module: nn.Module, part: Part, *, policy: Any = None, generator: Any = None) -> dict[str, float]:
+        """Mean cross-entropy and balanced accuracy of a network on a part, every window counted once.
+
+        With a policy, of its augmented windows. The network is put back into the mode it was in.
+        """
+        from sklearn.metrics import balanced_accuracy_score
+
+        was_training, outputs = module.training, []
+        module.eval()
+        try:
+            for X, _ in self.batches(part, shuffle=False, batch_size=max(self.batch_size, 64)):
+                outputs.append(module(X if policy is None else policy.apply(X, generator=generator)))
+        finally:
+            module.train(was_training)
+        outputs, y = torch.cat(outputs), part.y.to(self.device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # predicted classes that do not occur
+            score = balanced_accuracy_score(part.y.numpy(), outputs.argmax(1).cpu().numpy())
+        return {"loss": float(self.new_criterion()(outputs, y)), "balanced_accuracy": float(score)}
+
+    # Policies --------------------------------------------------------------------------------------------------------
+
+    def identity(self) -> Policy:
+        """The policy that changes nothing."""
+        return self.policy([()])
+
+    def policy(self, sub_policies: Sequence[Any], **about: Any) -> Policy:
+        """A policy for the task's signal.
+
+        Parameters
+        ----------
+        sub_policies : sequence of SubPolicy, or of sequences of (operation, probability, magnitude)
+            An operation is one of the task's, its index among them, or its name. Probabilities and magnitudes are
+            clamped to [0, 1]; the magnitude of an operation without one is left out.
+        **about
+            Further fields of the policy: ``searcher``, ``settings``.
+        """
+        made = [sub if isinstance(sub, SubPolicy) else self.sub_policy(sub) for sub in sub_policies]
+        signal = {"sfreq": self.signal.sfreq, "ch_names": self.signal.ch_names}
+        return Policy(sub_policies=made, **signal, positions=self.positions, **about)
+
+    def sub_policy(self, steps: Sequence[Any], weight: float = 1.0) -> SubPolicy:
+        """A sub-policy from (operation, probability, magnitude) triples; see :meth:`policy`."""
+        built = []
+        for which, probability, magnitude in steps:
+            operation = self._operation(which)
+            strength = min(max(float(magnitude), 0.0), 1.0) if operation.has_magnitude else None
+            chance = min(max(float(probability), 0.0), 1.0)
+            named = operation.name if self._is_default(operation) else operation
+            built.append(PolicyOperation(operation=named, probability=chance, magnitude=strength))
+        return SubPolicy(operations=tuple(built), weight=weight)
+
+    def _operation(self, which: Any) -> Operation:
+        if isinstance(which, Operation):
+            return which
+        if isinstance(which, str):
+            return next(op for op in self.operations if op.name == which)
+        return self.operations[int(which)]
+
+    def _is_default(self, operation: Operation) -> bool:
+        """Whether a name is enough to build an operation for this signal again."""
+        signal = {"sfreq": self.signal.sfreq, "ch_names": self.signal.ch_names, "positions": self.positions}
+        return get_operation(operation.name, warn=False, **signal) == operation
+
+    # Checkpoint ------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Generators, walks through the windows, and the count."""
+        return {
+            "generators": {
+                name: {"device": generator.device.type, "state": generator.get_state()}
+                for name, generator in self._generators.items()
+            },
+            "cycles": {name: {"order": one.order.clone(), "place": one.place} for name, one in self._cycles.items()},
+            "n_forward_backward": self.n_forward_backward,
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+        for name, one in saved["generators"].items():
+            device = "cpu" if one["device"] == "cpu" else self.device
+            if torch.device(device).type == one["device"]:  # states of another kind of device mean nothing here
+                self.generator(name, device).set_state(one["state"])
+        self._cycles = {name: _Cycle(one["order"], one["place"]) for name, one in saved["cycles"].items()}
+        self.n_forward_backward = saved["n_forward_backward"]
+
+
+def callback_of(entry: Any) -> Any:
+    return entry[1] if isinstance(entry, tuple) else entry
+
+
+def resolve_operations(operations: Any, signal: Signal, positions: Any = None) -> list[Operation]:
+    """The operations of a search, built for a signal.
+
+    Parameters
+    ----------
+    operations : str or sequence of str, Operation or subclass
+        A named group, of which those are left out, with a warning, that mean nothing on this montage or whose
+        electrodes have no known place; or a list, of which nothing is left out.
+    signal : Signal
+    positions : mapping, array or None
+
+    Raises
+    ------
+    ValueError
+        For an empty list, an operation listed twice, an unknown name, or when sampling rate or channels are not known
+        and are needed.
+    """
+    about = {"sfreq": signal.sfreq, "ch_names": signal.ch_names, "positions": positions, "warn": False}
+    if not isinstance(operations, str):
+        built = [get_operation(one, **about) for one in operations]
+        if not built:
+            raise ValueError(
+                "operations is empty; list one or more, or name a group: 'all', 'time-frequency', 'sensors'."
+            )
+        names = [op.name for op in built]
+        twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+        if twice is not None:
+            raise ValueError(f"operations has {twice!r} twice; list each operation once.")
+        for op in built:
+            op.warn_if_void(signal.n_chans)
+        return built
+    built, reasons = [], {}
+    for name in list_operations(operations):
+        try:
+            op = get_operation(name, **about)
+            reason = op.void_reason(signal.n_chans)
+        except ValueError as error:
+            if signal.sfreq is None or signal.ch_names is None:
+                raise
+            op, reason = None, str(error)
+        if reason is None:
+            built.append(op)
+        else:
+            reasons[name] = reason
+    told = "; ".join(f"{name} ({reason})" for name, reason in reasons.items())
+    if not built:
+        raise ValueError(f"no operation of {operations!r} means anything on this montage: {told}.")
+    if reasons:
+        warnings.warn(f"the search goes without operations that mean nothing on this montage: {told}.", stacklevel=4)
+    return built

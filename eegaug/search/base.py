@@ -1,0 +1,471 @@
+"""What all searches share: input, split, budget, loop, history, checkpoints, the last training."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.exceptions import NotFittedError
+
+from eegaug._durations import duration, parse_budget
+from eegaug._random import contained_rng, derive_seed, resolve_seed
+from eegaug.checkpoint import TrainingCheckpoint, _describe
+from eegaug.classifier import StagingClassifier
+from eegaug.policy import Policy
+from eegaug.search._checkpoint import SearchFile, plain_row, search_settings
+from eegaug.search._progress import SearchBar
+from eegaug.search._split import check_groups, hold_out, subjects_of
+from eegaug.search._task import REFIT, SPLIT, STEP, Part, SearchState, SearchTask, callback_of, resolve_operations
+
+__all__ = ["PolicySearch", "SearchState", "SearchTask"]
+
+
+class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """Search an augmentation policy on training windows, then train a network with it.
+
+    The base class of the searchers. A scikit-learn meta-estimator: ``fit`` searches, with whole subjects held out to
+    validate on, then trains a clone of `estimator` with the policy on all windows.
+
+    Parameters
+    ----------
+    estimator : StagingClassifier | None
+        The network and how it is trained, in the search and after it. Its own ``policy`` is None. None:
+        ``StagingClassifier()``.
+    operations : str | sequence of str, Operation or subclass
+        What policies are made of: ``"all"``, ``"time-frequency"``, ``"sensors"``, or a list. Operations of a named
+        group that mean nothing on the montage are left out with a warning.
+    sfreq, ch_names, positions
+        Sampling rate in Hz, channels and electrode positions. None: what the estimator or the data say.
+    n_sub_policies, n_operations : int
+        Sub-policies of a policy, and operations of a sub-policy.
+    max_steps : int
+        Steps of the search; what a step is, the searcher says.
+    max_epochs : int | None
+        Another name of `max_steps`, which it replaces if it is given.
+    time_budget : float | str | None
+        Seconds, or text such as ``"90s"``, ``"20min"``, ``"2h"``. The search ends before the step that would exceed it.
+        The last training is not counted.
+    valid_size : float | int | sequence
+        Subjects held out in the search: their fraction, their number, or their names as in `groups`.
+    refit : bool
+        Whether to train a network with the policy found.
+    checkpoint : path-like | None
+        A file that is written after every step. ``fit`` with the same settings and data goes on from it, to the same
+        result as if it had not been stopped.
+    step_callback : callable | None
+        Called as ``step_callback(search, row)`` after every step, with the row of the history, to which it may add
+        columns; :meth:`current_policy` can be asked. Its time is not counted. When a search is killed, the callback may
+        be called again for the step that was not yet saved.
+    random_state : int | RandomState | Generator | None
+        Seed of the split and of everything random in the search.
+    verbose : int
+        0: say nothing.
+
+    Attributes
+    ----------
+    policy_ : Policy
+    best_estimator_ : StagingClassifier
+        Trained with `policy_` on all windows; only with ``refit=True``.
+    history_ : DataFrame
+        A row per step: ``step``, ``phase`` ("search", or what comes before it), ``seconds`` of the step,
+        ``n_forward_backward`` up to here, and the searcher's own columns.
+    search_time_ : float
+        Seconds of the search, without callbacks, checkpoints and the last training.
+    refit_time_ : float
+        Seconds of the last training.
+    n_forward_backward_ : int
+        Batches that went forward and backward through a network during the search.
+    operations_ : list of Operation
+    classes_ : array of shape (n_classes,)
+    interrupted_ : bool
+        Whether the search was ended by Ctrl-C. Then `policy_` is the policy reached, and no network is trained.
+
+    Raises
+    ------
+    ValueError
+        In ``fit``: no or repeated operations, a class that one side lacks, a budget too small for one step, a
+        checkpoint of another search; the message names it.
+    """
+
+    #: Name of the searcher in policies and tables.
+    name: ClassVar[str] = ""
+    #: Parameters that may change between two starts: they do not change what is found in the steps.
+    _free: ClassVar[frozenset[str]] = frozenset(
+        {"checkpoint", "max_epochs", "max_steps", "refit", "step_callback", "time_budget", "verbose"}
+    )
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        operations: Any = "all",
+        sfreq: float | None = None,
+        ch_names: Any = None,
+        positions: Any = None,
+        n_sub_policies: int = 5,
+        n_operations: int = 2,
+        max_steps: int = 20,
+        max_epochs: int | None = None,
+        time_budget: float | str | None = None,
+        valid_size: Any = 0.2,
+        refit: bool = True,
+        checkpoint: Any = None,
+        step_callback: Callable[[Any, dict[str, Any]], None] | None = None,
+        random_state: Any = None,
+        verbose: int = 1,
+    ):
+        self.estimator = estimator
+        self.operations = operations
+        self.sfreq = sfreq
+        self.ch_names = ch_names
+        self.positions = positions
+        self.n_sub_policies = n_sub_policies
+        self.n_operations = n_operations
+        self.max_steps = max_steps
+        self.max_epochs = max_epochs
+        self.time_budget = time_budget
+        self.valid_size = valid_size
+        self.refit = refit
+        self.checkpoint = checkpoint
+        self.step_callback = step_callback
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __init_subclass__(cls, **kwargs: Any):
+        """Spell out, for scikit-learn and for readers, the parameters that a subclass passes on as ``**shared``."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" not in vars(cls):
+            return
+        own = inspect.signature(cls.__init__).parameters
+        passed_on = [p for p in own.values() if p.kind is p.VAR_KEYWORD]
+        if passed_on:
+            kept = [p for p in own.values() if p.kind is not p.VAR_KEYWORD]
+            shared = inspect.signature(super(cls, cls).__init__).parameters
+            more = [p for name, p in shared.items() if name not in own and p.kind is p.KEYWORD_ONLY]
+            cls.__init__.__signature__ = inspect.Signature([*kept, *more])
+
+    # Hooks of a searcher ---------------------------------------------------------------------------------------------
+
+    def _begin(self, task: SearchTask) -> Any:
+        """What the search works with: an object with ``state_dict`` and ``load_state_dict``, built quickly."""
+        return SearchState()
+
+    def _step(self, task: SearchTask, state: Any) -> dict[str, Any]:
+        """One unit of work. Returns its columns of the history; ``phase`` where it is not yet the search itself.
+
+        torch's default generators are seeded anew for each step; generators of one's own are ``task.generator(name)``.
+        """
+        raise NotImplementedError
+
+    def _policy(self, task: SearchTask, state: Any) -> Policy:
+        """The policy that the search would return now."""
+        raise NotImplementedError
+
+    def _n_steps(self) -> int:
+        """Steps in all, with those before the search itself."""
+        return self.max_steps if self.max_epochs is None else self.max_epochs
+
+    def _check(self, task: SearchTask) -> None:
+        """Refuse settings that make no sense, before anything is built."""
+
+    def _about(self) -> dict[str, Any]:
+        """Settings that a policy keeps, as plain data."""
+        hidden = self._free | {"estimator", "sfreq", "ch_names", "positions", "valid_size"}
+        about = {k: _describe(v) for k, v in self.get_params(deep=False).items() if k not in hidden}
+        about["operations"] = [op.name for op in self.operations_]
+        return about | {"steps": len(self._rows), "seed": self._running.task.seed}
+
+    def _as_policy(self, task: SearchTask, sub_policies: Any) -> Policy:
+        """A policy of this search; see :meth:`SearchTask.policy`."""
+        return task.policy(sub_policies, searcher=self.name, settings=self._about())
+
+    # Fitting ---------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
+        """Search a policy, then train with it.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_windows, n_channels, n_times) | mne.Epochs | dataset
+            As :meth:`eegaug.StagingClassifier.fit` takes it.
+        y : array of shape (n_windows,) | None
+            Labels; None: those of the dataset or epochs.
+        groups : array of shape (n_windows,) | None
+            Subject of each window. None: what the data say. If they do not, windows are held out one by one, with a
+            warning: neighbouring windows are alike.
+
+        Returns
+        -------
+        self
+        """
+        self._forget()
+        n_steps, budget = self._checked_steps(self._n_steps()), parse_budget(self.time_budget)
+        file = None if self.checkpoint is None else SearchFile(self.checkpoint)
+        estimator, windows, labels = self._prepare(X, y)
+        groups = check_groups(subjects_of(X) if groups is None else groups, len(labels))
+        settings = search_settings(self, self._free, estimator, windows, labels, groups)
+        saved = None if file is None else file.read(settings)
+        seed = resolve_seed(self.random_state) if saved is None else saved["seed"]
+        task = self._make_task(estimator, windows, labels, groups, seed)
+        self._check(task)
+        began = time.perf_counter()
+        with contained_rng(derive_seed(seed, STEP), task.device):
+            state = self._begin(task)
+        self._running = _Running(task, state, file, settings, time.perf_counter() - began)
+        if saved is not None:
+            self._restore(saved)
+        return self._run(n_steps, budget)
+
+    def continue_fit(self, *, max_epochs: int | None = None, time_budget: float | str | None = None) -> Self:
+        """Go on where the search stopped, then train again.
+
+        Parameters
+        ----------
+        max_epochs : int | None
+            Steps in all, those done included. None: as set.
+        time_budget : float | str | None
+            Budget in all, time spent included. None: none.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If nothing was begun in this process. In a new one, ``fit`` goes on from the checkpoint.
+        """
+        if self._running is None:
+            raise NotFittedError(
+                f"this {type(self).__name__} holds no search to go on with: fit goes on from a checkpoint."
+            )
+        if self.interrupted_ and self._running.file is not None:
+            self._restore(self._running.file.read(self._running.settings))  # the step that was broken off never was
+        extra = (
+            0 if max_epochs is None else max_epochs - (self.max_steps if self.max_epochs is None else self.max_epochs)
+        )
+        return self._run(self._checked_steps(self._n_steps() + extra), parse_budget(time_budget))
+
+    def current_policy(self) -> Policy:
+        """The policy reached so far; during the search, the one that it would return now."""
+        if self._running is not None:
+            return self._policy(self._running.task, self._running.state)
+        if not hasattr(self, "policy_"):
+            raise NotFittedError(f"this {type(self).__name__} has not begun to search: call fit first.")
+        return self.policy_
+
+    @property
+    def history_(self) -> pd.DataFrame:
+        """One row per step."""
+        if not hasattr(self, "_rows"):
+            raise AttributeError(f"this {type(self).__name__} has not begun to search: call fit first.")
+        return pd.DataFrame(self._rows)
+
+    _running: _Running | None = None
+
+    def _forget(self) -> None:
+        for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
+            delattr(self, name)
+        self._running, self._rows = None, []
+        self.search_time_, self.n_forward_backward_, self.interrupted_ = 0.0, 0, False
+
+    def _prepare(self, X: Any, y: Any) -> tuple[Any, Any, np.ndarray]:
+        """Check the data and let the estimator note what it has to know of them."""
+        estimator = StagingClassifier() if self.estimator is None else self.estimator
+        if not isinstance(estimator, StagingClassifier):
+            raise TypeError(
+                f"estimator is a {type(estimator).__name__}; pass an eegaug.StagingClassifier: it trains with policies."
+            )
+        if estimator.policy is not None:
+            raise ValueError("the estimator has a policy of its own; pass it with policy=None, the search finds one.")
+        estimator = clone(estimator)
+        for name in ("sfreq", "ch_names", "positions"):
+            value = getattr(self, name)
+            if value is not None:
+                estimator.set_params(**{name: value})
+        return estimator, *estimator._prepare(X, y, True)
+
+    def _make_task(
+        self, estimator: Any, windows: Any, labels: np.ndarray, groups: np.ndarray | None, seed: int
+    ) -> SearchTask:
+        self.classes_ = estimator.classes_
+        self.operations_ = resolve_operations(self.operations, estimator.signal_, estimator.positions)
+        train_rows, valid_rows = hold_out(labels, groups, self.valid_size, derive_seed(seed, SPLIT))
+        data = Part(windows, labels, estimator._codes(labels), groups)
+        train, valid = data.take(train_rows), data.take(valid_rows)
+        weights = estimator._class_weights(train.labels)
+        return SearchTask(
+            estimator=estimator,
+            train=train,
+            valid=valid,
+            data=data,
+            n_classes=len(self.classes_),
+            class_weights=None if weights is None else torch.as_tensor(weights, dtype=torch.float32),
+            signal=estimator.signal_,
+            positions=estimator.positions,
+            operations=self.operations_,
+            seed=seed,
+            device=torch.device(estimator.device or "cpu"),
+            batch_size=len(train) if estimator.batch_size == -1 else int(estimator.batch_size),
+        )
+
+    def _checked_steps(self, n: Any) -> int:
+        if isinstance(n, bool) or int(n) != n or n < 1:
+            raise ValueError(f"max_steps must be a whole number of at least 1, got {n!r}.")
+        return int(n)
+
+    def _run(self, n_steps: int, budget: float | None) -> Self:
+        running, self.interrupted_ = self._running, False
+        bar = SearchBar(self.name, n_steps, len(self._rows), bool(self.verbose))
+        try:
+            while len(self._rows) < n_steps:
+                if budget is not None and self.search_time_ + self._expected_seconds() > budget:
+                    break
+                bar.update(self._one_step(running))
+                if budget is not None and self.search_time_ > budget and self._n_searched() == 1:
+                    break
+        except KeyboardInterrupt:
+            if not self._rows:
+                raise
+            self.interrupted_ = True
+        finally:
+            bar.close()
+        if budget is not None and not self.interrupted_:
+            self._check_budget(budget)
+        self.policy_ = self.current_policy()
+        if self.interrupted_:
+            warnings.warn(
+                "the search was stopped: policy_ is the policy reached, and no network was trained with it. "
+                "continue_fit() goes on.",
+                stacklevel=3,
+            )
+        elif self.refit:
+            self._train_with_policy(running)
+        return self
+
+    def _one_step(self, running: _Running) -> dict[str, Any]:
+        """Do one step, note it, tell the callback, save."""
+        task, number = running.task, len(self._rows) + 1
+        if running.file is not None:
+            running.file.beside("refit").unlink(missing_ok=True)  # a training with the policy of another step
+        began = time.perf_counter()
+        with contained_rng(derive_seed(task.seed, STEP, number), task.device):
+            columns = self._step(task, running.state)
+            if task.device.type == "cuda":
+                torch.cuda.synchronize(task.device)
+        seconds = time.perf_counter() - began + running.unnoted_seconds
+        running.unnoted_seconds = 0.0
+        row = plain_row({"step": number, "phase": "search", "seconds": seconds} | columns)
+        row["n_forward_backward"] = task.n_forward_backward
+        self._rows.append(row)
+        self._sum_up()
+        if self.step_callback is not None:
+            self.step_callback(self, row)
+            row.update(plain_row(row))
+        if running.file is not None:
+            running.file.write(
+                running.settings,
+                {
+                    "seed": task.seed,
+                    "history": json.dumps(self._rows),
+                    "task": task.state_dict(),
+                    "state": running.state.state_dict(),
+                },
+            )
+        return row
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        running = self._running
+        self._rows = json.loads(saved["history"])
+        running.task.load_state_dict(saved["task"])
+        running.state.load_state_dict(saved["state"])
+        running.unnoted_seconds = 0.0
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        self.search_time_ = float(sum(row["seconds"] for row in self._rows))
+        self.n_forward_backward_ = self._rows[-1]["n_forward_backward"] if self._rows else 0
+
+    def _n_searched(self) -> int:
+        return sum(row["phase"] == "search" for row in self._rows)
+
+    def _expected_seconds(self) -> float:
+        """How long the next step takes, by the last ones of its kind."""
+        alike = [row["seconds"] for row in self._rows[-5:] if row["phase"] == self._rows[-1]["phase"]]
+        return max(alike, default=0.0)
+
+    def _check_budget(self, budget: float) -> None:
+        done = self._n_searched()
+        if done == 0 or (done == 1 and self.search_time_ > budget):
+            last = self._rows[-1]
+            spent = f"{duration(self.search_time_)} were spent on {len(self._rows)} steps"
+            before = "" if done else f", all before the search itself ({last['phase']})"
+            kept = "" if self._running.file is None else "; the checkpoint goes on from here"
+            raise ValueError(
+                f"time_budget={duration(budget)} is too small for one step of {type(self).__name__}, which takes "
+                f"{duration(last['seconds'])} here: {spent}{before}. Give more{kept}."
+            )
+
+    def _train_with_policy(self, running: _Running) -> None:
+        estimator = clone(running.task.estimator)
+        callbacks = list(estimator.callbacks or []) if not isinstance(estimator.callbacks, str) else estimator.callbacks
+        own = isinstance(callbacks, str) or any(isinstance(callback_of(cb), TrainingCheckpoint) for cb in callbacks)
+        if running.file is not None and not own:
+            callbacks = [*callbacks, ("search_refit", TrainingCheckpoint(running.file.beside("refit")))]
+        seed = derive_seed(running.task.seed, REFIT) if estimator.random_state is None else estimator.random_state
+        estimator.set_params(policy=self.policy_, random_state=seed, callbacks=callbacks)
+        began = time.perf_counter()
+        data = running.task.data
+        self.best_estimator_ = estimator.fit(data.windows, data.labels)
+        self.refit_time_ = time.perf_counter() - began
+
+    # Prediction ------------------------------------------------------------------------------------------------------
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels of windows, by the network that was trained with the policy."""
+        return self._fitted().predict(X)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of the classes, (n_windows, n_classes)."""
+        return self._fitted().predict_proba(X)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Accuracy of :meth:`predict`; ``y=None`` takes the labels of the dataset."""
+        return self._fitted().score(X, y, sample_weight=sample_weight)
+
+    def _fitted(self) -> StagingClassifier:
+        if hasattr(self, "best_estimator_"):
+            return self.best_estimator_
+        reason = "was fitted without a network (refit=False, or it was stopped)" if self.__sklearn_is_fitted__() else ""
+        reason = reason or "is not fitted: call fit first"
+        raise NotFittedError(f"this {type(self).__name__} {reason}.")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "policy_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The data, networks and open files of the search stay in this process.
+        return {name: value for name, value in super().__getstate__().items() if name != "_running"}
+
+
+class _Running:
+    """A search in this process: its task and state, its file, and time that no row tells of yet."""
+
+    def __init__(
+        self,
+        task: SearchTask,
+        state: Any,
+        file: SearchFile | None,
+        settings: dict[str, Any],
+        unnoted_seconds: float,
+    ):
+        self.task, self.state, self.file, self.settings = task, state, file, settings
+        self.unnoted_seconds = unnoted_seconds
