@@ -21,10 +21,12 @@ _COMMANDS = {
     "stage": "Stage recordings with a model.",
     "reproduce": "Repeat a published experiment.",
     "doctor": "Say what is installed, what it can use and whether the data can be read.",
+    "completion": "Print the script that lets a shell complete commands and options.",
 }
 
 
 @click.group(
+    "eegaug",
     cls=Commands,
     lazy={name: (f"eegaug.cli.{name}", text) for name, text in _COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -33,5 +35,9 @@ _COMMANDS = {
 def main() -> None:
     """Learn which transformations of EEG do not matter.
 
-    Exit codes: 0 all is done, 1 some files or runs failed, 2 the call or its input is wrong, 130 stopped by Ctrl-C.
+    \b
+    Example:
+      eegaug compare
+      eegaug fit --data nights/ --out model/
+      eegaug COMMAND --help
     """

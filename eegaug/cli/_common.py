@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from eegaug.cli._config import load_config
 
 __all__ = [
+    "EXIT_CODES",
     "FAILED",
     "INTERRUPTED",
     "OK",
@@ -20,6 +22,7 @@ __all__ = [
     "data_options",
     "default_jobs",
     "device_option",
+    "get_data_arguments",
     "get_preprocessing",
     "get_training",
     "jobs_option",
@@ -29,15 +32,25 @@ __all__ = [
     "preprocessing_options",
     "print_result",
     "say",
+    "seed_option",
     "settings",
     "training_options",
     "words",
 ]
 
-#: Exit codes: all is done, some files or runs failed, the call or its input is wrong, stopped by Ctrl-C.
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+#: What they mean, as the help of every command says it.
+EXIT_CODES = """\b
+Exit codes:
+  0    all is done
+  1    some files or runs failed; they are named, the others are done
+  2    the call or its input is wrong
+  130  stopped by Ctrl-C; the same command goes on"""
 #: Key of the context's ``meta`` that says whether tracebacks are wanted.
 TRACEBACK = "eegaug.traceback"
+
+#: Data with a name, as eegaug.data.sources.SOURCES has them, which takes seconds to import.
+SOURCES = ("simulated", "sleep-edf", "mass")
 
 Decorator = Callable[[Callable], Callable]
 
@@ -107,6 +120,12 @@ def _note_traceback(ctx: click.Context, param: click.Parameter, value: bool) -> 
     ctx.meta[TRACEBACK] = value
 
 
+def _complete_data(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of sources, and folders."""
+    names = [CompletionItem(name) for name in SOURCES if name.startswith(incomplete)]
+    return [CompletionItem(incomplete, type="dir"), *names]  # in bash, a folder forgets what comes before it
+
+
 #: quiet, as_json; --config and --traceback see to themselves.
 output_options = options(
     click.option(
@@ -135,13 +154,22 @@ data_options = options(
         default="simulated",
         show_default=True,
         metavar="NAME|FOLDER",
+        shell_complete=_complete_data,
         help="simulated, sleep-edf, mass, or a folder of recordings.",
     ),
     click.option(
-        "--root", type=click.Path(path_type=Path), help="Folder of MASS, or where Sleep-EDF is downloaded to."
+        "--root",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Folder of MASS, or where Sleep-EDF is downloaded to.",
     ),
     click.option(
-        "--data-arg", "data_args", multiple=True, callback=settings, metavar="NAME=VALUE", help="Of the data."
+        "--data-arg",
+        "data_args",
+        multiple=True,
+        callback=settings,
+        metavar="NAME=VALUE",
+        help="A further argument of the data; repeat it.",
     ),
 )
 #: channels, sfreq, l_freq, h_freq, wake_margin; see get_preprocessing.
@@ -164,21 +192,38 @@ training_options = options(
     ),
     click.option("--patience", type=int, default=30, show_default=True, metavar="N", help="Epochs without progress."),
     click.option("--budget", metavar="TIME", help="Training time, such as 90s, 30min, 2h."),
-    click.option("--trunk", default="SleepStagerChambon2018", show_default=True, help="A braindecode model."),
     click.option(
-        "--trunk-arg", "trunk_args", multiple=True, callback=settings, metavar="NAME=VALUE", help="Of the trunk."
+        "--trunk", default="SleepStagerChambon2018", show_default=True, metavar="NAME", help="A braindecode model."
     ),
-    click.option("--batch-size", type=int, default=16, show_default=True, metavar="N"),
-    click.option("--lr", type=float, help="Learning rate (0.001; simulated: 0.003)."),
-    click.option("--penalty", type=float, help="Weight of AugNet's penalty (10; simulated: 0.2)."),
-    click.option("--copies", type=int, default=4, show_default=True, help="Copies AugNet averages at prediction."),
+    click.option(
+        "--trunk-arg",
+        "trunk_args",
+        multiple=True,
+        callback=settings,
+        metavar="NAME=VALUE",
+        help="An argument of the trunk; repeat it.",
+    ),
+    click.option("--batch-size", type=int, default=16, show_default=True, metavar="N", help="Windows per batch."),
+    click.option("--lr", type=float, metavar="X", help="Learning rate (0.001; simulated: 0.003)."),
+    click.option("--penalty", type=float, metavar="X", help="Weight of AugNet's penalty (10; simulated: 0.2)."),
+    click.option(
+        "--copies", type=int, default=4, show_default=True, metavar="N", help="Copies AugNet averages at prediction."
+    ),
 )
 #: device, None if nothing was said: see eegaug.comparison.sources.default_device.
-device_option = click.option("--device", help="cpu, cuda, … Default: a CUDA device if there is one.")
-#: jobs, None if nothing was said: see default_jobs.
-jobs_option = click.option(
-    "--jobs", type=int, metavar="N", help="Runs at a time (one per core, at most 8; 1 on an accelerator)."
+device_option = click.option(
+    "--device",
+    metavar="NAME",
+    shell_complete=lambda ctx, param, incomplete: [name for name in ("cpu", "cuda") if name.startswith(incomplete)],
+    help="cpu, cuda, … Default: a CUDA device if there is one.",
 )
+#: seed of a command that makes one run.
+seed_option = click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of all that is random.")
+
+
+def jobs_option(what: str) -> Decorator:
+    """jobs, None if nothing was said: see default_jobs."""
+    return click.option("--jobs", type=click.IntRange(min=1), metavar="N", help=what)
 
 
 # What options mean ---------------------------------------------------------------------------------------------------
@@ -191,6 +236,15 @@ def default_jobs(device: str | None) -> int:
     from eegaug.comparison.sources import default_device
 
     return min(8, cpu_count()) if (device or default_device()) == "cpu" else 1
+
+
+def get_data_arguments(data: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Further arguments of the data; recordings are prepared as many at a time as there are jobs."""
+    arguments = dict(given["data_args"])
+    from_files = data != "simulated" and not (Path(data) / "store.json").exists()
+    if from_files and given["jobs"] is not None:
+        arguments.setdefault("n_jobs", given["jobs"])
+    return arguments
 
 
 def get_preprocessing(given: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from eegaug.cli._common import FAILED, INTERRUPTED, OK, TRACEBACK, USAGE, say
+from eegaug.cli._common import EXIT_CODES, FAILED, INTERRUPTED, OK, TRACEBACK, USAGE, say
 
 __all__ = ["Commands"]
 
@@ -30,7 +30,7 @@ class Commands(click.Group):
     """
 
     def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]] | None = None, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, epilog=EXIT_CODES, **kwargs)
         self.lazy = {name: entry for name, entry in (lazy or {}).items() if find_spec(entry[0]) is not None}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -41,7 +41,9 @@ class Commands(click.Group):
         """The command of this name, imported now, or None."""
         if cmd_name not in self.lazy:
             return super().get_command(ctx, cmd_name)
-        return getattr(importlib.import_module(self.lazy[cmd_name][0]), cmd_name)
+        command = getattr(importlib.import_module(self.lazy[cmd_name][0]), cmd_name)
+        command.epilog = command.epilog or EXIT_CODES
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with their help in one line, without importing them."""
@@ -85,13 +87,24 @@ def _tell(error: Exception, with_traceback: bool) -> int:
     """Say what went wrong; the exit code."""
     if with_traceback:
         say("".join(traceback.format_exception(error)).rstrip())
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(_words_of(error).split()) or type(error).__name__
     if isinstance(error, _INPUT_ERRORS):
         say(f"eegaug: error: {text}")
         return USAGE
     hint = "" if with_traceback else " (--traceback shows where)"
     say(f"eegaug: error: {type(error).__name__}: {text}{hint}")
     return FAILED
+
+
+def _words_of(error: Exception) -> str:
+    """The message; of pydantic's errors, which run over several lines, each value with what should be there."""
+    if type(error).__name__ != "ValidationError" or not hasattr(error, "errors"):
+        return str(error)
+    told = []
+    for one in error.errors():
+        name = ".".join(str(part) for part in one["loc"])
+        told.append(f"{name} is {one['input']!r}: {one['msg'][:1].lower()}{one['msg'][1:]}" if name else one["msg"])
+    return "; ".join(told).removeprefix("Value error, ")
 
 
 def _tell_usage(error: click.ClickException) -> None:

@@ -11,19 +11,45 @@ from eegaug.cli import _common as common
 
 
 @click.command()
-@click.option("--methods", default="none,fixed,augnet", show_default=True, callback=common.words, metavar="A,B,…")
+@click.option(
+    "--methods",
+    default="none,fixed,augnet",
+    show_default=True,
+    callback=common.words,
+    metavar="A,B,…",
+    help="Ways to augment.",
+)
 @common.data_options
-@click.option("--out", type=click.Path(path_type=Path), default="eegaug-compare", show_default=True, help="Results.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="eegaug-compare",
+    show_default=True,
+    metavar="FOLDER",
+    help="Folder of the results.",
+)
 @click.option("--folds", metavar="N|FILE", help="Subject-wise folds, or a JSON file of them (5; simulated: 3).")
 @click.option(
-    "--seed", "--seeds", "seeds", default="0", show_default=True, callback=common.numbers(int), metavar="0,1,…"
+    "--seed",
+    "--seeds",
+    "seeds",
+    default="0",
+    show_default=True,
+    callback=common.numbers(int),
+    metavar="0,1,…",
+    help="One repetition for each.",
 )
 @click.option(
-    "--fractions", default="1.0", show_default=True, callback=common.numbers(float), help="Of training subjects."
+    "--fractions",
+    default="1.0",
+    show_default=True,
+    callback=common.numbers(float),
+    metavar="0.5,1,…",
+    help="Of the training subjects.",
 )
 @common.training_options
 @common.preprocessing_options
-@common.jobs_option
+@common.jobs_option("Runs at a time (one per core, at most 8; 1 on an accelerator).")
 @common.device_option
 @common.output_options
 def compare(methods: Any, data: str, out: Path, folds: str | None, quiet: bool, as_json: bool, **given: Any) -> int:
@@ -51,7 +77,7 @@ def compare(methods: Any, data: str, out: Path, folds: str | None, quiet: bool, 
         preprocessing=common.get_preprocessing(given),
         penalty=given["penalty"],
         n_copies=given["copies"],
-        data_args=given["data_args"] or None,
+        data_args=common.get_data_arguments(data, given) or None,
         verbose=not quiet,
         **common.get_training(given),
         device=given["device"],

@@ -15,9 +15,10 @@ from eegaug.cli import _common as common
 @click.option("--method", default="augnet", show_default=True, help="none, fixed or augnet.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="MODEL", help="Folder of the model.")
 @click.option("--no-validation", is_flag=True, help="Train on all subjects, without early stopping.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@common.seed_option
 @common.training_options
 @common.preprocessing_options
+@common.jobs_option("Recordings prepared at a time (1).")
 @common.device_option
 @common.output_options
 def fit(data: str, method: str, out: Path, no_validation: bool, quiet: bool, as_json: bool, **given: Any) -> int:
@@ -37,7 +38,7 @@ def fit(data: str, method: str, out: Path, no_validation: bool, quiet: bool, as_
         method,
         out,
         root=given["root"],
-        data_args=given["data_args"],
+        data_args=common.get_data_arguments(data, given),
         preprocessing=common.get_preprocessing(given),
         validation=not no_validation,
         penalty=given["penalty"],

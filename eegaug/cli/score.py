@@ -15,6 +15,7 @@ from eegaug.cli import _common as common
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="Folder of the model.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="CSV", help="Table of scores, recording by recording.")
 @click.option("--allow-training-subjects", is_flag=True, help="Count subjects that the model was trained on.")
+@common.jobs_option("Recordings prepared at a time (1).")
 @common.device_option
 @common.output_options
 def score(data: str, model: Path, out: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
@@ -33,7 +34,7 @@ def score(data: str, model: Path, out: Path | None, quiet: bool, as_json: bool, 
         model,
         out,
         root=given["root"],
-        data_args=given["data_args"],
+        data_args=common.get_data_arguments(data, given),
         allow_training=given["allow_training_subjects"],
         device=given["device"],
         verbose=not quiet,

@@ -119,8 +119,8 @@ def get_nights(
         embedded = {name: value for name, value in EMBEDDED.items() if name not in asked}
         return load_nights(source, preprocessing=preprocessing, **{**embedded, **data_args}), source
     # Recordings are prepared once: load_nights keeps the windows in the user's cache folder.
-    if not verbose and not (Path(source) / "store.json").exists():
-        data_args.setdefault("verbose", False)
+    if not (Path(source) / "store.json").exists():
+        data_args.setdefault("verbose", verbose)
     return load_nights(data, root=root, preprocessing=preprocessing, **data_args), source
 
 

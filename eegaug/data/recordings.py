@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from eegaug._progress import track
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Reading, channel_names, convert, look
 from eegaug.data.discover import Found, find_recordings
@@ -81,7 +82,7 @@ def load_recordings(
     n_jobs : int
         Recordings converted at the same time.
     verbose : bool, optional
-        Progress bar; by default on a terminal only.
+        Tell how far it is: a bar on a terminal, lines elsewhere. By default on a terminal only.
     **options
         Fields of `Preprocessing`.
 
@@ -212,11 +213,9 @@ def build(
 def _converted(todo, writer, p, reading, n_jobs, verbose):
     """Convert recordings, in parallel if asked; yields (name, None or the reason why not)."""
     from joblib import Parallel, delayed
-    from tqdm import tqdm
 
     jobs = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_one)(one, s, writer, p, reading) for one, s in todo)
-    disable = True if not todo else None if verbose is None else not verbose
-    yield from tqdm(jobs, total=len(todo), desc="Recordings", unit="night", disable=disable)
+    yield from track(jobs, len(todo), "Recordings", unit="night", verbose=verbose)
 
 
 def _one(one: Found, source: Any, writer: NightWriter, p: Preprocessing, reading: Reading) -> tuple[str, str | None]:

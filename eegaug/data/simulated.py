@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from eegaug._progress import track
 from eegaug._random import RandomState, resolve_seed
 from eegaug.data._sleep_model import draw_hypnogram, draw_log_powers, draw_sleeper, passband, synthesise
 from eegaug.data.nights import NightDataset, Nights
@@ -135,7 +135,7 @@ def simulate_nights(
     plan.check(n_subjects, nights_per_subject)
     pairs = [(s, n) for s in range(n_subjects) for n in range(nights_per_subject)]
     truth = plan.truth(pairs)
-    steps = tqdm(pairs, desc="Simulating nights", unit="night", disable=not verbose)
+    steps = track(pairs, len(pairs), "Simulating nights", unit="night", verbose=verbose)
     if store is not None:
         return _into_store(plan, steps, truth, Path(store), n_subjects, nights_per_subject)
     datasets = []

@@ -1,0 +1,78 @@
+"""How work tells how far it is: a moving bar on a terminal, now and then a line in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TextIO, TypeVar
+
+from eegaug._durations import duration
+
+__all__ = ["track"]
+
+T = TypeVar("T")
+
+
+def track(
+    items: Iterable[T],
+    total: int,
+    what: str,
+    *,
+    unit: str = "it",
+    verbose: bool | None = None,
+    stream: TextIO | None = None,
+    every_s: float = 30.0,
+) -> Iterator[T]:
+    """Hand items on and tell how many have come.
+
+    Parameters
+    ----------
+    items : iterable
+    total : int
+        How many there will be.
+    what : str
+        What is done, such as "Recordings".
+    unit : str
+        What an item is, for the bar.
+    verbose : bool, optional
+        True: a bar on a terminal, lines elsewhere. None: the bar on a terminal, nothing elsewhere. False: nothing.
+    stream : file, optional
+        Default: standard error.
+    every_s : float
+        Seconds between lines.
+
+    Yields
+    ------
+    object
+        The items.
+
+    Examples
+    --------
+    >>> import sys
+    >>> for _ in track("ab", 2, "Letters", verbose=True, stream=sys.stdout, every_s=0):
+    ...     pass  # doctest: +ELLIPSIS
+    Letters: 1 of 2, about ... left
+    Letters: all 2 after ...
+    """
+    stream = sys.stderr if stream is None else stream
+    terminal = stream.isatty()
+    if not total or verbose is False or (verbose is None and not terminal):
+        yield from items
+    elif terminal:
+        from tqdm import tqdm
+
+        yield from tqdm(items, total=total, desc=what, unit=unit, file=stream, dynamic_ncols=True)
+    else:
+        yield from _with_lines(items, total, what, stream, every_s)
+
+
+def _with_lines(items: Iterable[T], total: int, what: str, stream: TextIO, every_s: float) -> Iterator[T]:
+    begin = last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        now = time.monotonic()
+        if done < total and now - last >= every_s:
+            last, left = now, (now - begin) / done * (total - done)
+            print(f"{what}: {done} of {total}, about {duration(left)} left", file=stream, flush=True)
+        yield item
+    print(f"{what}: all {total} after {duration(time.monotonic() - begin)}", file=stream, flush=True)

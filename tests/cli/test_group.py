@@ -1,0 +1,156 @@
+"""The group of commands: lazy, the same options everywhere, one line for an error."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from eegaug.cli import _COMMANDS, main
+from eegaug.cli import _common as common
+from eegaug.cli._group import Commands
+
+COMMANDS = main.list_commands(click.Context(main))
+
+
+def load(name):
+    return main.get_command(click.Context(main), name)
+
+
+def raising(error):
+    """A group with one command that raises `error`."""
+    group = Commands("eegaug")
+
+    @group.command()
+    @common.output_options
+    def fail(**given):
+        raise error
+
+    return group
+
+
+class TestHelp:
+    def test_lists_every_command_there_is_in_one_line(self):
+        text = CliRunner().invoke(main, ["--help"], terminal_width=120).stdout
+        for name in ("compare", "fit", "score", "doctor", "completion"):
+            assert f"  {name}" in text and _COMMANDS[name] in text
+
+    def test_imports_no_command(self):
+        code = (
+            "import sys; sys.argv = ['eegaug', '--help']\n"
+            "from eegaug.cli import main, _COMMANDS\n"
+            "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+            "heavy = ['torch', 'braindecode', 'mne', 'pandas', *(f'eegaug.cli.{n}' for n in _COMMANDS)]\n"
+            "print([m for m in heavy if m in sys.modules])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "[]"
+
+    def test_a_command_without_a_file_is_not_listed(self):
+        group = Commands("eegaug", lazy={"fit": ("eegaug.cli.fit", "x"), "gone": ("eegaug.cli.gone", "y")})
+        assert group.list_commands(click.Context(group)) == ["fit"]
+        result = CliRunner().invoke(group, ["gone"])
+        assert result.exit_code == 2 and "No such command 'gone'" in result.stderr
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_of_each_command(self, name):
+        command = load(name)
+        assert command.name == name
+        assert command.help.splitlines()[0] == _COMMANDS[name]
+        text = CliRunner().invoke(main, [name, "--help"]).stdout
+        assert f"eegaug {name}" in text.split("Example:")[1]
+        assert "Exit codes:" in text and "130" in text
+
+    @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "completion"])
+    def test_options_are_the_same_everywhere(self, name):
+        own = {opt: param for param in load(name).params for opt in param.opts}
+        assert {"--config", "--quiet", "--json", "--traceback"} <= set(own)
+        assert own["--json"].name == "as_json"
+        for option in own.values():
+            assert not isinstance(option, click.Option) or option.help, f"{name} {option.opts} has no help"
+
+    def test_names_of_sources_are_those_of_the_data(self):
+        from eegaug.data.sources import SOURCES
+
+        assert common.SOURCES == SOURCES
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("error", "code", "line"),
+        [
+            (ValueError("rate is\n  -5 Hz"), 2, "eegaug: error: rate is -5 Hz"),
+            (FileNotFoundError("no a.edf"), 2, "eegaug: error: no a.edf"),
+            (RuntimeError("worker died"), 1, "eegaug: error: RuntimeError: worker died (--traceback shows where)"),
+            (EOFError("file ends"), 1, "eegaug: error: EOFError: file ends (--traceback shows where)"),
+            (KeyError(), 1, "eegaug: error: KeyError: KeyError (--traceback shows where)"),
+            (click.BadParameter("not so."), 2, "eegaug: error: Invalid value: not so (see eegaug fail --help)"),
+            (KeyboardInterrupt("kept in out"), 130, "eegaug: kept in out"),
+            (KeyboardInterrupt(), 130, "eegaug: stopped; what is finished is kept: the same command goes on"),
+        ],
+    )
+    def test_one_line_and_an_exit_code(self, error, code, line):
+        result = CliRunner().invoke(raising(error), ["fail"])
+        assert (result.exit_code, result.stderr, result.stdout) == (code, f"{line}\n", "")
+
+    def test_traceback_on_demand(self, tmp_path):
+        group = raising(ValueError("rate is -5 Hz"))
+        for arguments in (["--traceback"], ["--config", str(tmp_path / "a.toml")]):
+            (tmp_path / "a.toml").write_text("traceback = true")
+            result = CliRunner().invoke(group, ["fail", *arguments])
+            assert result.exit_code == 2
+            lines = result.stderr.splitlines()
+            assert lines[0].startswith("Traceback") and lines[-1] == "eegaug: error: rate is -5 Hz"
+
+    def test_validation_by_pydantic_is_one_sentence(self, tmp_path):
+        result = CliRunner().invoke(main, ["fit", "--out", str(tmp_path / "model"), "--sfreq", "-5"])
+        assert result.exit_code == 2
+        assert result.stderr == "eegaug: error: sfreq is -5.0: input should be greater than 0\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["dance"], "No such command 'dance'"),
+            (["fit"], "Missing option '--out' (see eegaug fit --help)"),
+            (["compare", "--foldz", "3"], "--foldz"),
+            (["compare", "--jobs", "0"], "0 is not in the range x>=1"),
+        ],
+    )
+    def test_a_wrong_call_is_one_line_that_says_where_help_is(self, arguments, words):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 2
+        assert words in result.stderr and "--help)" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+    def test_nothing_asked_shows_the_help(self):
+        result = CliRunner().invoke(main, [])
+        assert "Commands:" in result.output and "error" not in result.output
+
+    def test_warnings_are_lines(self):
+        import warnings
+
+        group = Commands("eegaug")
+
+        @group.command()
+        def warn():
+            warnings.warn("channel C3 is flat", stacklevel=1)
+
+        result = CliRunner().invoke(group, ["warn"])
+        assert (result.exit_code, result.stderr) == (0, "eegaug: warning: channel C3 is flat\n")
+
+    def test_a_reader_that_has_had_enough_is_no_error(self):
+        env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        command = f"{sys.executable} -m eegaug compare --help | head -n 1"
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, env=env)
+        assert (done.stdout, done.stderr) == ("Usage: eegaug compare [OPTIONS]\n", "")
+
+
+def test_ctrl_c_while_things_are_imported():
+    code = "import os, signal, sys; sys.argv = ['eegaug', 'doctor']\nfrom eegaug.cli import main\n"
+    code += "import eegaug.doctor as room\nroom.doctor = lambda data: os.kill(os.getpid(), signal.SIGINT)\nmain()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 128 + signal.SIGINT
+    assert done.stderr == "eegaug: stopped; what is finished is kept: the same command goes on\n"
