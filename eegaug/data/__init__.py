@@ -7,6 +7,7 @@ from eegaug.data.planted import Planted
 from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.recordings import cache_folder, load_recordings
 from eegaug.data.simulated import simulate_nights
+from eegaug.data.sinusoids import make_sinusoids
 from eegaug.data.sleep_edf import load_sleep_edf
 from eegaug.data.sources import SOURCES, load_nights
 from eegaug.data.splits import Split, load_splits, save_splits, subject_folds
@@ -30,6 +31,7 @@ __all__ = [
     "load_recordings",
     "load_sleep_edf",
     "load_splits",
+    "make_sinusoids",
     "open_store",
     "parse_stage",
     "read_hypnogram",

@@ -1,0 +1,30 @@
+"""Experiments by name; what an experiment needs is imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+
+from eegaug.experiments.base import Experiment
+
+__all__ = ["get_experiment", "list_experiments"]
+
+# Name and module; the module holds the experiment as EXPERIMENT.
+_MODULES: dict[str, str] = {}
+
+
+def list_experiments() -> list[str]:
+    """Names of the experiments."""
+    return list(_MODULES)
+
+
+def get_experiment(name: str) -> Experiment:
+    """An experiment by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    """
+    if name not in _MODULES:
+        raise ValueError(f"there is no experiment {name!r}; choose from {', '.join(_MODULES)}.")
+    return importlib.import_module(_MODULES[name]).EXPERIMENT
