@@ -1,0 +1,118 @@
+"""The network that predicts a policy for each window, and how it is rebuilt from plain data."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from braindecode.models import ShallowFBCSPNet, SleepStagerChambon2018
+from torch import nn
+
+from eegaug._features import TrunkFeatures
+from eegaug._inputs import Signal
+from eegaug.policies.network import AugmentationNetwork
+from tests.small import CHANNELS, SFREQ, SmallNet
+
+SIGNAL = Signal(4, 100, SFREQ, tuple(CHANNELS))
+
+
+def small_network(n_pairs=78, trunk=None):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        trunk = SmallNet(n_chans=4, n_outputs=3) if trunk is None else trunk
+        return AugmentationNetwork(trunk, n_pairs, SIGNAL, {"n_filters": 4})
+
+
+def batch(n=6):
+    return torch.randn(n, 4, 100, generator=torch.Generator().manual_seed(1))
+
+
+def test_heads_have_their_shapes_and_ranges():
+    policy = small_network()(100 * batch())
+    assert policy.probabilities.shape == policy.magnitudes.shape == (6, 78, 2)
+    assert policy.log_weights.shape == (6, 78)
+    torch.testing.assert_close(policy.log_weights.exp().sum(1), torch.ones(6))
+    for values in (policy.probabilities, policy.magnitudes):
+        assert ((values > 0) & (values < 1)).all()
+
+
+def test_windows_of_different_features_get_different_policies_and_one_window_keeps_its_batch_axis():
+    network = small_network().eval()
+    X = batch()
+    policy = network(X)
+    assert policy.probabilities.std(0).min() > 0
+    one = network(X[2:3])
+    torch.testing.assert_close(one.magnitudes[0], policy.magnitudes[2])
+    assert one.log_weights.shape == (1, 78)
+
+
+def test_features_are_what_the_last_layer_reads():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        trunk = SleepStagerChambon2018(n_chans=6, sfreq=128, n_times=3840, n_outputs=5).eval()
+    X = torch.randn(2, 6, 3840, generator=torch.Generator().manual_seed(0))
+    head, logits = trunk.final_layer, trunk(X)
+    features = TrunkFeatures(trunk, 6, 3840)
+    assert features.n_features == 720
+    torch.testing.assert_close(head(features(X)), logits)
+
+
+def test_features_of_a_convolutional_head_and_of_a_trunk_without_a_name_for_its_head():
+    shallow = ShallowFBCSPNet(n_chans=4, n_outputs=3, n_times=200)
+    assert TrunkFeatures(shallow, 4, 200)(torch.randn(2, 4, 200)).shape == (2, 40 * 7)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(400, 7), nn.ReLU(), nn.Linear(7, 3))
+    assert TrunkFeatures(plain, 4, 100).n_features == 7
+
+
+def test_counting_features_leaves_the_trunk_as_it_was():
+    trunk = nn.Sequential(nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(400, 3))
+    TrunkFeatures(trunk, 4, 100)
+    assert trunk[0].running_mean.abs().sum() == 0 and trunk[0].num_batches_tracked == 0 and trunk.training
+
+
+def test_a_trunk_without_head_is_refused():
+    with pytest.raises(ValueError, match="no final_layer"):
+        TrunkFeatures(nn.Conv1d(4, 2, 5), 4, 100)
+
+
+def test_network_is_rebuilt_from_json_and_weights():
+    trunk = SleepStagerChambon2018(n_chans=4, sfreq=SFREQ, n_times=500, n_outputs=3, n_conv_chs=4)
+    network = AugmentationNetwork(trunk, 3, Signal(4, 500, SFREQ, tuple(CHANNELS)), {"n_conv_chs": 4}).eval()
+    config = json.loads(json.dumps(network.config()))
+    again = AugmentationNetwork.from_config(config).eval()
+    again.load_state_dict(network.state_dict())
+    X = torch.randn(2, 4, 500, generator=torch.Generator().manual_seed(0))
+    for mine, theirs in zip(network(X), again(X), strict=True):
+        assert torch.equal(mine, theirs)
+    assert again.config() == network.config()
+
+
+def test_a_class_of_ones_own_is_not_loaded_from_its_name_but_taken_when_given():
+    network = small_network(3)
+    config = json.loads(json.dumps(network.config()))
+    assert config["trunk"]["braindecode"] is None
+    with pytest.raises(ValueError, match="pass module=SmallNet"):
+        AugmentationNetwork.from_config(config)
+    with pytest.raises(ValueError, match="the module is a SleepStagerChambon2018"):
+        AugmentationNetwork.from_config(config | {"trunk": config["trunk"] | {"arguments": {}}}, SleepStagerChambon2018)
+    again = AugmentationNetwork.from_config(config, SmallNet)
+    again.load_state_dict(network.state_dict())
+    assert torch.equal(again(batch()).log_weights, network(batch()).log_weights)
+
+
+def test_arguments_that_are_no_plain_data_need_a_ready_made_trunk():
+    trunk = SmallNet(n_chans=4, n_outputs=3)
+    network = AugmentationNetwork(trunk, 3, SIGNAL, {"activation": torch.square})
+    config = json.loads(json.dumps(network.config()))
+    with pytest.raises(ValueError, match="activation"):
+        AugmentationNetwork.from_config(config, SmallNet)
+    again = AugmentationNetwork.from_config(config, SmallNet(n_chans=4, n_outputs=3))
+    again.load_state_dict(network.state_dict())
+    assert again.config() == network.config()
+
+
+def test_weights_start_near_even():
+    weights = small_network()(batch()).log_weights
+    assert (weights + math.log(78)).abs().max() < 3
