@@ -31,6 +31,7 @@ __all__ = ["load_model", "save_model"]
 
 FORMAT, VERSION = "eegaug-model", 1
 WEIGHTS, DOCUMENT = "model.safetensors", "model.json"
+POLICY_WEIGHTS = "policy.safetensors"
 _PACKAGES = ("torch", "braindecode", "skorch", "mne")
 # Classes that an argument may name: those of packages that are installed anyway, never of the folder.
 _TRUSTED = ("torch.nn.", "torch.optim.", "braindecode.")
@@ -96,6 +97,8 @@ def save_model(
         save_file(weights, part)
         digest = hashlib.sha256(part.read_bytes()).hexdigest()
         document = _document(clf, digest)
+        if hasattr(clf.policy, "save_weights"):  # of an input-conditional policy
+            clf.policy.save_weights(folder / POLICY_WEIGHTS)
         for key, value in (("preprocessing", preprocessing), ("splits", splits), ("metrics", metrics)):
             if value is not None:
                 document[key] = _plain(value)
@@ -142,7 +145,7 @@ def load_model(folder: str | os.PathLike, module: Any = None, *, device: str = "
     if cls is None:
         raise ValueError(f"{folder} holds an estimator {document['estimator']!r}, which eegaug {__version__} has not.")
     trunk = document["trunk"]
-    clf = cls(_trunk_class(folder, trunk, module), device=device, **_settings(document))
+    clf = cls(_trunk_class(folder, trunk, module), device=device, **_settings(document, folder))
     signal = dict(document["signal"])
     signal["ch_names"] = None if signal["ch_names"] is None else tuple(signal["ch_names"])
     clf.preprocessing_ = document["preprocessing"]
@@ -320,15 +323,20 @@ def _trunk_class(folder: Path, trunk: Mapping[str, Any], module: Any) -> Any:
     return module
 
 
-def _settings(document: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     settings = {key: _decode(value) for key, value in document["settings"].items()}
     settings["positions"] = document["positions"]
     if document["classes_given"]:
         settings["classes"] = document["classes"]
     if document["policy"] is not None:
-        from eegaug.policy import Policy
+        from eegaug.policy import policy_from_document
 
-        settings["policy"] = Policy.model_validate(document["policy"])
+        policy = policy_from_document(document["policy"], "the policy of the model")
+        if hasattr(policy, "with_weights"):
+            # Only training needs it: a network of a class of one's own is left out.
+            with contextlib.suppress(ValueError):
+                policy = policy.with_weights(folder / POLICY_WEIGHTS)
+        settings["policy"] = policy
     return settings
 
 

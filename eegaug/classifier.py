@@ -55,7 +55,8 @@ class StagingClassifier(StagingData, EEGClassifier):
     positions : array-like of shape (n_channels, 3) | None
         Electrode positions, for channels that no montage knows.
     policy : eegaug.Policy | callable | None
-        Applied to every training batch, on its device: ``policy.apply(X)``, or ``policy(X)`` for a function.
+        Applied to every training batch, on its device: ``policy.apply(X)``, ``policy.apply(X, y)`` where it has
+        ``needs_labels`` (class-wise policies), or ``policy(X)`` for a function.
     class_weight : "balanced" | dict | None
         Weights of the classes in the cross-entropy: inverse frequency in the training set, ``{label: weight}``, or
         none.
@@ -307,7 +308,7 @@ class StagingClassifier(StagingData, EEGClassifier):
         """Forward and backward for one batch: cross-entropy of the augmented windows, plus what a method adds to it."""
         self._set_training(True)
         Xi, yi = unpack_data(batch)
-        Xi = self._augment(to_tensor(Xi, device=self.device))
+        Xi = self._augment(to_tensor(Xi, device=self.device), yi)
         y_pred = self.infer(Xi, **fit_params)
         cross_entropy = self.get_loss(y_pred, yi, X=Xi, training=True)
         penalty = self._penalty()
@@ -317,10 +318,11 @@ class StagingClassifier(StagingData, EEGClassifier):
         self._note_terms(len(Xi), train_ce=cross_entropy, train_penalty=penalty)
         return {"loss": loss, "y_pred": y_pred}
 
-    def _augment(self, X: torch.Tensor) -> torch.Tensor:
+    def _augment(self, X: torch.Tensor, y: Any = None) -> torch.Tensor:
         if self.policy is None:
             return X
-        out = getattr(self.policy, "apply", self.policy)(X)
+        apply = getattr(self.policy, "apply", self.policy)
+        out = apply(X, y) if getattr(self.policy, "needs_labels", False) else apply(X)
         return out[0] if isinstance(out, tuple) else out
 
     def _penalty(self) -> torch.Tensor | None:

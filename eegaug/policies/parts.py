@@ -3,13 +3,15 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from eegaug.operations import Operation, list_operations
 
 __all__ = ["FIXED_SLEEP", "PlainData", "PolicyOperation", "SubPolicy"]
+
+UnitFloat = Annotated[float, Field(ge=0.0, le=1.0)]
 
 # Settings of an operation that belong to the signal, which a policy keeps once for all its operations.
 _SIGNAL_SETTINGS = ("name", "sfreq", "ch_names", "positions")
@@ -59,15 +61,16 @@ class PolicyOperation(PlainData):
         options.
     probability : float
         In [0, 1].
-    magnitude : float or None
-        In [0, 1]; None for operations without a magnitude.
+    magnitude : float, (float, float) or None
+        In [0, 1]; a pair ``(low, high)`` is drawn from uniformly for each window. None for operations without a
+        magnitude.
     options : dict
         The operation's own options, such as ``max_strength``.
     """
 
     operation: str
-    probability: float = Field(default=1.0, ge=0.0, le=1.0)
-    magnitude: float | None = Field(default=None, ge=0.0, le=1.0)
+    probability: UnitFloat = 1.0
+    magnitude: UnitFloat | tuple[UnitFloat, UnitFloat] | None = None
     options: dict[str, JsonValue] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -88,7 +91,16 @@ class PolicyOperation(PlainData):
                 f"unknown operation {self.operation!r}; known are {list_operations()}. An operation of your own must "
                 "be registered (eegaug.operations.register_operation) first"
             )
+        if isinstance(self.magnitude, tuple) and self.magnitude[0] > self.magnitude[1]:
+            raise ValueError(f"{self.operation}: the magnitudes {self.magnitude} must be (low, high)")
         return self
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Lowest and highest magnitude; (0, 0) without one."""
+        if isinstance(self.magnitude, tuple):
+            return self.magnitude
+        return (self.magnitude or 0.0,) * 2
 
 
 class SubPolicy(PlainData):
