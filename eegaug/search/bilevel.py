@@ -1,0 +1,330 @@
+r"""The gradient of a validation loss through one step of training.
+
+Of training windows :math:`\tilde X` that a policy has augmented, a network takes the virtual step
+:math:`\theta' = \theta - \xi \nabla_\theta L_{train}(\theta; \tilde X)`. What a policy can do about the validation loss
+at :math:`\theta'` goes through the augmented windows alone, which the validation windows are not:
+
+.. math:: \nabla_{\tilde X} L_{valid}(\theta') = - \xi\, \nabla_{\tilde X}
+    \langle \nabla_\theta L_{train}(\theta; \tilde X), v \rangle, \qquad v = \nabla_{\theta'} L_{valid}(\theta').
+
+So only the network is differentiated twice; an ordinary backward pass takes the gradient on to the policy, whatever it
+is made of.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from eegaug._random import contained_rng
+
+__all__ = ["METHODS", "PASSES", "Hypergradient", "Unrolled", "adam_scale", "hypergradient", "unrolled_gradient"]
+
+METHODS = ("exact", "finite_difference")
+#: Batches that go forward and backward through the network for one hypergradient.
+PASSES = {"exact": 3, "finite_difference": 4}
+
+Parameters = Mapping[str, Tensor]
+
+
+class Unrolled(NamedTuple):
+    """Gradients of the validation loss after one step, one for each input, and both losses."""
+
+    gradients: tuple[Tensor, ...]
+    train_loss: Tensor
+    valid_loss: Tensor
+
+
+class Hypergradient(NamedTuple):
+    """What the validation loss after one step of training owes to the training batch.
+
+    Parameters
+    ----------
+    X : Tensor, shape (batch, channels, times)
+        Gradient to the augmented windows.
+    examples : Tensor, shape (batch,)
+        Derivative to the weight of each window in the training loss. Negative: training on it helps.
+    train_loss, valid_loss : Tensor
+        Of the training batch before, and of the validation batch after the step.
+    """
+
+    X: Tensor
+    examples: Tensor
+    train_loss: Tensor
+    valid_loss: Tensor
+
+
+def unrolled_gradient(
+    train_loss: Callable[[Parameters], Tensor],
+    valid_loss: Callable[[Parameters], Tensor],
+    parameters: Parameters,
+    inputs: Sequence[Tensor],
+    lr: float,
+    *,
+    method: str = "exact",
+    weight_decay: float = 0.0,
+    scale: Parameters | None = None,
+) -> Unrolled:
+    r"""Gradient of a validation loss after one step of gradient descent, to what the training loss depends on.
+
+    Parameters
+    ----------
+    train_loss, valid_loss : callable
+        Losses of given parameters. The training loss also depends on `inputs`; called twice with the same parameters,
+        it has to give the same (with the same random draws).
+    parameters : dict of Tensor
+        :math:`\theta`, which stays as it is.
+    inputs : sequence of Tensor
+        Leaves that require a gradient.
+    lr : float
+        :math:`\xi`, the length of the step.
+    method : {"exact", "finite_difference"}
+        Differentiate the training gradient, or take the difference of the gradients at
+        :math:`\theta \pm \epsilon v` with :math:`\epsilon = 0.01 / \|v\|`, as the papers do.
+    weight_decay : float
+        Of the step.
+    scale : dict of Tensor or None
+        Factors of the step, such as :func:`adam_scale`; held constant. None: one.
+
+    Returns
+    -------
+    Unrolled
+
+    Raises
+    ------
+    RuntimeError
+        If the training gradient cannot be differentiated.
+
+    References
+    ----------
+    .. [1] Liu, Simonyan and Yang (2019). DARTS: differentiable architecture search. ICLR: equations 7 and 8.
+    .. [2] Li, Hu, Wang, Hospedales, Robertson and Yang (2020). DADA: differentiable automatic data augmentation. ECCV.
+
+    Examples
+    --------
+    A step moves ``theta`` towards ``alpha``, and the validation loss wants it at 1:
+
+    >>> import torch
+    >>> theta, alpha = torch.tensor(0.0), torch.tensor(0.5, requires_grad=True)
+    >>> unrolled_gradient(
+    ...     lambda p: (p["theta"] - alpha) ** 2 / 2, lambda p: (p["theta"] - 1) ** 2 / 2, {"theta": theta}, [alpha], 0.1
+    ... ).gradients[0].item()
+    -0.0949999988079071
+    """
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}; it is one of {', '.join(map(repr, METHODS))}.")
+    names = list(parameters)
+    theta = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+    loss = train_loss(theta)
+    exact = method == "exact"
+    found = torch.autograd.grad(loss, list(theta.values()), create_graph=exact, allow_unused=True)
+    gradient = {name: g for name, g in zip(names, found, strict=True) if g is not None}
+    if exact:
+        _refuse_cut_graph(gradient.values())
+    factors = {name: lr if scale is None else lr * scale[name] for name in names}
+    with torch.no_grad():
+        moved = {
+            name: value - factors[name] * (gradient.get(name, 0.0) + weight_decay * value)
+            for name, value in theta.items()
+        }
+    after = {name: value.requires_grad_() for name, value in moved.items()}
+    loss_after = valid_loss(after)
+    found = [None] * len(names)
+    if loss_after.requires_grad:
+        found = torch.autograd.grad(loss_after, list(after.values()), allow_unused=True)
+    # Where the step would go to lower the validation loss, in the units of the step.
+    v = {name: factors[name] * g for name, g in zip(names, found, strict=True) if g is not None}
+    if exact:
+        both = [name for name in v if name in gradient and gradient[name].requires_grad]
+        outputs, weights = [gradient[name] for name in both], [-v[name] for name in both]
+        to = torch.autograd.grad(outputs, list(inputs), weights, allow_unused=True) if both else [None] * len(inputs)
+    else:
+        to = _central_difference(train_loss, parameters, v, inputs)
+    to = tuple(torch.zeros_like(i) if g is None else g for i, g in zip(inputs, to, strict=True))
+    return Unrolled(to, loss.detach(), loss_after.detach())
+
+
+def _refuse_cut_graph(gradients: Iterable[Tensor]) -> None:
+    """Raise where a part of the network has a gradient that has none: autograd would leave that part out unsaid."""
+    todo = [g.grad_fn for g in gradients]
+    seen = {None}
+    while todo:
+        node = todo.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.name() == "torch::autograd::Error":
+            raise RuntimeError("a part of it is marked once_differentiable")
+        todo += [before for before, _ in node.next_functions]
+
+
+def _central_difference(
+    train_loss: Callable[[Parameters], Tensor], parameters: Parameters, v: Parameters, inputs: Sequence[Tensor]
+) -> list[Tensor | None]:
+    length = torch.sqrt(sum((one.double() ** 2).sum() for one in v.values())) if v else 0.0
+    if not length > 0:
+        return [None] * len(inputs)
+    step = float(0.01 / length)
+    sides = []
+    for sign in (1.0, -1.0):
+        there = {k: p.detach() + sign * step * v[k] if k in v else p.detach() for k, p in parameters.items()}
+        sides.append(torch.autograd.grad(train_loss(there), list(inputs), allow_unused=True))
+    return [None if a is None else (b - a) / (2 * step) for a, b in zip(*sides, strict=True)]
+
+
+def hypergradient(
+    trunk: nn.Module,
+    criterion: nn.Module,
+    train: tuple[Tensor, Tensor],
+    valid: tuple[Tensor, Tensor],
+    lr: float,
+    *,
+    method: str = "exact",
+    weight_decay: float = 0.0,
+    scale: Parameters | None = None,
+    seed: int = 0,
+) -> Hypergradient:
+    """What the validation loss of a network, after one step on augmented windows, owes to these windows.
+
+    The network, its buffers and its optimiser stay as they are. On the training batch it is in the mode it is in; on
+    the validation batch it is in evaluation, as it is when it is used.
+
+    Parameters
+    ----------
+    trunk : torch.nn.Module
+    criterion : torch.nn.Module
+        Mean loss of a batch, with a ``reduction``: as :class:`torch.nn.CrossEntropyLoss`, with weights or without.
+    train : tuple of Tensor
+        Augmented windows (batch, channels, times) and classes (batch,).
+    valid : tuple of Tensor
+        Windows that are not augmented, and classes.
+    lr, method, weight_decay, scale
+        See :func:`unrolled_gradient`.
+    seed : int
+        Of dropout and whatever else is random in the network: the same for all evaluations of the training loss.
+
+    Returns
+    -------
+    Hypergradient
+
+    Raises
+    ------
+    ValueError
+        If the network cannot be differentiated twice, or the loss has no ``reduction``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> trunk = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2))
+    >>> X, y = torch.randn(4, 2, 3), torch.tensor([0, 1, 0, 1])
+    >>> found = hypergradient(trunk, torch.nn.CrossEntropyLoss(), (X, y), (X, y), lr=0.1)
+    >>> found.X.shape, found.examples.shape
+    (torch.Size([4, 2, 3]), torch.Size([4]))
+    """
+    X, y = train
+    X = X.detach().requires_grad_()
+    each, total = _per_example(criterion, y)
+    weights = torch.ones(len(X), dtype=X.dtype, device=X.device, requires_grad=True)
+    parameters = {name: p for name, p in trunk.named_parameters() if p.requires_grad}
+
+    def train_loss(theta: Parameters) -> Tensor:
+        with contained_rng(seed, X.device):
+            return (each(_call(trunk, theta, X), y) * weights).sum() / total
+
+    def valid_loss(theta: Parameters) -> Tensor:
+        with _evaluation(trunk):
+            return criterion(_call(trunk, theta, valid[0]), valid[1])
+
+    settings = {"method": method, "weight_decay": weight_decay, "scale": scale}
+    try:
+        with _twice_differentiable(trunk) if method == "exact" else nullcontext():
+            found = unrolled_gradient(train_loss, valid_loss, parameters, [X, weights], lr, **settings)
+    except RuntimeError as error:
+        if not any(words in str(error) for words in ("not implemented", "once_differentiable")):
+            raise
+        raise ValueError(
+            f"{type(trunk).__name__} cannot be differentiated twice ({error}); use "
+            "hypergradient='finite_difference', which takes first derivatives only."
+        ) from error
+    return Hypergradient(*found.gradients, found.train_loss, found.valid_loss)
+
+
+def adam_scale(optimizer: torch.optim.Optimizer, trunk: nn.Module) -> dict[str, Tensor] | None:
+    """Factors by which Adam's next step differs from one of gradient descent; None where there is no history yet.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Adam or one of its kind, for the network's parameters.
+    trunk : torch.nn.Module
+
+    Returns
+    -------
+    dict of Tensor or None
+        For each parameter ``1 / (sqrt(v) + eps)``, with Adam's bias-corrected mean of squares ``v``.
+    """
+    factors = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            state = optimizer.state.get(parameter, {})
+            if "exp_avg_sq" not in state:
+                continue
+            corrected = state["exp_avg_sq"] / (1 - group["betas"][1] ** float(state["step"]))
+            factors[parameter] = 1.0 / (corrected.sqrt() + group["eps"])
+    if not factors:
+        return None
+    return {
+        name: factors.get(parameter, torch.zeros_like(parameter))
+        for name, parameter in trunk.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def _call(trunk: nn.Module, parameters: Parameters, X: Tensor) -> Tensor:
+    # Statistics that the network keeps while it looks at a batch are kept for real training steps only.
+    buffers = {name: value.clone() for name, value in trunk.named_buffers()}
+    return functional_call(trunk, {**parameters, **buffers}, (X,))
+
+
+def _per_example(criterion: nn.Module, y: Tensor) -> tuple[nn.Module, Tensor | float]:
+    """The loss of each example, and what their sum is divided by."""
+    reduction = getattr(criterion, "reduction", None)
+    if reduction not in ("mean", "sum"):
+        raise ValueError(
+            f"{type(criterion).__name__} has no reduction 'mean' or 'sum'; use one as CrossEntropyLoss has."
+        )
+    each = copy.copy(criterion)
+    each.reduction = "none"
+    if reduction == "sum":
+        return each, 1.0
+    weight = getattr(criterion, "weight", None)
+    return each, float(len(y)) if weight is None else weight[y].sum()
+
+
+@contextmanager
+def _evaluation(trunk: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in trunk.modules()]
+    trunk.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def _twice_differentiable(trunk: nn.Module) -> Iterator[None]:
+    """Without kernels whose gradient has no gradient: fused attention, and recurrent layers of cuDNN."""
+    recurrent = any(isinstance(module, nn.RNNBase) for module in trunk.modules())
+    with (
+        sdpa_kernel(SDPBackend.MATH),
+        torch.backends.cudnn.flags(enabled=not recurrent) if recurrent else nullcontext(),
+    ):
+        yield
