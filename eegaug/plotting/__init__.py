@@ -3,6 +3,7 @@
 from eegaug.plotting.colours import FAMILY_COLOURS, STAGE_COLOURS, method_style
 from eegaug.plotting.comparison import best_so_far, plot_comparison, plot_scores
 from eegaug.plotting.invariances import invariances_history_figure, plot_invariances, plot_invariances_history
+from eegaug.plotting.policies import plot_policies, plot_policy
 from eegaug.plotting.sleep import plot_confusion, plot_hypnogram
 
 __all__ = [
@@ -16,5 +17,7 @@ __all__ = [
     "plot_hypnogram",
     "plot_invariances",
     "plot_invariances_history",
+    "plot_policies",
+    "plot_policy",
     "plot_scores",
 ]

@@ -166,8 +166,14 @@ class BasePolicy(PlainData):
 
         return PolicyTransform(self, random_state=random_state, only_training=only_training)
 
-    def describe(self) -> str:
-        """What the policy does, in words and physical units."""
+    def describe(self, limit: int | None = None) -> str:
+        """What the policy does, in words and physical units.
+
+        Parameters
+        ----------
+        limit : int or None
+            How many sub-policies to name (of each class), the likeliest first; None names all.
+        """
         raise NotImplementedError
 
     def summary(self) -> str:

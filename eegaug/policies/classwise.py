@@ -146,11 +146,11 @@ class ClassPolicy(BasePolicy):
         """What the classes are called: their names, or else their labels."""
         return self.names if self.names is not None else tuple(map(str, self.classes))
 
-    def describe(self) -> str:
-        """What the policy does to windows of each class, in words and physical units."""
+    def describe(self, limit: int | None = None) -> str:
+        """What the policy does to windows of each class; see :meth:`eegaug.policy.BasePolicy.describe`."""
         lines = [f"Augments windows of each of {len(self.classes)} classes in their own way{self._signal_words()}."]
         for label, policy in zip(self.labels, self.policies, strict=True):
-            first, *rest = policy.describe().splitlines()
+            first, *rest = policy.describe(limit).splitlines()
             lines.append(f"{label}: {first.split(' (')[0].removesuffix('.')}.")
             lines += [f"    {line}" for line in rest]
         return "\n".join(lines)

@@ -155,8 +155,14 @@ class ConditionalPolicy(BasePolicy):
 
     # -- saying --------------------------------------------------------------------------------------------------------
 
-    def describe(self) -> str:
-        """What the policy does, in words; with ``mean``, what it does on average, in physical units."""
+    def describe(self, limit: int | None = 5) -> str:
+        """What the policy does, in words; with ``mean``, what it does on average, in physical units.
+
+        Parameters
+        ----------
+        limit : int or None
+            How many sub-policies to name (of each class), the likeliest first; None names all.
+        """
         n, k = self._pairs.shape
         row = f"{k} operations in a row" if k > 1 else "one operation"
         lines = [
@@ -164,7 +170,7 @@ class ConditionalPolicy(BasePolicy):
             f"apply it{self._signal_words()}."
         ]
         if self.mean is not None:
-            lines += ["On average:", *(f"    {line}" for line in self.mean.describe().splitlines()[1:])]
+            lines += ["On average:", *(f"    {line}" for line in self.mean.describe(limit).splitlines()[1:])]
         return "\n".join(lines)
 
     def summary(self) -> str:

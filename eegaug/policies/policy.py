@@ -91,22 +91,26 @@ class Policy(ReadyMade, BasePolicy):
     def _choose(self, X: Tensor, y: Any, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         return self._choices.draw(len(X), generator=generator)
 
-    def describe(self) -> str:
-        """What the policy does, in words and physical units."""
+    def describe(self, limit: int | None = None) -> str:
+        """What the policy does, in words and physical units; see :meth:`eegaug.policy.BasePolicy.describe`."""
         n = len(self.sub_policies)
         head = "Does the same to each window"
         if self.draws > 1:
             head = f"Draws {self.draws} of {n} sub-policies for each window, one after the other"
         elif n > 1:
             head = f"Draws one of {n} sub-policies for each window"
-        return "\n".join([f"{head}{self._signal_words()}.", *self._lines()])
+        return "\n".join([f"{head}{self._signal_words()}.", *self._lines(limit)])
 
-    def _lines(self) -> list[str]:
+    def _lines(self, limit: int | None) -> list[str]:
         """Each sub-policy in words."""
         lines, then = [], ";\n    then "
         for sub, numbers in zip(self.sub_policies, self._numbers, strict=True):
             steps = [_words(step, self._operations[q]) for step, q in zip(sub.operations, numbers, strict=True)]
             lines.append(f"{100 * sub.weight:.3g} %: {then.join(steps) or 'changes nothing'}")
+        if limit is not None and len(lines) > limit:
+            order = sorted(range(len(lines)), key=lambda s: -self.sub_policies[s].weight)
+            left = 100 * sum(self.sub_policies[s].weight for s in order[limit:])
+            lines = [*(lines[s] for s in order[:limit]), f"{left:.3g} %: one of {len(lines) - limit} others"]
         return lines
 
     def summary(self) -> str:
