@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from eegaug.augnet.fused import fused_sum
 from eegaug.augnet.sampling import Draw, choose_operations
+from eegaug.augnet.single import one_operation_each
 from eegaug.operations import FAMILIES, Operation, get_operation
 
-__all__ = ["AugmentationLayer", "AugmentationModule"]
+__all__ = ["SELECTIONS", "AugmentationLayer", "AugmentationModule"]
+
+#: What a layer does with its operations in training.
+SELECTIONS = ("weighted", "single")
 
 # What a layer or a module is built from.
 LayerSpec = "str | Iterable[str | Operation | type[Operation]] | AugmentationLayer"
@@ -56,6 +60,12 @@ class AugmentationLayer(nn.Module):
     fused : bool
         True evaluates the weighted sum as one mixing of channels and one filter (``eegaug.augnet.fused``); False
         one operation after the other: slower, the same result, and its gradient can be differentiated once more.
+    selection : {"weighted", "single"}
+        "weighted": the paper's weighted sum. "single": in training each window goes through one operation, drawn
+        uniformly, at that operation's own strength (:func:`eegaug.augnet.single.one_operation_each`); there are no
+        weights to learn.
+    identity_share : float
+        With ``selection="single"``: the share of the windows that are left as they are, in [0, 1).
 
     Attributes
     ----------
@@ -95,8 +105,16 @@ class AugmentationLayer(nn.Module):
         temperature: float = 0.01,
         initial_strength: float = 0.1,
         fused: bool = True,
+        selection: str = "weighted",
+        identity_share: float = 0.0,
     ):
         super().__init__()
+        if selection not in SELECTIONS:
+            raise ValueError(f"selection is {selection!r}; use one of {', '.join(SELECTIONS)}.")
+        if not 0 <= identity_share < 1:
+            raise ValueError(f"identity_share is {identity_share}; it lies in [0, 1).")
+        if identity_share and selection == "weighted":
+            raise ValueError(f"identity_share={identity_share} goes with selection='single'.")
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}; it has to be above 0.")
         if not 0 <= initial_strength <= 1:
@@ -105,7 +123,9 @@ class AugmentationLayer(nn.Module):
         _warn_left_out(left_out)
         self.temperature = float(temperature)
         self.fused = bool(fused)
-        self.weight_logits = nn.Parameter(torch.ones(len(self.operations)))
+        self.selection = selection
+        self.identity_share = float(identity_share)
+        self.weight_logits = nn.Parameter(torch.ones(len(self.operations)), requires_grad=selection == "weighted")
         self.strengths = nn.Parameter(torch.full((len(self.operations),), float(initial_strength)))
         self._host = None
 
@@ -129,8 +149,10 @@ class AugmentationLayer(nn.Module):
             Same shape, dtype and device. In evaluation, what the first copy of a prediction with one copy would see.
         """
         if not self.training:
-            return self.apply_one(X, choose_operations([self.host_weights()], n_copies=1, seed=0)[0][0])
+            return self.apply_one(X, choose_operations([self.shares()], n_copies=1, seed=0)[0][0])
         windows = _as_batch(X)
+        if self.selection == "single":
+            return one_operation_each(self, windows, generator).reshape(X.shape)
         draws = self.draw(windows, generator)
         total = fused_sum(self, windows, draws) if self.fused else self.weighted_sum(windows, draws)
         return total.reshape(X.shape)
@@ -171,6 +193,8 @@ class AugmentationLayer(nn.Module):
 
     def apply_one(self, X: Tensor, draw: Draw) -> Tensor:
         """One operation, with the same draws for every window: what a copy at prediction goes through."""
+        if draw.operation == len(self.operations):  # the share that is left as it is
+            return X
         windows = _as_batch(X)
         op = self.operations[draw.operation]
         noise = draw.noise_for(op, windows)
@@ -184,10 +208,15 @@ class AugmentationLayer(nn.Module):
         """Weights as numbers of the host; on an accelerator they are fetched once after each change."""
         logits = self.weight_logits
         if logits.device.type == "cpu":
-            return self.weights.detach().tolist()
+            with torch.no_grad():
+                return self.weights.tolist()
         if self._host is None or self._host[0] is not logits or self._host[1] != logits._version:
             self._host = (logits, logits._version, self.weights.detach().tolist())
         return self._host[2]
+
+    def shares(self) -> list[float]:
+        """What each operation is drawn with and, at the end, leaving a window as it is, as numbers of the host."""
+        return [weight * (1.0 - self.identity_share) for weight in self.host_weights()] + [self.identity_share]
 
     def active(self) -> list[int]:
         """Numbers of the operations whose weight is not exactly zero in float32."""
@@ -211,7 +240,8 @@ class AugmentationLayer(nn.Module):
         return rows
 
     def extra_repr(self) -> str:
-        return f"{', '.join(op.name for op in self.operations)}; temperature={self.temperature:g}"
+        how = f"temperature={self.temperature:g}" if self.selection == "weighted" else f"selection={self.selection!r}"
+        return f"{', '.join(op.name for op in self.operations)}; {how}"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_host": None}
@@ -231,7 +261,7 @@ class AugmentationModule(nn.Module):
     layers : iterable
         Of :class:`AugmentationLayer`, or of what one is made from: ``"time-frequency"``, ``"sensors"``, ``"all"`` or a
         list of operations.
-    sfreq, ch_names, positions, temperature, initial_strength
+    sfreq, ch_names, positions, temperature, initial_strength, selection, identity_share
         For layers that are built here, see :class:`AugmentationLayer`.
 
     Examples
@@ -250,6 +280,8 @@ class AugmentationModule(nn.Module):
         *,
         temperature: float = 0.01,
         initial_strength: float = 0.1,
+        selection: str = "weighted",
+        identity_share: float = 0.0,
     ):
         super().__init__()
         if isinstance(layers, (str, AugmentationLayer)):
@@ -259,7 +291,13 @@ class AugmentationModule(nn.Module):
             if not isinstance(spec, AugmentationLayer):
                 operations, void = _resolve(spec, sfreq, ch_names, positions)
                 left_out |= void
-                spec = AugmentationLayer(operations, temperature=temperature, initial_strength=initial_strength)
+                spec = AugmentationLayer(
+                    operations,
+                    temperature=temperature,
+                    initial_strength=initial_strength,
+                    selection=selection,
+                    identity_share=identity_share,
+                )
             built.append(spec)
         if not built:
             raise ValueError("layers is empty; AugNet needs one layer or more.")
@@ -283,7 +321,7 @@ class AugmentationModule(nn.Module):
 
     def plan(self, n_copies: int, seed: int) -> list[list[Draw]]:
         """The draw of each copy and layer, from the weights as they are now; kept until the weights change."""
-        key = (n_copies, seed, tuple(tuple(layer.host_weights()) for layer in self.layers))
+        key = (n_copies, seed, tuple(tuple(layer.shares()) for layer in self.layers))
         if self._plan is None or self._plan[0] != key:
             self._plan = (key, choose_operations(key[2], n_copies, seed))
         return self._plan[1]
@@ -310,7 +348,12 @@ class AugmentationModule(nn.Module):
     def get_config(self) -> list[dict[str, Any]]:
         """The layers as plain data, without what is learned; see :meth:`from_config`."""
         return [
-            {"temperature": layer.temperature, "operations": [op.get_config() for op in layer.operations]}
+            {
+                "temperature": layer.temperature,
+                "selection": layer.selection,
+                "identity_share": layer.identity_share,
+                "operations": [op.get_config() for op in layer.operations],
+            }
             for layer in self.layers
         ]
 
@@ -326,7 +369,8 @@ class AugmentationModule(nn.Module):
         layers = []
         for one in config:
             operations = [get_operation(**{"warn": False} | op) for op in one["operations"]]
-            layers.append(AugmentationLayer(operations, temperature=one["temperature"]))
+            settings = {key: one[key] for key in ("temperature", "selection", "identity_share") if key in one}
+            layers.append(AugmentationLayer(operations, **settings))
         return cls(layers)
 
     def __getstate__(self) -> dict[str, Any]:

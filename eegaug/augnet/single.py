@@ -1,0 +1,90 @@
+"""One operation for each window instead of a weighted sum: no operation can starve another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from eegaug.augnet.layers import AugmentationLayer
+
+__all__ = ["group_sizes", "one_operation_each"]
+
+
+def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    r"""Apply one operation of a layer to each window: which one is drawn in proportion to the layer's shares.
+
+    A window that draws operation :math:`q` becomes :math:`T_q(x; \mu_q)`; :math:`\mu_q` gets its gradient from the
+    windows that it has changed and from no others. Operations therefore do not compete, and every window that the
+    network sees is one that was really transformed, not an average of several.
+
+    The draw is stratified: of a batch of n windows, an operation with a share s gets s n, rounded down or up. The
+    windows are put in a random order, cut into one group for each operation and transformed group by group, so that the
+    cost is that of about one operation, whatever their number.
+
+    Parameters
+    ----------
+    layer : AugmentationLayer
+        Its ``shares()`` are those of its operations and, at the end, of leaving a window as it is.
+    X : Tensor, shape (batch, channels, times)
+    generator : torch.Generator | None
+        None: torch's default generators.
+
+    Returns
+    -------
+    Tensor
+        Shape and dtype of `X`; differentiable in `X` and in ``layer.strengths``.
+    """
+    n, n_channels, n_times = X.shape
+    source = X.device if generator is None else generator.device
+    # The sizes of the groups have to be known to the host: without a generator of its own, the host draws them.
+    start = torch.rand((), generator=generator, device="cpu" if generator is None else source).item()
+    order = torch.randperm(n, generator=generator, device=source).to(X.device)
+    sizes = group_sizes(layer.shares(), n, start)
+    groups = X[order].split(sizes)
+    strengths = layer.strengths.unbind()
+    done = []
+    for q, group in enumerate(groups):
+        size = sizes[q]
+        if q < len(strengths) and size:
+            op = layer.operations[q]
+            noise = op.draw(size, n_channels, n_times, generator=generator, device=X.device)
+            u = None if op.has_magnitude else torch.rand(size, generator=generator, device=source).to(X.device)
+            group = layer.apply_operation(q, group, strengths[q], noise, u)
+        done.append(group)
+    return torch.cat(done)[order.argsort()]
+
+
+def group_sizes(shares: Sequence[float], n: int, start: float) -> list[int]:
+    """How many of n windows each operation gets: systematic sampling, so that expectations are exactly n times shares.
+
+    Parameters
+    ----------
+    shares : sequence of float
+        Sum to 1.
+    n : int
+    start : float
+        Uniform in [0, 1).
+
+    Returns
+    -------
+    list of int
+        One for each share; they sum to n, and each is n times its share, rounded down or up.
+
+    Examples
+    --------
+    >>> group_sizes([0.5, 0.25, 0.25], 5, start=0.0), group_sizes([0.5, 0.25, 0.25], 5, start=0.6)
+    ([3, 1, 1], [2, 2, 1])
+    """
+    total, ends = 0.0, []
+    for share in shares:
+        total += share
+        # How many of the points start, start + 1, … lie below n times what has been shared out so far.
+        ends.append(min(n, max(0, math.ceil(round(n * total, 9) - start))))
+    last = max(q for q, share in enumerate(shares) if share > 0)
+    ends[last:] = [n] * (len(ends) - last)
+    return [end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)]

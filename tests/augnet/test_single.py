@@ -1,0 +1,134 @@
+"""One operation for each window: who gets which, with what gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from eegaug.augnet import AugmentationLayer, AugmentationModule
+from eegaug.augnet.single import group_sizes
+from eegaug.operations import Operation
+
+CHANNELS = ["C3", "C4", "F3", "F4", "O1", "O2"]
+
+
+class Offset(Operation):
+    """Adds the magnitude."""
+
+    name = "offset"
+
+    def transform(self, X, magnitude, noise):
+        return X + magnitude[:, None, None] * self.max_strength
+
+
+def offsets(n=3, **settings):
+    operations = [Offset(max_strength=float(10**q)) for q in range(n)]
+    return AugmentationLayer(operations, selection="single", **{"initial_strength": 1.0} | settings)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_each_window_goes_through_one_operation():
+    layer = offsets(3)
+    out = layer(torch.zeros(30, 1, 1), seeded()).flatten()
+    assert sorted(out.tolist()) == [1.0] * 10 + [10.0] * 10 + [100.0] * 10
+    assert out.tolist() != sorted(out.tolist())  # not the same windows each time
+    assert not torch.equal(out, layer(torch.zeros(30, 1, 1), seeded(1)).flatten())
+    assert torch.equal(out, layer(torch.zeros(30, 1, 1), seeded()).flatten())
+
+
+def test_share_that_is_left_as_it_is():
+    layer = offsets(3, identity_share=0.25)
+    assert layer.shares() == pytest.approx([0.25] * 4)
+    out = layer(torch.zeros(40, 1, 1), seeded()).flatten()
+    assert (out == 0).sum() == 10
+    plan = AugmentationModule([layer]).plan(8, seed=0)
+    assert np.bincount([copy[0].operation for copy in plan]).tolist() == [2, 2, 2, 2]
+    untouched = next(copy[0] for copy in plan if copy[0].operation == 3)
+    X = torch.randn(2, 1, 5)
+    assert torch.equal(layer.apply_one(X, untouched), X)
+
+
+@pytest.mark.parametrize("shares", [[1.0], [1 / 3] * 3, [0.1] * 7 + [0.3], [0.5, 0.5, 0.0]])
+@pytest.mark.parametrize("n", [1, 2, 7, 16])
+def test_sizes_of_groups(shares, n):
+    starts = (np.arange(1000) + 0.5) / 1000
+    sizes = np.array([group_sizes(shares, n, start) for start in starts])
+    assert (sizes.sum(1) == n).all()
+    wanted = n * np.array(shares)
+    assert (sizes >= np.floor(wanted - 1e-9)).all() and (sizes <= np.ceil(wanted + 1e-9)).all()
+    np.testing.assert_allclose(sizes.mean(0), wanted, atol=0.002 * n)
+
+
+def test_gradient_comes_from_the_windows_that_an_operation_has_changed():
+    layer = offsets(3, initial_strength=0.5)
+    X = torch.zeros(7, 1, 1)
+    out = layer(X, seeded())
+    out.sum().backward()
+    sizes = torch.tensor([(out == 0.5 * 10**q).sum() for q in range(3)])
+    assert sizes.sum() == 7
+    torch.testing.assert_close(layer.strengths.grad, sizes * torch.tensor([1.0, 10.0, 100.0]))
+    assert layer.weight_logits.grad is None and not layer.weight_logits.requires_grad
+
+
+def test_every_operation_with_a_magnitude_gets_a_gradient():
+    layer = AugmentationLayer("all", sfreq=50, ch_names=CHANNELS, selection="single", initial_strength=0.5)
+    X = torch.randn(len(layer.operations) * 8, 6, 300, generator=seeded())
+    out = layer(X, seeded(1))
+    (out * torch.randn(out.shape, generator=seeded(2))).sum().backward()
+    assert (layer.strengths.grad != 0).all()
+    assert out.shape == X.shape and out.dtype == X.dtype
+
+
+def test_without_strength_nothing_changes():
+    layer = AugmentationLayer("all", sfreq=50, ch_names=CHANNELS, selection="single", initial_strength=0.0)
+    X = torch.randn(26, 6, 100, generator=seeded())
+    torch.testing.assert_close(layer(X, seeded()), X, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(6, 50), (2, 6, 50), (2, 3, 6, 50)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_shapes_and_dtypes(shape, dtype):
+    layer = AugmentationLayer("all", sfreq=50, ch_names=CHANNELS, selection="single")
+    X = torch.randn(shape, generator=seeded()).to(dtype)
+    before = X.clone()
+    out = layer(X, seeded())
+    assert out.shape == X.shape and out.dtype == dtype
+    assert torch.equal(X, before)
+
+
+def test_stacked_layers_draw_independently():
+    module = AugmentationModule([offsets(2), offsets(2)])
+    out = module(torch.zeros(400, 1, 1), seeded()).flatten()
+    counts = {value: int((out == value).sum()) for value in (2.0, 11.0, 20.0)}
+    assert sum(counts.values()) == 400
+    assert counts[11.0] == pytest.approx(200, abs=30)
+
+
+def test_prediction_gives_each_operation_its_copies():
+    module = AugmentationModule([offsets(4)]).eval()
+    seen = {float(module.transform(torch.zeros(1, 1, 1), c, 4, seed=3)) for c in range(4)}
+    assert seen == {1.0, 10.0, 100.0, 1000.0}
+
+
+def test_settings_travel_with_the_layers():
+    module = AugmentationModule([["sign_flip"], ["time_reverse"]], selection="single", identity_share=0.5)
+    again = AugmentationModule.from_config(module.get_config())
+    assert [layer.selection for layer in again.layers] == ["single", "single"]
+    assert [layer.identity_share for layer in again.layers] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"selection": "best"}, "selection is 'best'"),
+        ({"selection": "single", "identity_share": 1.0}, "identity_share is 1.0"),
+        ({"identity_share": 0.2}, "goes with selection='single'"),
+    ],
+)
+def test_what_cannot_be_built_is_named(settings, words):
+    with pytest.raises(ValueError, match=words):
+        AugmentationLayer(["sign_flip"], **settings)
