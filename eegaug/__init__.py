@@ -18,10 +18,12 @@ if not _compat.running_as_command():
 
 # Where each public name lives. Loading on first use keeps `import eegaug` as quick as `import braindecode`.
 _HOME = {
+    "AITClassifier": "eegaug.consistency",
     "AugAveragedModel": "eegaug.augnet",
     "AugNetClassifier": "eegaug.augnet",
     "AugmentationLayer": "eegaug.augnet",
     "AugmentationModule": "eegaug.augnet",
+    "MutualClassifier": "eegaug.consistency",
     "Policy": "eegaug.policy",
     "StagingClassifier": "eegaug.classifier",
     "compare": "eegaug.comparison",
@@ -30,10 +32,12 @@ _HOME = {
 }
 
 __all__ = [
+    "AITClassifier",
     "AugAveragedModel",
     "AugNetClassifier",
     "AugmentationLayer",
     "AugmentationModule",
+    "MutualClassifier",
     "Policy",
     "StagingClassifier",
     "__version__",
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from eegaug.bundle import load_model, save_model
     from eegaug.classifier import StagingClassifier
     from eegaug.comparison import compare
+    from eegaug.consistency import AITClassifier, MutualClassifier
     from eegaug.policy import Policy
 
 

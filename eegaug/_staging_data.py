@@ -124,8 +124,9 @@ class StagingData:
         wrong, remarks = self._compare(signal_of(X))
         return wrong + remarks
 
-    def _check_policy(self, signal: Signal) -> None:
-        names, sfreq = getattr(self.policy, "ch_names", None), getattr(self.policy, "sfreq", None)
+    def _check_policy(self, signal: Signal, policy: Any = None) -> None:
+        policy = self.policy if policy is None else policy
+        names, sfreq = getattr(policy, "ch_names", None), getattr(policy, "sfreq", None)
         if names is not None and signal.ch_names is not None:
             self._refuse(channel_differences(list(names), signal.ch_names)[0], "the policy")
         elif names is not None and len(names) != signal.n_chans:

@@ -1,0 +1,191 @@
+"""Where variants of windows come from: policies, operations, transforms, augmentation layers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from braindecode.augmentation import Transform
+from torch import Tensor, nn
+
+from eegaug._inputs import Signal
+from eegaug._named_operations import as_policy, is_one_operation, named_operation
+from eegaug.augnet.layers import AugmentationLayer, AugmentationModule
+from eegaug.augnet.penalties import augmentation_norm
+from eegaug.operations import FAMILIES
+from eegaug.policies import Policy
+
+__all__ = ["VariantModel", "Variants"]
+
+# Probability of an operation that is only named, as in the fixed policy: the network sees windows as they are, too.
+_PROBABILITY = 0.5
+
+
+class Variants:
+    """Makes the variants of a batch.
+
+    Parameters
+    ----------
+    specs : sequence
+        One source for all variants, which draws for each of them, or one for each; see :class:`eegaug.AITClassifier`.
+    n : int
+        Number of variants, where there is one source for all.
+    signal : Signal | None
+        The windows' channels and sampling rate.
+    positions : mapping | array | None
+        Electrode positions.
+
+    Attributes
+    ----------
+    modules : list of torch.nn.Module
+        Copies of those sources that are modules, each once. They belong into the network, which moves, saves and trains
+        them, and are given back to :meth:`make`.
+    policies : list
+        Sources that are policies, each once.
+    """
+
+    def __init__(self, specs: Sequence[Any], n: int, signal: Signal | None, positions: Any = None):
+        self.modules: list[nn.Module] = []
+        self.policies: list[Any] = []
+        self.sources = [self._source(spec, signal, positions) for spec in specs]
+        if len(specs) == 1:
+            self.sources *= n
+
+    def _source(self, spec: Any, signal: Signal | None, positions: Any) -> Any:
+        """A policy, a function, None, or the place of a module in the list."""
+        source = variant_source(spec, signal, positions)
+        if isinstance(source, nn.Module):
+            self.modules.append(source)
+            return len(self.modules) - 1
+        if hasattr(source, "apply"):
+            self.policies.append(source)
+        return source
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def make(self, X: Tensor, y: Any, modules: Sequence[nn.Module]) -> Tensor:
+        """All variants of a batch, one after the other.
+
+        Parameters
+        ----------
+        X : Tensor of shape (batch, channels, times) or (batch, windows, channels, times)
+        y : labels
+            For policies that look at them.
+        modules : sequence of torch.nn.Module
+            The network's, in the order of ``modules``.
+
+        Returns
+        -------
+        Tensor of shape (n_variants * batch, ...)
+        """
+        first = self.sources[0]
+        if all(source is first or source == first for source in self.sources):
+            # One source: one call, in which every window draws for itself.
+            n = len(self.sources)
+            return _apply(first, X.repeat(n, *[1] * (X.ndim - 1)), tiled(y, n), modules)
+        return torch.cat([_apply(source, X, y, modules) for source in self.sources])
+
+
+class VariantModel(nn.Module):
+    """A trunk together with the modules that make its variants in training; they have no part in predictions."""
+
+    def __init__(self, trunk: nn.Module, augmentation: Iterable[nn.Module]):
+        super().__init__()
+        self.trunk = trunk
+        self.augmentation = nn.ModuleList(augmentation)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Logits of the trunk for windows as they are."""
+        return self.trunk(X)
+
+    def regularization(self, kind: str, reduction: str, limit: float | None = None) -> Tensor:
+        """The norm that training rewards, over the layers of all modules."""
+        layers = learned_layers(self.augmentation)
+        return augmentation_norm([a.weights for a in layers], [a.strengths for a in layers], kind, reduction, limit)
+
+    def project_(self) -> None:
+        """Bring all strengths back into [0, 1]."""
+        for layer in learned_layers(self.augmentation):
+            layer.project_()
+
+
+def learned_layers(modules: Iterable[nn.Module]) -> list[AugmentationLayer]:
+    """The augmentation layers of all modules, one after the other."""
+    return [part for module in modules for part in module.modules() if isinstance(part, AugmentationLayer)]
+
+
+def variant_source(spec: Any, signal: Signal | None, positions: Any = None) -> Any:
+    """What makes a variant: a policy, a module of its own, a function, or None for windows as they are.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    ValueError
+        If an operation is unknown or lacks something it needs.
+    """
+    sfreq, ch_names = (None, None) if signal is None else (signal.sfreq, signal.ch_names)
+    about = {"sfreq": sfreq, "ch_names": ch_names, "positions": positions}
+    if spec is None:
+        return None
+    if isinstance(spec, AugmentationLayer):
+        return AugmentationModule([copy.deepcopy(spec)])
+    if isinstance(spec, nn.Module):
+        return copy.deepcopy(spec)
+    if isinstance(spec, str) and spec == "fixed":
+        if sfreq is None:
+            raise ValueError("the fixed policy needs the sampling rate; pass sfreq=<Hz>.")
+        return Policy.fixed_sleep(**about)
+    if isinstance(spec, str) and spec in FAMILIES:
+        n_channels = None if ch_names is None else len(ch_names)
+        found = [named_operation(name, **about) for name in FAMILIES[spec]]
+        if n_channels is not None:
+            found = [one for one in found if one.operation.void_reason(n_channels) is None]
+        return as_policy(found, _PROBABILITY, **about)
+    if is_one_operation(spec):
+        spec = [spec]
+    if isinstance(spec, (list, tuple)):
+        if not spec:
+            return None
+        return as_policy([named_operation(one, **about) for one in spec], _PROBABILITY, **about)
+    if hasattr(spec, "apply") or isinstance(spec, Callable):
+        return spec
+    raise TypeError(
+        f"a variant is a Policy, a list of operations, a braindecode transform, an AugmentationModule, a function or "
+        f"None, got a {type(spec).__name__}."
+    )
+
+
+def _apply(source: Any, X: Tensor, y: Any, modules: Sequence[nn.Module]) -> Tensor:
+    if source is None:
+        return X
+    if isinstance(source, int):
+        source = modules[source]
+    if isinstance(source, Transform):
+        # Some of braindecode's transforms cannot do without labels; they get numbers, and have to leave them alone.
+        numbers = torch.arange(len(X), device=X.device)
+        out, after = source(X, numbers)
+        if not isinstance(after, Tensor) or not torch.equal(after.to(numbers), numbers):
+            raise ValueError(f"{type(source).__name__} changes labels: variants keep theirs.")
+        return out
+    if getattr(source, "needs_labels", False):
+        return source.apply(X, y)[0]
+    out = source(X) if isinstance(source, nn.Module) else getattr(source, "apply", source)(X)
+    out = out[0] if isinstance(out, tuple) else out
+    if not isinstance(out, Tensor) or out.shape != X.shape:
+        shape = tuple(getattr(out, "shape", ())) or type(out).__name__
+        raise ValueError(f"a variant of windows {tuple(X.shape)} came out as {shape}; shapes have to stay.")
+    return out
+
+
+def tiled(y: Any, n: int) -> Any:
+    """Labels of `n` variants, one after the other."""
+    if isinstance(y, Tensor):
+        return y.repeat(n, *[1] * (y.ndim - 1)) if y.ndim else y
+    if isinstance(y, (tuple, list)):  # mixed-up targets of braindecode
+        return tuple(tiled(part, n) for part in y)
+    return y if np.ndim(y) == 0 else np.concatenate([np.asarray(y)] * n)
