@@ -22,12 +22,12 @@ from eegaug._random import contained_rng, derive_seed
 from eegaug._validation import all_finite
 from eegaug.checkpoint import TrainingCheckpoint
 from eegaug.operations import Operation, get_operation, list_operations
-from eegaug.policy import Policy, PolicyOperation, SubPolicy
+from eegaug.policies import Policy, PolicyOperation, SubPolicy
 
 __all__ = ["Part", "SearchState", "SearchTask", "callback_of", "resolve_operations", "take"]
 
 # Purposes of derived seeds.
-TRUNK, TRAINING, REFIT, STEP, SPLIT = 1, 2, 3, 4, 5
+TRUNK, TRAINING, REFIT, STEP, SPLIT, TRIALS = 1, 2, 3, 4, 5, 6
 
 
 @dataclass
@@ -239,7 +239,8 @@ class SearchTask:
         """The estimator's loss on the task's device, with the class weights of the training part."""
         estimator = copy.copy(self.estimator)
         estimator.class_weights_ = None if self.class_weights is None else self.class_weights.cpu().numpy()
-        return estimator.initialize_criterion().criterion_.to(self.device)
+        with estimator._current_init_context("criterion"):  # skorch's guard of components
+            return estimator.initialize_criterion().criterion_.to(self.device)
 
     def new_estimator(self, policy: Any = None, seed: int | None = None, **settings: Any) -> Any:
         """An unfitted clone of the estimator, with a policy, a seed and other settings.
@@ -264,8 +265,11 @@ class SearchTask:
         was_training, outputs = module.training, []
         module.eval()
         try:
-            for X, _ in self.batches(part, shuffle=False, batch_size=max(self.batch_size, 64)):
-                outputs.append(module(X if policy is None else policy.apply(X, generator=generator)))
+            size = max(self.batch_size, 64)
+            for i, (X, _) in enumerate(self.batches(part, shuffle=False, batch_size=size)):
+                if policy is not None:
+                    X = policy.apply(X, part.labels[i * size : i * size + len(X)], generator)[0]
+                outputs.append(module(X))
         finally:
             module.train(was_training)
         outputs, y = torch.cat(outputs), part.y.to(self.device)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from skorch.callbacks import EarlyStopping, EpochScoring
+from joblib import Parallel, delayed
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from skorch.utils import is_dataset
 
 from eegaug.checkpoint import TrainingCheckpoint
-from eegaug.policy import Policy
-from eegaug.search._task import SearchState, SearchTask, callback_of
+from eegaug.policies import Policy
+from eegaug.search._task import Part, SearchState, SearchTask, callback_of
 from eegaug.search.base import PolicySearch
 
-__all__ = ["TrialSearch"]
+__all__ = ["TrialSearch", "run_trial", "validated_estimator"]
 
 SCORE = "valid_balanced_accuracy"
 #: A sub-policy as a searcher proposes it: (index of the operation, probability, magnitude) of each step.
@@ -38,16 +40,29 @@ class TrialSearch(PolicySearch):
     patience : int | None
         A trial ends when its score has not risen for so many epochs; None: never. An early stopping of the estimator's
         own takes its place.
+    n_jobs : int | None
+        Trials at a time, in processes of their own, through joblib's current backend.
     **shared
         See :class:`PolicySearch`.
     """
 
-    def __init__(self, estimator: Any = None, *, trial_unit: str = "policy", patience: int | None = 30, **shared: Any):
+    _free = PolicySearch._free | {"n_jobs"}
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        trial_unit: str = "policy",
+        patience: int | None = 30,
+        n_jobs: int | None = None,
+        **shared: Any,
+    ):
         super().__init__(estimator, **shared)
         self.trial_unit = trial_unit
         self.patience = patience
+        self.n_jobs = n_jobs
 
-    def _propose(self, task: SearchTask, state: Any, n_sub_policies: int) -> list[Steps]:
+    def _propose(self, task: SearchTask, state: Any) -> list[Steps]:
         """What to try next."""
         raise NotImplementedError
 
@@ -61,45 +76,113 @@ class TrialSearch(PolicySearch):
     def _per_trial(self) -> int:
         return 1 if self.trial_unit == "sub_policy" else self.n_sub_policies
 
+    def _per_policy(self) -> int:
+        """How many of the best trials make a policy."""
+        return self.n_sub_policies if self.trial_unit == "sub_policy" else 1
+
     def _begin(self, task: SearchTask) -> SearchState:
-        return SearchState(best=[])
+        return SearchState(best=[], waiting=[])
 
     def _step(self, task: SearchTask, state: Any) -> dict[str, Any]:
-        proposed = self._propose(task, state, self._per_trial())
-        score, epochs = self._train(task, proposed)
-        self._note(state, proposed, score)
-        return {
-            "score": score,
-            "best_score": state.best[0]["score"],
-            "epochs": epochs,
-            "trial": [[[task.operations[op].name, p, magnitude] for op, p, magnitude in steps] for steps in proposed],
-        }
+        if not state.waiting:
+            began = time.perf_counter()
+            proposed = [self._propose(task, state) for _ in range(self._at_a_time())]
+            results = self._train(task, proposed)
+            seconds = (time.perf_counter() - began) / len(proposed)
+            state.waiting = [
+                {"steps": [[list(step) for step in steps] for steps in subs], "seconds": seconds, **result}
+                for subs, result in zip(proposed, results, strict=True)
+            ]
+        result = state.waiting.pop(0)
+        task.n_forward_backward += result["passes"]
+        one = {"score": result["score"], "steps": result["steps"]}
+        state.best = sorted([*state.best, one], key=lambda trial: -trial["score"])[: self._per_policy()]
+        return self._row(task, result["steps"], result, state.best[0]["score"]) | {"seconds": result["seconds"]}
 
-    def _note(self, state: Any, proposed: list[Steps], score: float) -> None:
-        """Keep as many of the best trials as the policy is made of; of equals the first."""
-        keep = self.n_sub_policies if self.trial_unit == "sub_policy" else 1
-        trial = {"score": score, "steps": [[list(step) for step in steps] for steps in proposed]}
-        state.best = sorted([*state.best, trial], key=lambda one: -one["score"])[:keep]
+    def _row(self, task: SearchTask, steps: list[Steps], result: dict[str, Any], best: float | None) -> dict[str, Any]:
+        names = [[[task.operations[op].name, p, magnitude] for op, p, magnitude in sub] for sub in steps]
+        return {"score": result["score"], "best_score": best, "epochs": result["epochs"], "trial": names}
 
     def _policy(self, task: SearchTask, state: Any) -> Policy:
         steps = [steps for trial in state.best for steps in trial["steps"]]
         return self._as_policy(task, steps) if steps else task.identity()
 
-    def _train(self, task: SearchTask, proposed: list[Steps], callbacks: Sequence[Any] = ()) -> tuple[float, int]:
-        """Best score and epochs of a training with the proposed policy."""
-        file = self._running.file
-        path = None if file is None else file.beside("trial")
-        estimator = validated_estimator(
-            task, task.policy(proposed), patience=self.patience, checkpoint=path, callbacks=callbacks
-        )
-        estimator.fit(task.train.windows, task.train.labels)
-        task.n_forward_backward += estimator.n_forward_backward_
-        if estimator.interrupted_:
-            raise KeyboardInterrupt
-        if path is not None:
+    def _expected_seconds(self) -> float:
+        if getattr(self._running.state, "waiting", None):
+            return 0.0  # done already, in the same round as the last
+        return self._at_a_time() * max((row["seconds"] for row in self._rows[-5:]), default=0.0)
+
+    # Training --------------------------------------------------------------------------------------------------------
+
+    def _at_a_time(self) -> int:
+        if self.n_jobs in (None, 1):
+            return 1
+        workers = Parallel(n_jobs=self.n_jobs)._effective_n_jobs()
+        return max(1, min(workers, self._running.n_steps - len(self._rows)))
+
+    def _train(
+        self, task: SearchTask, proposed: list[list[Steps]], stop: Callable[[list[float]], bool] | None = None
+    ) -> list[dict[str, Any]]:
+        """What trainings with the proposed policies come to: see :func:`run_trial`."""
+        file, first = self._running.file, len(self._rows) + 1
+        paths = [None if file is None else file.beside(f"trial-{first + i}") for i in range(len(proposed))]
+        jobs = []
+        for steps, path in zip(proposed, paths, strict=True):
+            callbacks = [] if stop is None else [("ends", EndTrial(stop))]
+            estimator = validated_estimator(
+                task, task.policy(steps), patience=self.patience, checkpoint=path, callbacks=callbacks
+            )
+            jobs.append((estimator, task.train.windows, task.train.labels))
+        if len(jobs) == 1:
+            results = [run_trial(*jobs[0])]
+        else:
+            results = Parallel(n_jobs=self.n_jobs)(delayed(run_trial)(*job) for job in jobs)
+        for path in filter(None, paths):
             path.unlink(missing_ok=True)
-        scores = [float(epoch[SCORE]) for epoch in estimator.history if SCORE in epoch]
-        return max(scores), len(scores)
+        return results
+
+
+def run_trial(estimator: Any, windows: Any, labels: Any) -> dict[str, Any]:
+    """Train an estimator of :func:`validated_estimator`.
+
+    Returns
+    -------
+    dict
+        ``score`` (the best balanced accuracy), ``curve`` (one of each epoch), ``epochs``, ``passes``, and ``pruned``:
+        whether it was ended as hopeless.
+    """
+    pruned = False
+    try:
+        estimator.fit(windows, labels)
+    except HopelessTrialError:
+        pruned = True
+    if estimator.interrupted_:
+        raise KeyboardInterrupt
+    curve = [float(epoch[SCORE]) for epoch in estimator.history if SCORE in epoch]
+    passes = estimator.n_forward_backward_
+    return {"score": max(curve), "curve": curve, "epochs": len(curve), "passes": passes, "pruned": pruned}
+
+
+class HopelessTrialError(Exception):
+    """A trial is not worth going on with."""
+
+
+class EndTrial(Callback):
+    """End a training whose scores so far say that it is hopeless.
+
+    Parameters
+    ----------
+    hopeless : callable
+        Asked after each epoch with the list of scores so far.
+    """
+
+    def __init__(self, hopeless: Callable[[list[float]], bool]):
+        self.hopeless = hopeless
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Ask."""
+        if self.hopeless([float(epoch[SCORE]) for epoch in net.history]):
+            raise HopelessTrialError
 
 
 def validated_estimator(
@@ -109,7 +192,7 @@ def validated_estimator(
     patience: int | None = None,
     checkpoint: Any = None,
     callbacks: Sequence[Any] = (),
-    valid: Any = None,
+    valid: Part | None = None,
     seed: int | None = None,
 ) -> Any:
     """An estimator that is scored on held-out subjects after each epoch and stops on that score.
@@ -152,7 +235,7 @@ def validated_estimator(
     return estimator.set_params(callbacks=steps)
 
 
-def _as_dataset(part: Any) -> Any:
+def _as_dataset(part: Part) -> Any:
     return part.windows if is_dataset(part.windows) else Dataset(part.windows, part.labels)
 
 

@@ -19,7 +19,7 @@ from eegaug._durations import duration, parse_budget
 from eegaug._random import contained_rng, derive_seed, resolve_seed
 from eegaug.checkpoint import TrainingCheckpoint, _describe
 from eegaug.classifier import StagingClassifier
-from eegaug.policy import Policy
+from eegaug.policies import Policy
 from eegaug.search._checkpoint import SearchFile, plain_row, search_settings
 from eegaug.search._progress import SearchBar
 from eegaug.search._split import check_groups, hold_out, subjects_of
@@ -158,9 +158,10 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """What the search works with: an object with ``state_dict`` and ``load_state_dict``, built quickly."""
         return SearchState()
 
-    def _step(self, task: SearchTask, state: Any) -> dict[str, Any]:
-        """One unit of work. Returns its columns of the history; ``phase`` where it is not yet the search itself.
+    def _step(self, task: SearchTask, state: Any) -> dict[str, Any] | None:
+        """One unit of work. Returns its columns of the history; None where nothing is left to do.
 
+        Among them ``phase`` where it is not yet the search itself, and ``seconds`` where they were not spent here.
         torch's default generators are seeded anew for each step; generators of one's own are ``task.generator(name)``.
         """
         raise NotImplementedError
@@ -217,9 +218,10 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         task = self._make_task(estimator, windows, labels, groups, seed)
         self._check(task)
         began = time.perf_counter()
+        self._running = _Running(task, file, settings)
         with contained_rng(derive_seed(seed, STEP), task.device):
-            state = self._begin(task)
-        self._running = _Running(task, state, file, settings, time.perf_counter() - began)
+            self._running.state = self._begin(task)
+        self._running.unnoted_seconds = time.perf_counter() - began
         if saved is not None:
             self._restore(saved)
         return self._run(n_steps, budget)
@@ -324,12 +326,16 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _run(self, n_steps: int, budget: float | None) -> Self:
         running, self.interrupted_ = self._running, False
+        running.n_steps = n_steps
         bar = SearchBar(self.name, n_steps, len(self._rows), bool(self.verbose))
         try:
             while len(self._rows) < n_steps:
                 if budget is not None and self.search_time_ + self._expected_seconds() > budget:
                     break
-                bar.update(self._one_step(running))
+                row = self._one_step(running)
+                if row is None:
+                    break
+                bar.update(row)
                 if budget is not None and self.search_time_ > budget and self._n_searched() == 1:
                     break
         except KeyboardInterrupt:
@@ -351,8 +357,8 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             self._train_with_policy(running)
         return self
 
-    def _one_step(self, running: _Running) -> dict[str, Any]:
-        """Do one step, note it, tell the callback, save."""
+    def _one_step(self, running: _Running) -> dict[str, Any] | None:
+        """Do one step, note it, tell the callback, save; None if nothing is left to do."""
         task, number = running.task, len(self._rows) + 1
         if running.file is not None:
             running.file.beside("refit").unlink(missing_ok=True)  # a training with the policy of another step
@@ -361,9 +367,11 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             columns = self._step(task, running.state)
             if task.device.type == "cuda":
                 torch.cuda.synchronize(task.device)
-        seconds = time.perf_counter() - began + running.unnoted_seconds
+        if columns is None:
+            return None
+        row = plain_row({"step": number, "phase": "search", "seconds": time.perf_counter() - began} | columns)
+        row["seconds"] += running.unnoted_seconds
         running.unnoted_seconds = 0.0
-        row = plain_row({"step": number, "phase": "search", "seconds": seconds} | columns)
         row["n_forward_backward"] = task.n_forward_backward
         self._rows.append(row)
         self._sum_up()
@@ -459,13 +467,7 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 class _Running:
     """A search in this process: its task and state, its file, and time that no row tells of yet."""
 
-    def __init__(
-        self,
-        task: SearchTask,
-        state: Any,
-        file: SearchFile | None,
-        settings: dict[str, Any],
-        unnoted_seconds: float,
-    ):
-        self.task, self.state, self.file, self.settings = task, state, file, settings
-        self.unnoted_seconds = unnoted_seconds
+    def __init__(self, task: SearchTask, file: SearchFile | None, settings: dict[str, Any]):
+        self.task, self.file, self.settings = task, file, settings
+        self.state: Any = None
+        self.n_steps, self.unnoted_seconds = 0, 0.0

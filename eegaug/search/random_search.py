@@ -30,6 +30,8 @@ class RandomSearch(TrialSearch):
     patience : int | None
         A trial ends when its score has not risen for so many epochs; None: never. An early stopping of the estimator's
         own takes its place.
+    n_jobs : int | None
+        Trials at a time, in processes of their own, through joblib's current backend.
     **shared
         See :class:`PolicySearch`.
 
@@ -68,13 +70,16 @@ class RandomSearch(TrialSearch):
         max_steps: int = 50,
         trial_unit: str = "policy",
         patience: int | None = 30,
+        n_jobs: int | None = None,
         **shared: Any,
     ):
-        super().__init__(estimator, trial_unit=trial_unit, patience=patience, max_steps=max_steps, **shared)
+        super().__init__(
+            estimator, trial_unit=trial_unit, patience=patience, n_jobs=n_jobs, max_steps=max_steps, **shared
+        )
 
-    def _propose(self, task: SearchTask, state: Any, n_sub_policies: int) -> list[Steps]:
+    def _propose(self, task: SearchTask, state: Any) -> list[Steps]:
         generator = task.generator("proposals", "cpu")
-        shape = (n_sub_policies, self.n_operations)
+        shape = (self._per_trial(), self.n_operations)
         which = torch.randint(len(task.operations), shape, generator=generator).tolist()
         numbers = torch.rand(*shape, 2, generator=generator, dtype=torch.float64).tolist()
         return [

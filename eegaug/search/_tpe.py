@@ -1,0 +1,283 @@
+"""Trials of a tree-structured Parzen estimator over policies, on optuna."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eegaug._random import derive_seed
+
+__all__ = ["PolicyStudy", "PrunerReplica", "require_optuna"]
+
+#: A sub-policy: (index of the operation, probability, magnitude) of each step.
+Steps = Sequence[tuple[int, float, float]]
+
+_OWNER = "process"
+
+
+def require_optuna(who: str) -> Any:
+    """The module optuna.
+
+    Raises
+    ------
+    ImportError
+        If it is missing; the message says how to install it.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise ImportError(f"{who} needs optuna, which is not installed: pip install 'eegaug[search]'") from error
+    return optuna
+
+
+class PolicyStudy:
+    """Policies that were tried, and the next one to try.
+
+    A slot of a policy, one step of a sub-policy, is a choice of an operation and two numbers in [0, 1]. An operation
+    without a magnitude ignores its own, so that all policies have the same dimensions.
+
+    Parameters
+    ----------
+    operations : list of str
+    n_sub_policies, n_operations : int
+    seed : int
+        Each trial draws from a sampler seeded by this and by how many there were before: a study that was killed and is
+        continued goes the same way as an uninterrupted one.
+    n_startup_trials : int
+        Trials at random before the estimator is used.
+    shared : bool
+        Whether trials run at the same time: then those under way are taken into account.
+    storage, study_name
+        Where the trials are kept, as optuna takes it; a path is a journal file. None: in memory.
+    """
+
+    def __init__(
+        self,
+        operations: Sequence[str],
+        n_sub_policies: int,
+        n_operations: int,
+        seed: int,
+        n_startup_trials: int = 10,
+        shared: bool = False,
+        storage: Any = None,
+        study_name: str | None = None,
+    ):
+        self.optuna = require_optuna("TPE")
+        self.operations = list(operations)
+        self.shape = n_sub_policies, n_operations
+        self.seed, self.n_startup_trials, self.shared = seed, n_startup_trials, shared
+        self.emitted: list[int] = []
+        self.study = _create(self.optuna, open_storage(self.optuna, storage), study_name)
+
+    # Asking and telling ----------------------------------------------------------------------------------------------
+
+    def ask(self) -> tuple[Any, list[Steps]]:
+        """The next trial and the sub-policies that it is to try."""
+        states = self.optuna.trial.TrialState
+        trial = self.study.ask()
+        trial.set_user_attr(_OWNER, _this_process())
+        before = [
+            one
+            for one in self.study.get_trials(deepcopy=False)
+            if one.number < trial.number and one.state is not states.FAIL
+        ]
+        self.study.sampler = self.optuna.samplers.TPESampler(
+            seed=derive_seed(self.seed, len(before)) % 2**32,
+            n_startup_trials=self.n_startup_trials,
+            constant_liar=self.shared,
+        )
+        for where in self._slots():
+            trial.suggest_categorical(f"{where}.operation", self.operations)
+            trial.suggest_float(f"{where}.probability", 0.0, 1.0)
+            trial.suggest_float(f"{where}.magnitude", 0.0, 1.0)
+        return trial, self.steps(trial.params)
+
+    def tell(
+        self, trial: Any, curve: Sequence[float] = (), *, score: float, pruned: bool = False, **facts: Any
+    ) -> None:
+        """Note what a trial came to; score and further ``facts``, plain data, are kept with it."""
+        for name, value in {"score": score, "pruned": pruned, **facts}.items():
+            trial.set_user_attr(name, value)
+        for step, value in enumerate(curve):
+            trial.report(value, step)
+        states = self.optuna.trial.TrialState
+        if pruned:
+            self.study.tell(trial, state=states.PRUNED)
+        else:
+            self.study.tell(trial, score)
+
+    def drop(self, trial: Any) -> None:
+        """Forget a trial that was broken off."""
+        self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
+
+    def drop_dead(self) -> None:
+        """Forget trials of processes of this machine that are no longer there."""
+        for trial in self.running():
+            host, _, pid = trial.user_attrs.get(_OWNER, "").rpartition(":")
+            if host == socket.gethostname() and not _alive(int(pid)):
+                self.study.tell(trial.number, state=self.optuna.trial.TrialState.FAIL)
+
+    # Looking ---------------------------------------------------------------------------------------------------------
+
+    def finished(self) -> list[Any]:
+        """Trials that came to an end, pruned ones included, in the order of their numbers."""
+        states = self.optuna.trial.TrialState
+        return self.study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED))
+
+    def running(self) -> list[Any]:
+        """Trials under way, here or in other processes."""
+        return self.study.get_trials(deepcopy=False, states=(self.optuna.trial.TrialState.RUNNING,))
+
+    def peek(self) -> Any | None:
+        """The trial that :meth:`new` would give."""
+        given = set(self.emitted)
+        return next((one for one in self.finished() if one.number not in given), None)
+
+    def new(self) -> Any | None:
+        """A finished trial that was not given yet; None if there is none."""
+        trial = self.peek()
+        if trial is not None:
+            self.emitted.append(trial.number)
+        return trial
+
+    def best(self, n: int) -> list[Any]:
+        """Of the trials given by :meth:`new` that were not pruned, the best ones; of equals the first."""
+        given, complete = set(self.emitted), self.optuna.trial.TrialState.COMPLETE
+        known = [one for one in self.finished() if one.number in given and one.state is complete]
+        return sorted(known, key=lambda one: (-one.value, one.number))[:n]
+
+    def steps(self, params: dict[str, Any]) -> list[Steps]:
+        """The sub-policies that a trial's parameters stand for."""
+        values = [
+            (
+                self.operations.index(params[f"{where}.operation"]),
+                float(params[f"{where}.probability"]),
+                float(params[f"{where}.magnitude"]),
+            )
+            for where in self._slots()
+        ]
+        k = self.shape[1]
+        return [values[i : i + k] for i in range(0, len(values), k)]
+
+    def _slots(self) -> list[str]:
+        return [f"{s}.{k}" for s in range(self.shape[0]) for k in range(self.shape[1])]
+
+    # Keeping ---------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Finished trials as plain data."""
+        finished = self.finished()
+        place = {trial.number: i for i, trial in enumerate(finished)}
+        trials = [
+            {
+                "params": dict(trial.params),
+                "value": trial.value,
+                "pruned": trial.state is self.optuna.trial.TrialState.PRUNED,
+                "curve": {int(k): float(v) for k, v in trial.intermediate_values.items()},
+                "facts": dict(trial.user_attrs),
+            }
+            for trial in finished
+        ]
+        return {"trials": trials, "emitted": [place[number] for number in self.emitted]}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Put the trials into a study in memory; those of a storage are there, one by one."""
+        optuna, names = self.optuna, self.operations
+        if isinstance(self.study._storage, optuna.storages.InMemoryStorage):
+            self.study = _create(optuna, None, None)
+            states, unit = optuna.trial.TrialState, optuna.distributions.FloatDistribution(0.0, 1.0)
+            choice = optuna.distributions.CategoricalDistribution(names)
+            for one in saved["trials"]:
+                self.study.add_trial(
+                    optuna.trial.create_trial(
+                        state=states.PRUNED if one["pruned"] else states.COMPLETE,
+                        value=one["value"],
+                        params=one["params"],
+                        distributions={k: choice if k.endswith("operation") else unit for k in one["params"]},
+                        intermediate_values=one["curve"],
+                        user_attrs=one["facts"],
+                    )
+                )
+        numbers = [trial.number for trial in self.finished()]
+        self.emitted = [numbers[place] for place in saved["emitted"]]
+
+
+class PrunerReplica:
+    """Whether a trial is worth going on with, judged by finished ones; it can be sent to another process.
+
+    Parameters
+    ----------
+    pruner : optuna pruner
+    finished : list of FrozenTrial
+    """
+
+    def __init__(self, pruner: Any, finished: Sequence[Any]):
+        self.pruner, self.finished = pruner, list(finished)
+        self.trial: Any = None
+
+    def hopeless(self, curve: Sequence[float]) -> bool:
+        """Whether a trial with these scores so far, epoch by epoch, should end."""
+        if self.trial is None:
+            optuna = require_optuna("pruning")
+            study = _create(optuna, None, None, pruner=self.pruner)
+            study.add_trials(self.finished)
+            self.trial, self.reported = study.ask(), 0
+        for step in range(self.reported, len(curve)):
+            self.trial.report(curve[step], step)
+        self.reported = len(curve)
+        return self.trial.should_prune()
+
+
+def open_storage(optuna: Any, storage: Any) -> Any:
+    """An optuna storage: a URL and a storage as they are, a path as a journal file."""
+    if storage is None or not isinstance(storage, (str, os.PathLike)) or "://" in str(storage):
+        return storage
+    path = Path(storage)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise OSError(f"trials cannot be written to storage {path}: {error.strerror or error}") from error
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _create(optuna: Any, storage: Any, name: str | None, pruner: Any = None) -> Any:
+    """A study, or the one that has this name already, without a line in the log."""
+    loud = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(loud, optuna.logging.WARNING))
+    try:
+        return optuna.create_study(
+            storage=storage,
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            sampler=optuna.samplers.RandomSampler(0),
+            pruner=pruner or optuna.pruners.NopPruner(),
+        )
+    finally:
+        optuna.logging.set_verbosity(loud)
+
+
+def _this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    # A child that was killed and that nobody has waited for is not there any more.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
