@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -127,6 +128,9 @@ class AugmentationLayer(nn.Module):
         self.identity_share = float(identity_share)
         self.weight_logits = nn.Parameter(torch.ones(len(self.operations)), requires_grad=selection == "weighted")
         self.strengths = nn.Parameter(torch.full((len(self.operations),), float(initial_strength)))
+        if selection == "single":
+            # Of each operation, the relative change of the signal and the rise of the loss; filled in after training.
+            self.register_buffer("effects", torch.full((2, len(self.operations)), torch.nan))
         self._host = None
 
     @property
@@ -150,7 +154,7 @@ class AugmentationLayer(nn.Module):
         """
         if not self.training:
             return self.apply_one(X, choose_operations([self.shares()], n_copies=1, seed=0)[0][0])
-        windows = _as_batch(X)
+        windows = as_batch(X)
         if self.selection == "single":
             return one_operation_each(self, windows, generator).reshape(X.shape)
         draws = self.draw(windows, generator)
@@ -195,7 +199,7 @@ class AugmentationLayer(nn.Module):
         """One operation, with the same draws for every window: what a copy at prediction goes through."""
         if draw.operation == len(self.operations):  # the share that is left as it is
             return X
-        windows = _as_batch(X)
+        windows = as_batch(X)
         op = self.operations[draw.operation]
         noise = draw.noise_for(op, windows)
         u = torch.full((1,), draw.u, device=X.device)
@@ -232,11 +236,19 @@ class AugmentationLayer(nn.Module):
         self.host_weights()
 
     def describe(self) -> list[dict[str, Any]]:
-        """One row for each operation: name, weight, magnitude in [0, 1], strength and its unit."""
+        """One row for each operation: name, weight, magnitude in [0, 1], strength and its unit.
+
+        With ``selection="single"`` also what it does at this strength (:func:`eegaug.augnet.effects.measure_effects`),
+        None before that was measured.
+        """
         rows = []
         strengths = self.strengths.detach().tolist()
-        for op, weight, strength in zip(self.operations, self.host_weights(), strengths, strict=True):
+        for op, weight, strength in zip(self.operations, self.shares()[:-1], strengths, strict=True):
             rows.append({"operation": op.name, "weight": weight, "magnitude": strength} | physical(op, strength))
+        if self.selection == "single":
+            for row, effect in zip(rows, self.effects.T.tolist(), strict=True):
+                known = (None if math.isnan(value) else value for value in effect)
+                row.update(zip(("signal_change", "loss_rise"), known, strict=True))
         return rows
 
     def extra_repr(self) -> str:
@@ -384,7 +396,7 @@ def physical(op: Operation, strength: float) -> dict[str, Any]:
     return {"strength": strength / 2, "unit": "probability"}
 
 
-def _as_batch(X: Tensor) -> Tensor:
+def as_batch(X: Tensor) -> Tensor:
     if X.ndim == 3:
         return X
     if X.ndim not in (2, 4):

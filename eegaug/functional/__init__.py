@@ -9,21 +9,24 @@ from eegaug.functional.frequency import (
     hilbert,
     modulate,
     notch_change,
+    notch_change_slope,
     phase_change,
     shift_ramps,
 )
-from eegaug.functional.sampling import relaxed_bernoulli
+from eegaug.functional.sampling import bernoulli_and_slope, relaxed_bernoulli
 from eegaug.functional.sensors import (
     mix_channels,
     permute_channels,
     rotation_matrices,
+    rotation_matrices_and_slope,
     rotation_table,
     shuffle_permutation,
     sign_flip,
 )
-from eegaug.functional.time import gaussian_noise, time_mask, time_mask_gain, time_reverse
+from eegaug.functional.time import gaussian_noise, time_mask, time_mask_gain, time_mask_gain_slope, time_reverse
 
 __all__ = [
+    "bernoulli_and_slope",
     "filter_change",
     "frequency_shift",
     "gaussian_noise",
@@ -31,15 +34,18 @@ __all__ = [
     "mix_channels",
     "modulate",
     "notch_change",
+    "notch_change_slope",
     "permute_channels",
     "phase_change",
     "relaxed_bernoulli",
     "rotation_matrices",
+    "rotation_matrices_and_slope",
     "rotation_table",
     "shift_ramps",
     "shuffle_permutation",
     "sign_flip",
     "time_mask",
     "time_mask_gain",
+    "time_mask_gain_slope",
     "time_reverse",
 ]

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["filter_change", "frequency_shift", "hilbert", "modulate", "notch_change", "phase_change", "shift_ramps"]
+__all__ = [
+    "filter_change",
+    "frequency_shift",
+    "hilbert",
+    "modulate",
+    "notch_change",
+    "notch_change_slope",
+    "phase_change",
+    "shift_ramps",
+]
 
 
 def filter_change(X: Tensor, change: Tensor) -> Tensor:
@@ -94,12 +103,45 @@ def notch_change(
     (-1.0, 0.0)
     """
     width = bandwidth + transition * torch.tanh(bandwidth / (transition / 2))
+    above, below = _notch_flanks(centre, width, n_times, sfreq, softness)
+    return (above - below)[:, None, :]
+
+
+def notch_change_slope(
+    centre: Tensor, bandwidth: Tensor, n_times: int, sfreq: float, softness: float = 0.07, transition: float = 0.5
+) -> Tensor:
+    """Derivative of :func:`notch_change` in the bandwidth.
+
+    Parameters
+    ----------
+    centre, bandwidth, n_times, sfreq, softness, transition
+        As in :func:`notch_change`.
+
+    Returns
+    -------
+    Tensor, shape (batch, 1, n_times // 2 + 1)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from eegaug.functional import notch_change_slope
+    >>> slope = notch_change_slope(torch.tensor([10.0]), torch.tensor([2.0]), 3000, 100.0)
+    >>> bool((slope <= 0).all())  # a wider notch takes more away
+    True
+    """
+    tanh = torch.tanh(bandwidth / (transition / 2))
+    width, slope = bandwidth + transition * tanh, 3.0 - 2.0 * tanh * tanh
+    above, below = _notch_flanks(centre, width, n_times, sfreq, softness)
+    steep = torch.addcmul(above, above, above, value=-1.0) + torch.addcmul(below, below, below, value=-1.0)
+    return (steep * (slope / (-2.0 * softness))[:, None])[:, None, :]
+
+
+def _notch_flanks(centre: Tensor, width: Tensor, n_times: int, sfreq: float, softness: float) -> tuple[Tensor, Tensor]:
     # Written out rather than with rfftfreq, which knows no dtype promotion.
     offset = torch.arange(n_times // 2 + 1, device=centre.device, dtype=centre.dtype) * (sfreq / n_times)
     offset = offset - centre[:, None]
     half = width[:, None] / 2
-    kept_out = torch.sigmoid((offset - half) / softness) - torch.sigmoid((offset + half) / softness)
-    return kept_out[:, None, :]
+    return torch.sigmoid((offset - half) / softness), torch.sigmoid((offset + half) / softness)
 
 
 def hilbert(X: Tensor, n_fft: int | None = None) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["relaxed_bernoulli"]
+__all__ = ["bernoulli_and_slope", "relaxed_bernoulli"]
 
 # The gradient of the surrogate vanishes for a probability of exactly 0 or 1; held this far away from both it still
 # tells a strength that sits on the border which way to go.
@@ -54,15 +54,38 @@ def relaxed_bernoulli(probability: Tensor, u: Tensor, temperature: float = 0.5, 
     eps = torch.finfo(u.dtype).eps
     if not hard:
         return _surrogate(_hold(probability, eps), u, temperature, eps)
-    with torch.no_grad():
-        held = probability.clamp(_MARGIN, 1.0 - _MARGIN)
-        soft = _surrogate(held, u, temperature, eps)
-        slope = soft * (1.0 - soft) / (temperature * (held * (1.0 - held)))
-        draw = (u < probability).to(soft.dtype)
+    draw, slope = bernoulli_and_slope(probability, u, temperature)
     if not probability.requires_grad:
         return draw
     # The second term is exactly zero, so the value is exactly the draw.
     return draw + slope * (probability - probability.detach())
+
+
+@torch.no_grad()
+def bernoulli_and_slope(probability: Tensor, u: Tensor, temperature: float = 0.5) -> tuple[Tensor, Tensor]:
+    """Bernoulli draw, and the derivative of its surrogate in the probability.
+
+    Parameters
+    ----------
+    probability, u, temperature
+        As in :func:`relaxed_bernoulli`.
+
+    Returns
+    -------
+    draw, slope : Tensor
+
+    Examples
+    --------
+    >>> import torch
+    >>> from eegaug.functional.sampling import bernoulli_and_slope
+    >>> draw, slope = bernoulli_and_slope(torch.tensor(0.5), torch.tensor([0.5, 0.75]))
+    >>> draw.tolist(), [round(s, 3) for s in slope.tolist()]
+    ([0.0, 0.0], [2.0, 0.72])
+    """
+    held = probability.clamp(_MARGIN, 1.0 - _MARGIN)
+    soft = _surrogate(held, u, temperature, torch.finfo(u.dtype).eps)
+    slope = torch.addcmul(soft, soft, soft, value=-1.0) / torch.addcmul(held, held, held, value=-1.0)
+    return (u < probability).to(soft.dtype), slope / temperature
 
 
 def _surrogate(probability: Tensor, u: Tensor, temperature: float, eps: float) -> Tensor:

@@ -1,6 +1,7 @@
 """Operations across channels. Signals are ``(batch, channels, times)``, parameters ``(batch, ...)`` or ``(1, ...)``."""
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -8,19 +9,22 @@ from numpy.polynomial import legendre
 from torch import Tensor
 
 __all__ = [
+    "full_precision",
     "mix_channels",
     "permute_channels",
     "rotation_matrices",
+    "rotation_matrices_and_slope",
     "rotation_table",
     "shuffle_permutation",
     "sign_flip",
 ]
 
 
-def _full_precision(X: Tensor) -> AbstractContextManager:
+def full_precision(X: Tensor) -> AbstractContextManager:
     """Without automatic mixed precision, on devices that have it."""
     kind = X.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+    mixed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if mixed else nullcontext()
 
 
 def sign_flip(X: Tensor) -> Tensor:
@@ -66,7 +70,7 @@ def mix_channels(X: Tensor, matrix: Tensor) -> Tensor:
     [2.0, 1.0]
     """
     # Automatic mixed precision would round the signal itself to 8 or 11 bits.
-    with _full_precision(X):
+    with full_precision(X):
         return torch.matmul(matrix, X)
 
 
@@ -230,9 +234,49 @@ def rotation_matrices(angle: Tensor, base: Tensor, table: Tensor) -> Tensor:
     >>> bool((rotation_matrices(torch.zeros(2, dtype=torch.float64), base, table) == torch.eye(3)).all())
     True
     """
-    turns = angle[:, None] * torch.arange(1, table.shape[1] + 1, device=angle.device, dtype=angle.dtype)
+    return _rotated(angle, base, table, with_slope=False)[0]
+
+
+def rotation_matrices_and_slope(angle: Tensor, base: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`rotation_matrices`, and their derivative in the angle.
+
+    Parameters
+    ----------
+    angle, base, table
+        As in :func:`rotation_matrices`.
+
+    Returns
+    -------
+    matrices, slope : Tensor, shape (batch, n_channels, n_channels)
+        The slope is per radian; its rows sum to zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from eegaug.functional import rotation_matrices_and_slope, rotation_table
+    >>> base, table = rotation_table(np.eye(3), "z")
+    >>> matrices, slope = rotation_matrices_and_slope(torch.zeros(1, dtype=torch.float64), base, table)
+    >>> bool(slope.sum(2).abs().max() < 1e-12)
+    True
+    """
+    matrices, slope = _rotated(angle, base, table, with_slope=True)
+    return matrices, slope
+
+
+def _rotated(angle: Tensor, base: Tensor, table: Tensor, with_slope: bool) -> list[Tensor]:
+    orders = _orders(table.shape[1], angle.dtype, angle.device)
+    turns = angle[:, None] * orders
     # cos - 1 through the half angle: exactly zero at zero, and no cancellation beside it.
-    waves = torch.cat([-2.0 * torch.sin(turns / 2) ** 2, torch.sin(turns)], dim=1)
-    with _full_precision(angle):
-        change = waves @ table.reshape(-1, table.shape[2])
-    return base + change.reshape(-1, *base.shape)
+    sin, cos_1 = torch.sin(turns), -2.0 * torch.sin(turns / 2) ** 2
+    waves = [cos_1, sin, -orders * sin, torch.addcmul(orders, orders, cos_1)] if with_slope else [cos_1, sin]
+    waves = torch.cat(waves, dim=1).view(-1, 2 * table.shape[1])  # rows of matrices, alternating with their slopes
+    with full_precision(angle):
+        change = waves @ table.view(-1, table.shape[2])
+    change = change.view(len(angle), -1, *base.shape)
+    return [base + change[:, 0], *([change[:, 1]] if with_slope else [])]
+
+
+@lru_cache(maxsize=32)
+def _orders(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.arange(1, n + 1, device=device, dtype=dtype)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["gaussian_noise", "time_mask", "time_mask_gain", "time_reverse"]
+__all__ = ["gaussian_noise", "time_mask", "time_mask_gain", "time_mask_gain_slope", "time_reverse"]
 
 
 def time_reverse(X: Tensor) -> Tensor:
@@ -60,6 +60,40 @@ def time_mask_gain(start: Tensor, length: Tensor, n_times: int, steepness: float
     since_start = torch.arange(n_times, device=start.device, dtype=start.dtype) - start[:, None]
     removed = torch.sigmoid(slope * since_start) - torch.sigmoid(slope * (since_start - length[:, None]))
     return (1.0 - removed)[:, None, :]
+
+
+def time_mask_gain_slope(
+    start: Tensor, length: Tensor, start_slope: Tensor, n_times: int, steepness: float | None = None
+) -> Tensor:
+    """Derivative of :func:`time_mask_gain` in the length, when the start moves with it.
+
+    Parameters
+    ----------
+    start, length : Tensor, shape (batch,)
+    start_slope : Tensor, shape (batch,)
+        Derivative of the start in the length.
+    n_times, steepness
+        As in :func:`time_mask_gain`.
+
+    Returns
+    -------
+    Tensor, shape (batch, 1, n_times)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from eegaug.functional import time_mask_gain_slope
+    >>> slope = time_mask_gain_slope(torch.tensor([1000.0]), torch.tensor([200.0]), torch.tensor([0.0]), 3000)
+    >>> round(float(slope.sum()), 3)  # a longer stretch removes as many samples more
+    -1.0
+    """
+    slope = 1000.0 / n_times if steepness is None else steepness
+    since_start = torch.arange(n_times, device=start.device, dtype=start.dtype) - start[:, None]
+    first = torch.sigmoid(slope * since_start)
+    last = torch.sigmoid(slope * (since_start - length[:, None]))
+    first = torch.addcmul(first, first, first, value=-1.0) * start_slope[:, None]
+    last = torch.addcmul(last, last, last, value=-1.0) * (start_slope + 1.0)[:, None]
+    return (slope * (first - last))[:, None, :]
 
 
 def time_mask(X: Tensor, start: Tensor, length: Tensor, steepness: float | None = None) -> Tensor:

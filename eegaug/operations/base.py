@@ -86,6 +86,10 @@ class Operation:
         own = vars(cls)
         if "transform" in own and "linear_form" not in own and _LINEAR_FORMS.get(cls.linear_form) not in own:
             cls.linear_form = None
+        # And one whose coefficients are others does not have their slope.
+        if any(name in own for name in _LINEAR_FORMS.values()):
+            for written_out in {"linear_slope", "mixing_and_slope"} - set(own):
+                setattr(cls, written_out, getattr(Operation, written_out))
 
     def __init__(
         self,
@@ -146,9 +150,48 @@ class Operation:
         """
         raise NotImplementedError(f"{type(self).__name__} does not define transform()")
 
+    def linear_slope(
+        self,
+        value: Any,
+        magnitude: Tensor,
+        noise: dict[str, Tensor],
+        n_channels: int,
+        n_times: int,
+    ) -> Any:
+        """Derivative of :meth:`linear_value` in the magnitude, in its shape. By autograd, unless it is written out.
+
+        Parameters
+        ----------
+        value : Tensor or tuple of Tensor
+            What :meth:`linear_value` gave.
+        magnitude : Tensor, shape (1,)
+        noise, n_channels, n_times
+            As there.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            at = magnitude.detach().clone().requires_grad_()
+            values = self.linear_value(at, noise, n_channels, n_times)
+            several = isinstance(values, tuple)
+            values = values if several else (values,)
+            # The derivative of a product with probes, taken once more in the probes, runs forwards.
+            probes = [torch.zeros_like(v).requires_grad_() for v in values]
+            (pulled,) = torch.autograd.grad(values, at, probes, create_graph=True)
+            slopes = torch.autograd.grad(pulled.sum(), probes, allow_unused=True, materialize_grads=True)
+        return slopes if several else slopes[0]
+
+    def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
+        """Matrices of an operation that mixes channels, and their derivative in a magnitude of shape (1,)."""
+        value = self.linear_value(magnitude, noise, n_channels, 0)
+        return value, self.linear_slope(value, magnitude, noise, n_channels, 0)
+
     def void_reason(self, n_channels: int) -> str | None:
         """Why the operation means nothing on this montage, or None when it does mean something."""
         return None
+
+    def linear_value(self, magnitude: Tensor | None, noise: dict[str, Tensor], n_channels: int, n_times: int) -> Any:
+        """Coefficients of the operation in its linear form: what the method of that form gives."""
+        method = getattr(self, _LINEAR_FORMS[self.linear_form])
+        return method(magnitude, noise, n_channels if self.linear_form == "mixing" else n_times)
 
     # -- for everybody -------------------------------------------------------------------------------------------------
 

@@ -67,6 +67,14 @@ class FTSurrogate(Operation):
         u = noise["u"] - 0.5 if self.centred else noise["u"]
         return F.phase_change(u * (magnitude * self.max_strength)[:, None, None], n_times)
 
+    def linear_slope(
+        self, value: Tensor, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
+    ) -> Tensor:
+        u = noise["u"] - 0.5 if self.centred else noise["u"]
+        # DC and Nyquist do not turn.
+        phase_slope = torch.nn.functional.pad(u * self.max_strength, (1, 1 if n_times % 2 == 0 else 0))
+        return (1j * phase_slope) * (value + 1.0)
+
     def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
         return F.filter_change(X, self.spectral_change(magnitude, noise, X.shape[-1]))
 
@@ -126,6 +134,14 @@ class FrequencyShift(Operation):
     def modulation(self, magnitude: Tensor, noise: dict[str, Tensor], n_times: int) -> tuple[Tensor, Tensor]:
         """Factors over time of the signal and of minus its Hilbert transform, each (batch or 1, 1, n_times)."""
         return F.shift_ramps((2.0 * noise["u"] - 1.0) * (magnitude * self.max_strength), n_times, self.sfreq)
+
+    def linear_slope(
+        self, value: tuple[Tensor, Tensor], magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
+    ) -> tuple[Tensor, Tensor]:
+        cos, sin = value
+        rad_per_sample = (2.0 * noise["u"] - 1.0) * (2.0 * math.pi * self.max_strength / self.sfreq)
+        slope = rad_per_sample[:, None, None] * torch.arange(n_times, device=cos.device, dtype=cos.dtype)
+        return -slope * sin, slope * cos
 
     def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
         n_times = X.shape[-1]
@@ -204,10 +220,18 @@ class BandstopFilter(Operation):
 
     def spectral_change(self, magnitude: Tensor, noise: dict[str, Tensor], n_times: int) -> Tensor:
         """Frequency response minus one, real, shape (batch or 1, 1, n_times // 2 + 1)."""
+        return F.notch_change(*self._band(magnitude, noise), n_times, self.sfreq)
+
+    def linear_slope(
+        self, value: Tensor, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
+    ) -> Tensor:
+        return F.notch_change_slope(*self._band(magnitude, noise), n_times, self.sfreq) * self.max_strength
+
+    def _band(self, magnitude: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Centre and width in Hz."""
         bandwidth = magnitude * self.max_strength
         margin = 1.0 + (bandwidth.detach() / 2 if self.parity else self.max_strength / 2)
-        centre = margin + noise["u"] * (self.max_freq - 2.0 * margin)
-        return F.notch_change(centre, bandwidth, n_times, self.sfreq)
+        return margin + noise["u"] * (self.max_freq - 2.0 * margin), bandwidth
 
     def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
         n_times = X.shape[-1]

@@ -160,6 +160,16 @@ class ChannelsShuffle(SensorsOperation):
         source = torch.where(member.detach() > 0.5, within, everybody)
         return torch.lerp(identity.expand(source.shape[0], -1, -1), identity[source], member[:, :, None])
 
+    def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
+        u = 1.0 - noise["u"] if self.parity else noise["u"]
+        member, slope = F.bernoulli_and_slope((magnitude * self.max_strength)[:, None], u)
+        belongs, everybody = member > 0.5, noise["keys"].argsort(1)
+        identity = torch.eye(n_channels, device=u.device, dtype=u.dtype)
+        value = identity[F.shuffle_permutation(belongs, noise["keys"])]
+        # Members' rows stand in the matrix already; the others would take theirs from a shuffle of all.
+        joined = torch.where(belongs[:, :, None], value, identity[everybody])
+        return value, (joined - identity) * (slope * self.max_strength)[:, :, None]
+
     def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
         member, within, everybody = self._sources(magnitude, noise)
         if not magnitude.requires_grad:
@@ -210,6 +220,12 @@ class ChannelsDropout(SensorsOperation):
 
     def mixing_matrix(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> Tensor:
         return torch.diag_embed(self._kept(magnitude, noise))
+
+    def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
+        if self.parity:
+            return super().mixing_and_slope(magnitude, noise, n_channels)
+        dropped, slope = F.bernoulli_and_slope((magnitude * self.max_strength)[:, None], noise["u"])
+        return tuple(torch.diag_embed(torch.stack([1.0 - dropped, slope * -self.max_strength])))
 
     def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
         return X * self._kept(magnitude, noise)[:, :, None]
@@ -272,6 +288,12 @@ class SensorsRotation(SensorsOperation):
     def mixing_matrix(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> Tensor:
         angle = (2.0 * noise["u"] - 1.0) * (magnitude * math.radians(self.max_strength))
         return F.rotation_matrices(angle, *self._constant("rotation", angle, self._table))
+
+    def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
+        per_magnitude = (2.0 * noise["u"] - 1.0) * math.radians(self.max_strength)
+        constants = self._constant("rotation", per_magnitude, self._table)
+        value, slope = F.rotation_matrices_and_slope(per_magnitude * magnitude, *constants)
+        return value, slope * per_magnitude[:, None, None]
 
     def _table(self) -> tuple[Tensor, Tensor]:
         return F.rotation_table(electrode_positions(self.ch_names, self.positions), self.axis, not self.parity)
