@@ -300,7 +300,7 @@ class Stages(nn.Module):
             p, magnitudes = self.of(self.probabilities, k, draw.rows), self.of(self.magnitudes, k, draw.rows)
             if not self.training:
                 p, magnitudes = p.detach(), magnitudes.detach()
-            X = mix_stage(self.operations, X, weights, self._apply(p, stage.u), magnitudes, stage.noise)
+            X = mix_stage(self.operations, X, weights, self._masks(p, stage.u), magnitudes, stage.noise)
         return X
 
     def of(self, parameters: nn.ParameterList, k: int, rows: Tensor) -> Tensor:
@@ -320,7 +320,7 @@ class Stages(nn.Module):
         best = (log_w.detach() + gumbel(lots[:, k])).argmax(-1, keepdim=True)
         return torch.zeros_like(log_w).scatter_(-1, best, 1.0)
 
-    def _apply(self, p: Tensor, u: Tensor) -> Tensor:
+    def _masks(self, p: Tensor, u: Tensor) -> Tensor:
         if self.mask == "linear":
             return linear_bernoulli(p, u)
         return relaxed_bernoulli(p, u, self.mask_temperature, hard=self.mask == "relaxed" or not self.training)

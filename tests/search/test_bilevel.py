@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from eegaug.search.bilevel import adam_scale, hypergradient, unrolled_gradient
-from tests.small import SmallNet, global_random_states
+from small import SmallNet, global_random_states
 
 F64 = torch.float64
 

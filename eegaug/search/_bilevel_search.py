@@ -1,0 +1,177 @@
+"""What searches by hypergradient share: a network and a policy that learn in turns."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eegaug.policy import BasePolicy, ClassPolicy
+from eegaug.search._choices import Relax
+from eegaug.search._task import SearchState, SearchTask
+from eegaug.search.base import PolicySearch
+from eegaug.search.bilevel import METHODS, PASSES, Hypergradient, adam_scale, hypergradient
+
+__all__ = ["BilevelSearch"]
+
+STEPS = ("gradient", "adam")
+
+
+class BilevelSearch(PolicySearch):
+    """Base class of searches that follow the gradient of a validation loss through one step of training.
+
+    A step is an epoch of the training part. For each of its batches the policy takes a step down the hypergradient,
+    with the next batch of the validation part; then the network takes a training step on the batch, augmented anew.
+    Before the search proper come the epochs of the warm start, without augmentation.
+    """
+
+    _choices: tuple[str, ...] = ()
+
+    # To be written by a searcher -------------------------------------------------------------------------------------
+
+    def _new_policy(self, task: SearchTask) -> nn.Module:
+        """The learnable policy: ``augment_choices(X, y, generator)``, ``project_()``, ``forget_absent(y)``."""
+        raise NotImplementedError
+
+    def _new_relax(self, task: SearchTask, policy: nn.Module) -> Relax:
+        """RELAX for the policy's choices and decisions."""
+        raise NotImplementedError
+
+    def _sub_policies(self, task: SearchTask, policy: nn.Module) -> list[list[Any]]:
+        """For each class (or one in all) the sub-policies found."""
+        raise NotImplementedError
+
+    def _columns(self, policy: nn.Module) -> dict[str, float]:
+        """Columns of the history that tell of the policy."""
+        return {}
+
+    def _remarks(self, policy: nn.Module) -> dict[str, Any]:
+        """What a policy's settings say of how it was found, as plain data."""
+        return {}
+
+    # Hooks of the base class -----------------------------------------------------------------------------------------
+
+    def _check(self, task: SearchTask) -> None:
+        for name, value, known in (
+            ("choice", self.choice, self._choices),
+            ("hypergradient", self.hypergradient, METHODS),
+            ("inner_step", self.inner_step, STEPS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; it is one of {', '.join(map(repr, known))}.")
+        if not (isinstance(self.policy_lr, (int, float)) and 0 < self.policy_lr < math.inf):
+            raise ValueError(f"policy_lr is {self.policy_lr!r}; it is a number above 0.")
+        if isinstance(self.warm_start, bool) or int(self.warm_start) != self.warm_start or self.warm_start < 0:
+            raise ValueError(f"warm_start is {self.warm_start!r}; it is a number of epochs, 0 or more.")
+
+    def _n_steps(self) -> int:
+        return super()._n_steps() + int(self.warm_start)
+
+    def _begin(self, task: SearchTask) -> SearchState:
+        trunk, policy = task.new_trunk(), self._new_policy(task).to(task.device)
+        state = SearchState(
+            trunk=trunk,
+            trunk_optimizer=task.new_optimizer(trunk),
+            policy=policy,
+            policy_optimizer=self._adam(policy),
+        )
+        if self.choice == "relax":
+            state.relax = self._new_relax(task, policy).to(task.device)
+            state.relax_optimizer = self._adam(state.relax, 5e-3)
+        return state
+
+    def _adam(self, module: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
+        return torch.optim.Adam(module.parameters(), lr=self.policy_lr if lr is None else lr, betas=self.policy_betas)
+
+    def _step(self, task: SearchTask, state: SearchState) -> dict[str, Any]:
+        criterion = task.new_criterion()
+        warming = len(self._rows) < self.warm_start
+        losses: dict[str, list[Tensor]] = {"train_loss": []} | ({} if warming else {"valid_loss": []})
+        for X, y in task.batches(task.train):
+            if not warming:
+                losses["valid_loss"].append(self.update_policy(task, state, criterion, (X, y)).valid_loss)
+            losses["train_loss"].append(self.update_trunk(task, state, criterion, (X, y), augmented=not warming))
+        row: dict[str, Any] = {name: float(torch.stack(each).mean()) for name, each in losses.items()}
+        for name, value in row.items():
+            if not math.isfinite(value):
+                raise ValueError(
+                    f"the search diverged: {name} is {value} in step {len(self._rows) + 1}. Lower the estimator's lr "
+                    f"(now {_lr(state.trunk_optimizer):g})."
+                )
+        return ({"phase": "warm start"} if warming else {}) | row | self._columns(state.policy)
+
+    def update_policy(
+        self, task: SearchTask, state: SearchState, criterion: nn.Module, train: tuple[Tensor, Tensor]
+    ) -> Hypergradient:
+        """One step of the policy, from a training batch and the next validation batch."""
+        X, y = train
+        augmented, choices = state.policy.augment_choices(X, y, task.generator("policy"))
+        settings: dict[str, Any] = {"weight_decay": state.trunk_optimizer.param_groups[0].get("weight_decay", 0.0)}
+        if self.inner_step == "adam":
+            settings["scale"] = adam_scale(state.trunk_optimizer, state.trunk)
+        found = hypergradient(
+            state.trunk,
+            criterion,
+            (augmented, y),
+            task.next_batch("valid"),
+            _lr(state.trunk_optimizer),
+            method=self.hypergradient,
+            seed=int(torch.randint(2**62, (), generator=task.generator("dropout", "cpu"))),
+            **settings,
+        )
+        state.policy_optimizer.zero_grad()
+        if augmented.requires_grad:
+            augmented.backward(found.X)
+        if choices is not None:
+            parameters = list(state.policy.parameters())
+            more = state.relax.learn(found.examples, choices, parameters, state.relax_optimizer)
+            for parameter, grad in zip(parameters, more, strict=True):
+                parameter.grad = grad if parameter.grad is None else parameter.grad + grad
+        state.policy.forget_absent(y)
+        state.policy_optimizer.step()
+        state.policy.project_()
+        task.n_forward_backward += PASSES[self.hypergradient]
+        return found
+
+    def update_trunk(
+        self,
+        task: SearchTask,
+        state: SearchState,
+        criterion: nn.Module,
+        train: tuple[Tensor, Tensor],
+        augmented: bool = True,
+    ) -> Tensor:
+        """One training step of the network, with the policy as it is now."""
+        X, y = train
+        if augmented:
+            with torch.no_grad():
+                X, _ = state.policy.augment_choices(X, y, task.generator("policy"))
+        state.trunk_optimizer.zero_grad()
+        loss = criterion(state.trunk(X), y)
+        loss.backward()
+        state.trunk_optimizer.step()
+        task.n_forward_backward += 1
+        return loss.detach()
+
+    def _about(self) -> dict[str, Any]:
+        return super()._about() | self._remarks(self._running.state.policy)
+
+    def _policy(self, task: SearchTask, state: SearchState) -> BasePolicy:
+        found = self._sub_policies(task, state.policy)
+        if not self.class_wise:
+            return self._as_policy(task, found[0])
+        return ClassPolicy(
+            classes=self.classes_.tolist(),
+            policies=[task.policy(sub_policies) for sub_policies in found],
+            sfreq=task.signal.sfreq,
+            ch_names=task.signal.ch_names,
+            positions=task.positions,
+            searcher=f"class-wise {self.name}",
+            settings=self._about(),
+        )
+
+
+def _lr(optimizer: torch.optim.Optimizer) -> float:
+    return float(optimizer.param_groups[0]["lr"])
