@@ -33,6 +33,8 @@ class Signal:
         Channels in order, where they are known.
     preprocessing : dict or None
         How the windows were made, where the data say so.
+    n_windows : int or None
+        Windows of a sequence; None where each window stands for itself.
     """
 
     n_chans: int
@@ -40,6 +42,7 @@ class Signal:
     sfreq: float | None = None
     ch_names: tuple[str, ...] | None = None
     preprocessing: dict | None = field(default=None, compare=False)
+    n_windows: int | None = field(default=None, compare=False)
 
 
 def as_windows(X: Any) -> Any:
@@ -48,7 +51,7 @@ def as_windows(X: Any) -> Any:
     Raises
     ------
     ValueError
-        If the windows are not (n, channels, times) numbers, or there is none.
+        If the windows are not (n, channels, times) or (n, windows, channels, times) numbers, or there is none.
     """
     if isinstance(X, BaseEpochs):
         X = X.get_data(units="uV")
@@ -67,17 +70,23 @@ def signal_of(X: Any) -> Signal:
         return signal_of(X.dataset)
     if not is_dataset(X):
         X = check_windows(X)
-        return Signal(int(X.shape[1]), int(X.shape[2]))
+        return Signal(int(X.shape[-2]), int(X.shape[-1]), n_windows=int(X.shape[1]) if X.ndim == 4 else None)
     first = X[0]
     first = first[0] if isinstance(first, (tuple, list)) else first
-    if getattr(first, "ndim", 0) != 2:
+    if getattr(first, "ndim", 0) not in (2, 3):
         raise ValueError(
-            f"a window of the dataset has shape {tuple(getattr(first, 'shape', ()))}; it should be (channels, times)."
+            f"a window of the dataset has shape {tuple(getattr(first, 'shape', ()))}; it should be (channels, times), "
+            "or (windows, channels, times) for a sequence."
         )
     ch_names, sfreq = _recording_info(X)
     preprocessing = getattr(X, "preprocessing", None)
     return Signal(
-        int(first.shape[0]), int(first.shape[1]), sfreq, ch_names, dict(preprocessing) if preprocessing else None
+        int(first.shape[-2]),
+        int(first.shape[-1]),
+        sfreq,
+        ch_names,
+        dict(preprocessing) if preprocessing else None,
+        n_windows=int(first.shape[0]) if first.ndim == 3 else None,
     )
 
 
@@ -124,11 +133,19 @@ def labels_of(X: Any) -> np.ndarray | None:
         parts = [labels_of(d) for d in X.datasets]
         return None if any(p is None for p in parts) else np.concatenate(parts)
     # No shorter way: every item is looked at once.
-    return np.asarray([np.asarray(X[i][1]).item() for i in range(len(X))])
+    return np.asarray([np.asarray(X[i][1]).tolist() for i in range(len(X))])
 
 
-def check_labels(y: Any, n_windows: int) -> np.ndarray:
-    """Labels as a one-dimensional array of `n_windows` integers or strings.
+def check_labels(y: Any, n_windows: int, per_sequence: int | None = None) -> np.ndarray:
+    """Labels as an array of integers or strings: one for each window.
+
+    Parameters
+    ----------
+    y : array-like
+    n_windows : int
+        Windows, or sequences of windows.
+    per_sequence : int or None
+        Windows of a sequence; the labels then have shape (n_windows, per_sequence).
 
     Raises
     ------
@@ -142,6 +159,8 @@ def check_labels(y: Any, n_windows: int) -> np.ndarray:
         if any(v is None or (isinstance(v, float) and np.isnan(v)) for v in y.ravel()):
             raise ValueError("y has missing labels (None or NaN): drop the windows without a label.")
         y = np.asarray(y.tolist())
+    if per_sequence is not None:
+        return _check_sequence_labels(y, (n_windows, per_sequence))
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     if y.ndim != 1:
@@ -152,6 +171,16 @@ def check_labels(y: Any, n_windows: int) -> np.ndarray:
         raise ValueError(f"label {int(np.flatnonzero(~np.isfinite(y))[0])} of y is not a number.")
     check_classification_targets(y)
     return y.astype(np.int64) if y.dtype.kind == "f" else y
+
+
+def _check_sequence_labels(y: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    if y.shape != shape:
+        raise ValueError(
+            f"y has shape {y.shape}; {shape[0]} sequences of {shape[1]} windows call for one label per window, {shape}."
+        )
+    if y.dtype.kind not in "iu":
+        raise ValueError(f"y holds {y.dtype}; labels of sequences are integers, for instance 0 to 4 for W to REM.")
+    return y.astype(np.int64)
 
 
 def recording_of(dataset: Any, index: int) -> str:
@@ -196,7 +225,7 @@ class WindowLoader:
     loader : torch.utils.data.DataLoader
         Yields ``(X, y)`` or ``(X, y, crop indices)``.
     shape : tuple of int or None
-        (channels, times) that windows must have.
+        (channels, times) that windows must have, alone or in sequences.
     ch_names : sequence of str or None
         For errors.
     keep_rng : bool
@@ -234,9 +263,9 @@ class WindowLoader:
                 self.net._last_window_inds_ = batch[2]
             if not isinstance(X, torch.Tensor):
                 raise TypeError(f"a batch of windows is a {type(X).__name__}; the data loader should give tensors.")
-            if self.shape is not None and tuple(X.shape[1:]) != tuple(self.shape):
+            if self.shape is not None and tuple(X.shape[-2:]) != tuple(self.shape):
                 raise ValueError(
-                    f"a batch has windows of shape {tuple(X.shape[1:])} (channels, times); "
+                    f"a batch has windows of shape {tuple(X.shape[-2:])} (channels, times); "
                     f"the model takes {tuple(self.shape)}."
                 )
             # On the host, where the batch still is: the check costs the accelerator nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,13 @@ class StagingData:
                 f"{type(self).__name__} requires y to be passed, but the target y is None, and the windows have no "
                 "labels of their own."
             )
-        labels = check_labels(own if y is None else y, len(windows))
+        labels = check_labels(own if y is None else y, len(windows), signal.n_windows)
         if y is not None and own is not None and is_dataset(windows):
-            own = check_labels(own, len(windows))
+            own = check_labels(own, len(windows), signal.n_windows)
             if not np.array_equal(own, labels):
                 i = int(np.flatnonzero(own != labels)[0])
-                raise ValueError(
-                    f"window {i} has label {own[i].item()!r} in the dataset and {labels[i].item()!r} in y: pass y=None."
-                )
+                was, now = own.ravel()[i].item(), labels.ravel()[i].item()
+                raise ValueError(f"window {i} has label {was!r} in the dataset and {now!r} in y: pass y=None.")
         if not is_dataset(windows) and isinstance(windows, (np.ndarray, torch.Tensor)):
             check_finite(windows, signal.ch_names, "the training set")
         flat = _flat_in(windows)
@@ -44,7 +44,7 @@ class StagingData:
         observed = np.unique(labels)
         if len(observed) < 2:
             raise ValueError(
-                f"the training set has one class only, {observed[0].item()!r}, in all of its {len(labels)} windows; "
+                f"the training set has one class only, {observed[0].item()!r}, in all of its {labels.size} windows; "
                 "training needs two or more."
             )
         if fresh:
@@ -80,7 +80,7 @@ class StagingData:
             if sfreq is not None and not np.isclose(sfreq, self.sfreq):
                 raise ValueError(f"sfreq={self.sfreq:g} Hz was asked for, the data have {sfreq:g} Hz: resample them.")
             sfreq = float(self.sfreq)
-        return Signal(found.n_chans, found.n_times, sfreq, names, found.preprocessing)
+        return replace(found, sfreq=sfreq, ch_names=names)
 
     def _compare(self, got: Signal) -> tuple[list[str], list[str]]:
         """What of a signal does not fit the trained network, and what is worth a remark."""
@@ -164,9 +164,9 @@ class StagingData:
         if isinstance(self.class_weight, str):
             if self.class_weight != "balanced":
                 raise ValueError(f"class_weight is {self.class_weight!r}; use 'balanced', None or {{label: weight}}.")
-            counts = np.bincount(self._codes(labels).numpy(), minlength=len(classes))
+            counts = np.bincount(self._codes(labels).numpy().ravel(), minlength=len(classes))
             # A class that never occurs has no loss to weigh.
-            return np.where(counts > 0, len(labels) / ((counts > 0).sum() * np.maximum(counts, 1)), 1.0)
+            return np.where(counts > 0, labels.size / ((counts > 0).sum() * np.maximum(counts, 1)), 1.0)
         if not isinstance(self.class_weight, Mapping):
             raise TypeError(f"class_weight is a {type(self.class_weight).__name__}; use 'balanced', None or a dict.")
         known = classes.tolist()

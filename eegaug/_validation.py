@@ -13,12 +13,12 @@ _CHUNK = 1 << 20
 
 
 def check_windows(X: Any, name: str = "X") -> Any:
-    """Return `X` as an array or tensor of windows (n, channels, times) of numbers.
+    """Return `X` as an array or tensor of windows (n, channels, times), or sequences of windows, of numbers.
 
     Parameters
     ----------
     X : array-like or torch.Tensor
-        Windows.
+        Windows (n, channels, times), or sequences of them (n, windows, channels, times).
     name : str
         What to call it in errors.
 
@@ -30,7 +30,7 @@ def check_windows(X: Any, name: str = "X") -> Any:
     Raises
     ------
     ValueError
-        If it is not three-dimensional, is empty, or does not hold numbers.
+        If it has neither three nor four dimensions, is empty, or does not hold numbers.
     """
     if not isinstance(X, (np.ndarray, torch.Tensor)):
         X = np.asarray(X)
@@ -42,10 +42,14 @@ def check_windows(X: Any, name: str = "X") -> Any:
     if not numeric:
         complex_data = "Complex data not supported: " if "complex" in str(X.dtype) else ""
         raise ValueError(f"{complex_data}{name} holds {X.dtype}; windows are real numbers, e.g. float32 in µV.")
-    if X.ndim != 3:
+    if X.ndim not in (3, 4):
         raise ValueError(
             f"{name} has shape {tuple(X.shape)}; windows have three dimensions (windows, channels, times)"
-            + (": for a single window pass X[None]." if X.ndim == 2 else ".")
+            + (
+                ": for a single window pass X[None]."
+                if X.ndim == 2
+                else ", sequences of windows four (sequences, windows, channels, times)."
+            )
         )
     if 0 in X.shape:
         raise ValueError(f"{name} has shape {tuple(X.shape)}: there is no sample in it.")
@@ -53,6 +57,7 @@ def check_windows(X: Any, name: str = "X") -> Any:
 
 
 def _chunks(X: np.ndarray | torch.Tensor) -> Iterator[tuple[int, np.ndarray]]:
+    """Parts of the windows (n, channels, times), each with the number of its first window."""
     step = max(1, _CHUNK // max(1, X.shape[1] * X.shape[2]))
     for start in range(0, len(X), step):
         chunk = X[start : start + step]
@@ -71,12 +76,13 @@ def all_finite(x: np.ndarray | torch.Tensor) -> bool:
 
 
 def non_finite_sample(window: np.ndarray | torch.Tensor) -> tuple[int, int, str] | None:
-    """Channel, time and name of the first NaN or infinite sample of a window (channels, times), or None."""
+    """Channel, time and name of the first NaN or infinite sample of windows (…, channels, times), or None."""
     window = window.detach().cpu().numpy() if isinstance(window, torch.Tensor) else np.asarray(window)
     if window.dtype.kind != "f" or np.isfinite(window).all():
         return None
-    channel, time = np.argwhere(~np.isfinite(window))[0]
-    value = float(window[channel, time])
+    first = tuple(np.argwhere(~np.isfinite(window))[0])
+    channel, time = first[-2:]
+    value = float(window[first])
     return int(channel), int(time), "NaN" if np.isnan(value) else str(value)
 
 
@@ -88,7 +94,8 @@ def check_finite(X: np.ndarray | torch.Tensor, ch_names: Sequence[str] | None = 
     ValueError
         Naming the first window, channel and sample, and how many windows are affected.
     """
-    bad = []
+    bad, per_sequence = [], X.shape[1] if X.ndim == 4 else None
+    X = X.reshape(-1, *X.shape[-2:])
     for start, chunk in _chunks(X):
         if not all_finite(chunk):
             bad += (start + np.flatnonzero(~np.isfinite(chunk).all(axis=(1, 2)))).tolist()
@@ -96,8 +103,11 @@ def check_finite(X: np.ndarray | torch.Tensor, ch_names: Sequence[str] | None = 
         return
     channel, time, value = non_finite_sample(X[bad[0]])
     more = f" ({len(bad)} of {len(X)} windows have such samples)" if len(bad) > 1 else ""
+    where = f"window {bad[0]}"
+    if per_sequence is not None:
+        where = f"window {bad[0] % per_sequence} of sequence {bad[0] // per_sequence}"
     raise ValueError(
-        f"window {bad[0]} of {name} has the value {value} at sample {time} of channel "
+        f"{where} of {name} has the value {value} at sample {time} of channel "
         f"{_channel(channel, ch_names)}{more}: drop or repair such windows first."
     )
 
@@ -107,7 +117,8 @@ def _channel(index: int, ch_names: Sequence[str] | None) -> str:
 
 
 def flat_channels(X: np.ndarray | torch.Tensor) -> list[int]:
-    """Channels that are constant in every window of `X`, shape (n, channels, times)."""
+    """Channels that are constant in every window of `X`, shape (…, channels, times)."""
+    X = X.reshape(-1, *X.shape[-2:])
     flat = np.ones(X.shape[1], dtype=bool)
     for _, chunk in _chunks(X):
         flat &= (chunk.max(axis=2) == chunk.min(axis=2)).all(axis=0)

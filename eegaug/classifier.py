@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from braindecode import EEGClassifier
 from sklearn.metrics import accuracy_score
-from skorch.callbacks import Callback, PrintLog
+from skorch.callbacks import Callback, EpochScoring, PrintLog
 from skorch.dataset import unpack_data
 from skorch.utils import to_tensor
 from torch import nn
@@ -204,6 +205,9 @@ class StagingClassifier(StagingData, EEGClassifier):
     def set_params(self, **kwargs: Any) -> Self:
         """Set parameters; a fitted network follows ``device``."""
         before = self.device
+        if self.initialized_:  # skorch asks to report an error where a fitted net gets other data loaders
+            loaders = [key for key in kwargs if key.startswith(("iterator_train__", "iterator_valid__"))]
+            vars(self).update({key: kwargs.pop(key) for key in loaders})
         super().set_params(**kwargs)
         if self.initialized_ and self.device != before and self.device is not None:
             for name in self._modules + self._criteria:
@@ -223,8 +227,13 @@ class StagingClassifier(StagingData, EEGClassifier):
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
-        defaults = [(name, cb) for name, cb in super()._default_callbacks if name != "print_log"]
-        return [*defaults, ("print_log", PrintLog(keys_ignored=_UNPRINTED))]
+        ours = {
+            "valid_acc": EpochScoring(_accuracy, name="valid_acc", lower_is_better=False),
+            "print_log": PrintLog(keys_ignored=_UNPRINTED),
+        }
+        # The log stays last: it prints what the others have measured.
+        defaults = sorted(super()._default_callbacks, key=lambda item: item[0] == "print_log")
+        return [(name, ours.get(name, callback)) for name, callback in defaults]
 
     def _yield_callbacks(self) -> Iterator[tuple[str, Any, bool]]:
         """The checkpoint of the training comes last: it saves what the others have made of the epoch."""
@@ -255,8 +264,10 @@ class StagingClassifier(StagingData, EEGClassifier):
         ----------
         X : array or tensor of shape (n_windows, n_channels, n_times) | mne.Epochs | dataset
             Windows, in µV or standardised. A braindecode dataset or :class:`eegaug.data.Nights` is read batch by batch.
+            For a network of sequences such as USleep, shape (n_sequences, n_windows, n_channels, n_times).
         y : array of shape (n_windows,) | None
-            Labels, numbers or strings. None: those of the dataset, or the event codes of the epochs.
+            Labels, numbers or strings. None: those of the dataset, or the event codes of the epochs. Of sequences:
+            integers of shape (n_sequences, n_windows).
 
         Returns
         -------
@@ -376,8 +387,21 @@ class StagingClassifier(StagingData, EEGClassifier):
                 warnings.warn(f"{flat_message(flat, self.signal_.ch_names)}: look at the electrode.", stacklevel=3)
         yield from super().forward_iter(windows, training=training, device=device)
 
+    def _get_predict_nonlinearity(self) -> Callable:
+        # skorch takes the softmax over the last axis, which in sequences is that of the windows.
+        criterion = getattr(self, "criterion_", None)
+        if self.predict_nonlinearity == "auto" and isinstance(
+            getattr(criterion, "_orig_mod", criterion), nn.CrossEntropyLoss
+        ):
+            return partial(torch.softmax, dim=1)
+        return super()._get_predict_nonlinearity()
+
     def predict(self, X: Any) -> np.ndarray:
-        """Labels of windows, as they were given to ``fit``: the class of highest probability."""
+        """Labels of windows, as they were given to ``fit``: the class of highest probability.
+
+        Of sequences, shape (n_sequences, n_windows); :meth:`predict_proba` then has shape (n_sequences, n_classes,
+        n_windows).
+        """
         codes = self.predict_proba(X).argmax(axis=1)  # first: says so if it is not fitted
         return self.classes_[codes]
 
@@ -386,7 +410,8 @@ class StagingClassifier(StagingData, EEGClassifier):
         y = labels_of(X) if y is None else y
         if y is None:
             raise ValueError("score requires y to be passed: the windows have no labels of their own.")
-        return float(accuracy_score(check_labels(y, len(X)), self.predict(X), sample_weight=sample_weight))
+        y = check_labels(y, len(X), signal_of(X).n_windows)
+        return float(accuracy_score(y.ravel(), self.predict(X).ravel(), sample_weight=sample_weight))
 
     # Saving ----------------------------------------------------------------------------------------------------------
 
@@ -411,6 +436,10 @@ class StagingClassifier(StagingData, EEGClassifier):
         if not isinstance(model, cls):
             raise TypeError(f"{folder} holds a {type(model).__name__}, not a {cls.__name__}: use eegaug.load_model.")
         return model
+
+
+def _accuracy(net: StagingClassifier, X: Any, y: Any) -> float:
+    return float(accuracy_score(np.ravel(y), net.predict(X).ravel()))
 
 
 def _raised_by_callback(stop: BaseException) -> bool:

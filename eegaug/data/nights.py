@@ -358,7 +358,10 @@ class Nights(BaseConcatDataset):
             yield int(k), rows, where[rows] - (ends[k - 1] if k else 0)
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[np.ndarray, Any, list[int]]]:
-        where = self._checked(indices)
+        where = np.asarray(indices, dtype=np.int64)
+        if where.ndim == 2:  # what a sampler of sequences asks for
+            return [self[one] for one in where]
+        where = self._checked(where)
         items: list[Any] = [None] * len(where)
         for k, rows, local in self._by_night(where):
             for row, item in zip(rows, self.datasets[k].__getitems__(local.tolist()), strict=True):

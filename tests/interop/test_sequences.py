@@ -1,0 +1,131 @@
+"""Networks of sequences: USleep on (sequences, windows, channels, times), end to end."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from braindecode import EEGClassifier
+from braindecode.augmentation import AugmentedDataLoader
+from braindecode.models import USleep
+from braindecode.samplers import SequenceSampler
+from sklearn.metrics import accuracy_score
+from skorch.dataset import Dataset
+from skorch.helper import predefined_split
+from small import nights, tones
+
+from eegaug import AugAveragedModel, AugmentationModule, AugNetClassifier, Policy, StagingClassifier, load_model
+from eegaug.transforms import FrequencyShift, SignFlip
+
+SFREQ, CHANNELS, N_CLASSES = 100, ["C3", "C4"], 3
+_order = np.random.default_rng(0).permutation(72)
+X_FLAT, Y_FLAT = (a[_order] for a in tones(72, n_channels=2, n_times=300))
+X, Y = X_FLAT.reshape(24, 3, 2, 300), Y_FLAT.reshape(24, 3)
+LAYERS = [["frequency_shift", "sign_flip"], ["channels_dropout"]]
+
+
+def usleep(cls=StagingClassifier, **settings):
+    if cls is AugNetClassifier:
+        settings = {"layers": LAYERS, "n_copies": 2, "penalty": 0.1} | settings
+    settings = {"max_epochs": 1, "lr": 0.01, "batch_size": 8, "verbose": 0, "random_state": 0} | settings
+    return cls("USleep", module__depth=3, sfreq=SFREQ, ch_names=CHANNELS, **settings)
+
+
+@pytest.mark.parametrize("cls", [StagingClassifier, AugNetClassifier])
+def test_learns_stages_of_sequences(cls, tmp_path):
+    valid = predefined_split(Dataset(X[:6], Y[:6]))
+    clf = usleep(cls, max_epochs=15, train_split=valid).fit(X, Y)
+    proba = clf.predict_proba(X)
+    assert proba.shape == (24, N_CLASSES, 3)
+    np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
+    assert np.array_equal(clf.predict(X), proba.argmax(axis=1))
+    assert clf.score(X, Y) == accuracy_score(Y.ravel(), clf.predict(X).ravel()) > 0.9
+    assert clf.history[-1, "valid_acc"] == clf.score(X[:6], Y[:6])
+    assert clf.class_weights_ == pytest.approx([1, 1, 1])
+    assert clf.signal_.n_windows == 3
+    # Predictions depend neither on the batch nor, for this network, on the number of windows in a sequence.
+    np.testing.assert_allclose(clf.predict_proba(X[5:6]), proba[5:6], atol=1e-5)
+    assert clf.predict(X[:, :2]).shape == (24, 2)
+    clf.save(tmp_path)
+    again = load_model(tmp_path)
+    assert np.array_equal(again.predict_proba(X), proba)
+    assert again.signal_.n_windows == 3
+
+
+def test_policies_augment_sequences_window_by_window():
+    policy = Policy.fixed_sleep(sfreq=SFREQ, ch_names=CHANNELS)
+    out = policy.apply(torch.from_numpy(X))
+    assert out.shape == X.shape
+    changed = (out - torch.from_numpy(X)).abs().amax((2, 3)) > 1e-6
+    assert changed.any() and len({tuple(row) for row in changed.tolist()}) > 1
+    assert usleep(policy=policy).fit(X, Y).predict(X).shape == Y.shape
+
+
+def test_sampler_of_sequences_over_nights():
+    data = nights(X_FLAT, Y_FLAT, n=3, ch_names=CHANNELS, sfreq=SFREQ)
+    metadata = data.get_metadata()
+    train = SequenceSampler(metadata, 4, 1, randomize=True, random_state=0)
+    every = SequenceSampler(metadata, 4, 4)
+    clf = usleep(
+        iterator_train__sampler=train, iterator_train__shuffle=False, iterator_valid__sampler=every, max_epochs=10
+    )
+    clf.fit(data)
+    assert clf.n_forward_backward_ == 10 * int(np.ceil(len(train) / 8))
+    expected = data.read().reshape(18, 4, 2, 300)
+    proba = clf.predict_proba(data)
+    assert proba.shape == (18, 5, 4)
+    np.testing.assert_allclose(proba, clf.set_params(iterator_valid__sampler=None).predict_proba(expected), atol=1e-6)
+    assert accuracy_score(data.y, proba.argmax(1).ravel()) > 0.6
+
+
+def test_what_sequences_cannot_be():
+    bad = X.copy()
+    bad[2, 1, 0, 7] = np.nan
+    with pytest.raises(ValueError, match=r"window 1 of sequence 2 .*NaN at sample 7 of channel 'C3'"):
+        usleep().fit(bad, Y)
+    with pytest.raises(ValueError, match=r"y has shape \(24,\); 24 sequences of 3 windows call for .*\(24, 3\)"):
+        usleep().fit(X, Y[:, 0])
+    flat = X.copy()
+    flat[:, :, 1] = 4.0
+    with pytest.raises(ValueError, match=r"channel 'C4' of the training set is flat"):
+        usleep().fit(flat, Y)
+    clf = usleep().fit(X, Y)
+    with pytest.raises(ValueError, match=r"windows of 200 samples"):
+        clf.predict(X[..., :200])
+    with pytest.raises(ValueError, match=r"1 channels"):
+        clf.predict(X[:, :, :1])
+
+
+def test_in_braindecodes_own_estimator():
+    # Its loader and transforms take one window an item, so sequences are augmented by a layer before the network.
+    torch.manual_seed(0)
+    trunk = USleep(n_chans=2, sfreq=SFREQ, depth=3, n_outputs=N_CLASSES, n_times=300)
+    model = AugAveragedModel(trunk, AugmentationModule(LAYERS, sfreq=SFREQ, ch_names=CHANNELS), n_copies=2)
+    start = copy.deepcopy(model.augmentation.state_dict())
+    clf = EEGClassifier(
+        model,
+        criterion=torch.nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        lr=0.01,
+        max_epochs=3,
+        batch_size=8,
+        train_split=None,
+        classes=[0, 1, 2],
+        verbose=0,
+        iterator_train__shuffle=True,
+    )
+    clf.fit(X, Y)
+    after = clf.module_.augmentation.state_dict()
+    assert any(not torch.equal(after[name], start[name]) for name in after)
+    assert clf.forward(X).shape == (24, N_CLASSES, 3)
+    assert clf.history[-1, "train_loss"] < clf.history[0, "train_loss"]
+
+
+def test_braindecodes_loader_augments_sequences():
+    shift = FrequencyShift(probability=1.0, magnitude=0.5, sfreq=SFREQ, learnable=False)
+    loader = AugmentedDataLoader(Dataset(X, Y), [shift, SignFlip(probability=0.5, learnable=False)], batch_size=8)
+    batches = list(loader)
+    assert [tuple(b[0].shape) for b in batches] == [(8, 3, 2, 300)] * 3
+    assert torch.equal(torch.cat([b[1] for b in batches]), torch.from_numpy(Y))
+    out = torch.cat([b[0] for b in batches]).numpy()
+    assert (np.abs(out - X).max((2, 3)) > 1e-3).all()
