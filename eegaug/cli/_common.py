@@ -35,6 +35,7 @@ __all__ = [
     "seed_option",
     "settings",
     "training_options",
+    "trunk_options",
     "words",
 ]
 
@@ -180,8 +181,8 @@ preprocessing_options = options(
     click.option("--h-freq", type=float, metavar="HZ", help="Upper edge of the band (30)."),
     click.option("--wake-margin", type=float, metavar="MIN", help="Wakefulness kept around sleep (30)."),
 )
-#: epochs, patience, budget, trunk, trunk_args, batch_size, lr, penalty, copies; see get_training.
-training_options = options(
+#: epochs, patience, trunk, trunk_args, batch_size, lr.
+trunk_options = options(
     click.option(
         "--epochs",
         "--max-epochs",
@@ -191,7 +192,6 @@ training_options = options(
         help="Most epochs of a training (300; simulated: 20).",
     ),
     click.option("--patience", type=int, default=30, show_default=True, metavar="N", help="Epochs without progress."),
-    click.option("--budget", metavar="TIME", help="Training time, such as 90s, 30min, 2h."),
     click.option(
         "--trunk", default="SleepStagerChambon2018", show_default=True, metavar="NAME", help="A braindecode model."
     ),
@@ -205,6 +205,11 @@ training_options = options(
     ),
     click.option("--batch-size", type=int, default=16, show_default=True, metavar="N", help="Windows per batch."),
     click.option("--lr", type=float, metavar="X", help="Learning rate (0.001; simulated: 0.003)."),
+)
+#: Those of the trunk and budget, penalty, copies; see get_training.
+training_options = options(
+    trunk_options,
+    click.option("--budget", metavar="TIME", help="Training time, such as 90s, 30min, 2h."),
     click.option("--penalty", type=float, metavar="X", help="Weight of AugNet's penalty (10; simulated: 0.2)."),
     click.option(
         "--copies", type=int, default=4, show_default=True, metavar="N", help="Copies AugNet averages at prediction."

@@ -85,6 +85,8 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Batches that went forward and backward through a network during the search.
     operations_ : list of Operation
     classes_ : array of shape (n_classes,)
+    valid_groups_ : array | None
+        Subjects that were held out; None where `groups` were not known.
     interrupted_ : bool
         Whether the search was ended by Ctrl-C. Then `policy_` is the policy reached, and no network is trained.
 
@@ -176,6 +178,10 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _check(self, task: SearchTask) -> None:
         """Refuse settings that make no sense, before anything is built."""
+
+    def _for_refit(self, state: Any, estimator: Any) -> Any:
+        """The estimator that is trained with the policy in the end, unfitted; what a searcher has to change about it."""
+        return estimator
 
     def _about(self) -> dict[str, Any]:
         """Settings that a policy keeps, as plain data."""
@@ -303,6 +309,7 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         train_rows, valid_rows = hold_out(labels, groups, self.valid_size, derive_seed(seed, SPLIT))
         data = Part(windows, labels, estimator._codes(labels), groups)
         train, valid = data.take(train_rows), data.take(valid_rows)
+        self.valid_groups_ = None if groups is None else np.unique(valid.groups)
         weights = estimator._class_weights(train.labels)
         return SearchTask(
             estimator=estimator,
@@ -423,7 +430,7 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             )
 
     def _train_with_policy(self, running: _Running) -> None:
-        estimator = clone(running.task.estimator)
+        estimator = self._for_refit(running.state, clone(running.task.estimator))
         callbacks = list(estimator.callbacks or []) if not isinstance(estimator.callbacks, str) else estimator.callbacks
         own = isinstance(callbacks, str) or any(isinstance(callback_of(cb), TrainingCheckpoint) for cb in callbacks)
         if running.file is not None and not own:

@@ -1,0 +1,86 @@
+"""``eegaug search``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eegaug.cli import _common as common
+
+_METHODS = "random, autoaugment, fast-autoaugment, faster-autoaugment, dada, adda, cadda or dna."
+
+
+def _operations(ctx: click.Context, param: click.Parameter, value: str) -> Any:
+    """A group of operations, or a list of them."""
+    found = common.words(ctx, param, value)
+    return found[0] if len(found) == 1 and found[0] in ("all", "time-frequency", "sensors") else found
+
+
+@click.command()
+@common.data_options
+@click.option("--method", default="adda", show_default=True, metavar="NAME", help=_METHODS)
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="JSON", help="File of the policy.")
+@click.option(
+    "--operations", default="all", show_default=True, callback=_operations, metavar="A,B,…", help="A group, or a list."
+)
+@click.option("--steps", type=int, metavar="N", help="Steps of the search. Default: the method's own number.")
+@click.option("--budget", metavar="TIME", help="Time of the search, such as 90s, 30min, 2h.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="From which a search that was killed goes on. Default: beside the policy, until it is finished.",
+)
+@click.option(
+    "--method-arg",
+    "method_args",
+    multiple=True,
+    callback=common.settings,
+    metavar="NAME=VALUE",
+    help="A further argument of the method; repeat it.",
+)
+@common.seed_option
+@common.trunk_options
+@common.preprocessing_options
+@common.jobs_option("Trials, and recordings prepared, at a time (1).")
+@common.device_option
+@common.output_options
+def search(data: str, method: str, out: Path, quiet: bool, as_json: bool, **given: Any) -> int:
+    """Search an augmentation policy and write it to a JSON file.
+
+    A fifth of the subjects is held out to judge policies on. What is finished is kept: after Ctrl-C, the policy reached
+    is saved and the same command goes on.
+
+    \b
+    Example:
+      eegaug search --method adda --data nights/ --out policy.json
+    """
+    from eegaug.comparison import searching
+
+    report = searching.search_policy(
+        data,
+        method,
+        out,
+        root=given["root"],
+        data_args=common.get_data_arguments(data, given),
+        preprocessing=common.get_preprocessing(given),
+        operations=given["operations"],
+        max_steps=given["steps"],
+        budget=given["budget"],
+        checkpoint=given["checkpoint"],
+        options=given["method_args"],
+        trunk=given["trunk"],
+        trunk_args=given["trunk_args"] or None,
+        lr=given["lr"],
+        batch_size=given["batch_size"],
+        max_epochs=given["epochs"],
+        patience=given["patience"],
+        n_jobs=given["jobs"],
+        seed=given["seed"],
+        device=given["device"],
+        verbose=not quiet,
+    )
+    common.print_result(searching.search_lines(report), searching.search_document(report), as_json)
+    return common.INTERRUPTED if report.search.interrupted_ else common.OK
