@@ -2,6 +2,13 @@
 
 from eegaug.plotting.colours import FAMILY_COLOURS, STAGE_COLOURS, method_style
 from eegaug.plotting.comparison import best_so_far, plot_comparison, plot_scores
+from eegaug.plotting.invariance_measures import (
+    plot_augmentation_variation,
+    plot_invariance_scores,
+    plot_invariance_table,
+    plot_tolerated_magnitudes,
+    plot_transfer_matrix,
+)
 from eegaug.plotting.invariances import invariances_history_figure, plot_invariances, plot_invariances_history
 from eegaug.plotting.policies import plot_policies, plot_policy
 from eegaug.plotting.sleep import plot_confusion, plot_hypnogram
@@ -12,12 +19,17 @@ __all__ = [
     "best_so_far",
     "invariances_history_figure",
     "method_style",
+    "plot_augmentation_variation",
     "plot_comparison",
     "plot_confusion",
     "plot_hypnogram",
+    "plot_invariance_scores",
+    "plot_invariance_table",
     "plot_invariances",
     "plot_invariances_history",
     "plot_policies",
     "plot_policy",
     "plot_scores",
+    "plot_tolerated_magnitudes",
+    "plot_transfer_matrix",
 ]

@@ -1,0 +1,153 @@
+"""Frozen test sets, and scores on them."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from small import CHANNELS, NAMES, SFREQ, X, Y, nights, staging, tones
+
+from eegaug import Policy
+from eegaug.invariance import frozen_test_set, transfer_matrix
+from eegaug.operations import get_operation
+from eegaug.policy import SubPolicy
+
+SIGNAL = {"sfreq": SFREQ, "ch_names": CHANNELS}
+
+
+@pytest.fixture(scope="module")
+def models():
+    signed = make_pipeline(FunctionTransformer(lambda X: X.mean(2)), LogisticRegression()).fit(X, Y)
+    return {"powers": staging(max_epochs=25, lr=0.03).fit(X, Y), "means": signed, "dummy": DummyClassifier().fit(X, Y)}
+
+
+TEST, LABELS = tones(90, seed=7)
+
+
+def test_frozen_test_sets_are_byte_identical():
+    """Between runs, and whichever other operations there are."""
+    shifted = frozen_test_set(X, "frequency_shift", 0.2, random_state=3, **SIGNAL)
+    assert shifted.dtype == np.float32
+    assert (
+        hashlib.sha256(shifted.tobytes()).hexdigest()
+        == hashlib.sha256(frozen_test_set(X, "frequency_shift", 0.2, random_state=3, **SIGNAL).tobytes()).hexdigest()
+    )
+    assert not np.array_equal(shifted, frozen_test_set(X, "frequency_shift", 0.2, random_state=4, **SIGNAL))
+    # Windows draw independently, and the first ones draw the same if there are more.
+    longer = frozen_test_set(np.concatenate([X[:64], X, X]), "frequency_shift", 0.2, random_state=3, **SIGNAL)
+    assert longer.shape == (48 * 3, 4, 100)
+    assert not np.array_equal(longer[:48], longer[48:96])
+    noise = frozen_test_set(X, "gaussian_noise", 1.0) - X
+    assert np.abs(noise.std((1, 2)) - 0.2).max() < 0.05
+    assert np.unique(noise[:, 0, 0]).size == 48
+
+
+def test_known_random_numbers():
+    """The draws of a seed do not change from one version to the next."""
+    found = frozen_test_set(np.zeros((2, 1, 4)), "gaussian_noise", 1.0, random_state=0)
+    again = frozen_test_set(np.zeros((2, 1, 4)), get_operation("gaussian_noise"), 1.0, random_state=0)
+    assert np.array_equal(found, again)
+
+
+def test_matrix_holds_the_scores(models):
+    operations = ["sign_flip", "frequency_shift", ("gaussian_noise", 1.0, 0.5)]
+    matrix = transfer_matrix(models, TEST, LABELS, operations, magnitudes={"frequency_shift": 1.0})
+    assert matrix.index.tolist() == ["powers", "means", "dummy"]
+    assert matrix.columns.tolist() == ["original", "sign_flip", "frequency_shift", "gaussian_noise"]
+    shifted = frozen_test_set(TEST, "frequency_shift", 1.0, **SIGNAL)
+    expected = balanced_accuracy_score(LABELS, models["powers"].predict(shifted))
+    assert matrix.loc["powers", "frequency_shift"] == expected
+    assert matrix.loc["powers", "original"] > 0.9
+    # Powers do not tell signs apart; a shift of up to 5 Hz makes one tone another.
+    assert matrix.loc["powers", "sign_flip"] == matrix.loc["powers", "original"]
+    assert matrix.loc["powers", "frequency_shift"] < 0.8
+    assert matrix.loc["dummy"].tolist() == pytest.approx([1 / 3] * 4)
+    assert matrix.attrs["magnitudes"] == {"sign_flip": None, "frequency_shift": 1.0, "gaussian_noise": 0.5}
+
+
+def test_matrices_of_several_calls_are_of_the_same_test_sets(models):
+    common = {"y": LABELS, "magnitudes": 0.5, "random_state": 5}
+    wide = transfer_matrix(models, TEST, operations=["gaussian_noise", "time_masking", "frequency_shift"], **common)
+    narrow = transfer_matrix({"powers": models["powers"]}, TEST, operations=["frequency_shift"], **common)
+    assert narrow.attrs["checksums"]["frequency_shift"] == wide.attrs["checksums"]["frequency_shift"]
+    assert narrow.attrs["seed"] == 5
+    assert narrow.loc["powers", "frequency_shift"] == wide.loc["powers", "frequency_shift"]
+
+
+def test_mean_over_unseen_operations(models):
+    trained = {"powers": ["frequency_shift"], "means": [], "dummy": ["sign_flip", "frequency_shift"]}
+    matrix = transfer_matrix(
+        models, TEST, LABELS, ["frequency_shift", "gaussian_noise", "sign_flip"], magnitudes=1.0, trained_on=trained
+    )
+    for model, unseen in {
+        "powers": ["gaussian_noise", "sign_flip"],
+        "means": ["frequency_shift", "gaussian_noise", "sign_flip"],
+        "dummy": ["gaussian_noise"],
+    }.items():
+        assert matrix.loc[model, "mean unseen"] == pytest.approx(matrix.loc[model, unseen].mean())
+
+
+def test_recall_of_each_stage(models):
+    matrix = transfer_matrix(models, TEST, LABELS, ["frequency_shift"], magnitudes=1.0, per_stage=True)
+    plain = transfer_matrix(models, TEST, LABELS, ["frequency_shift"], magnitudes=1.0)
+    assert matrix.index.names == ["model", "stage"]
+    assert matrix.loc["powers"].index.tolist() == [0, 1, 2]
+    predicted = models["powers"].predict(frozen_test_set(TEST, "frequency_shift", 1.0, **SIGNAL))
+    for stage in range(3):
+        recall = np.mean(predicted[stage == LABELS] == stage)
+        assert matrix.loc[("powers", stage), "frequency_shift"] == pytest.approx(recall)
+    np.testing.assert_allclose(matrix.groupby("model").mean(), plain.sort_index())  # balanced accuracy
+    with_unseen = transfer_matrix(
+        models, TEST, LABELS, ["frequency_shift"], per_stage=True, trained_on=dict.fromkeys(models, ())
+    )
+    assert (with_unseen["mean unseen"] == with_unseen["frequency_shift"]).all()
+
+
+def test_policies_functions_names_and_datasets(models):
+    pair = Policy(sub_policies=[SubPolicy(operations=[("sign_flip", 1.0), ("gaussian_noise", 1.0, 0.2)])], **SIGNAL)
+    operations = {"pair": pair, "function": lambda X: X * 2, "weak": ("gaussian_noise", 1.0, 0.01)}
+    matrix = transfer_matrix(models["powers"], nights(n=1), operations=operations)
+    assert matrix.index.tolist() == ["StagingClassifier"]
+    assert matrix.columns.tolist() == ["original", "pair", "function", "weak"]
+    several = transfer_matrix([models["dummy"], models["dummy"]], X, Y, "time-frequency", **SIGNAL)
+    assert several.index.tolist() == ["DummyClassifier 1", "DummyClassifier 2"]
+    assert several.shape == (2, 7)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "kappa", "macro_f1", balanced_accuracy_score])
+def test_metrics(models, metric):
+    matrix = transfer_matrix(models, TEST, LABELS, ["gaussian_noise"], metric=metric)
+    assert matrix.loc["powers", "original"] > 0.85
+    assert matrix.attrs["metric"] in (metric, "balanced_accuracy_score")
+
+
+def test_text_labels():
+    model = staging(max_epochs=25, lr=0.03).fit(X, NAMES[Y])
+    matrix = transfer_matrix(model, TEST, NAMES[LABELS], ["sign_flip"], per_stage=True)
+    assert matrix.loc["StagingClassifier"].index.tolist() == ["N2", "REM", "W"]
+    assert matrix["original"].min() > 0.7
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"y": None}, "requires y"),
+        ({"metric": "auc"}, "metric is 'auc'"),
+        ({"models": {}}, "models is empty"),
+        ({"operations": []}, "operations is empty"),
+        ({"operations": ["sign_flip", "sign_flip"]}, "two operations are called 'sign_flip'"),
+        ({"operations": {"original": "sign_flip"}}, "name of the unchanged test set"),
+        ({"magnitudes": {"time_masking": 0.5}}, "magnitudes names 'time_masking'"),
+        ({"trained_on": {}}, "says nothing about 'dummy'"),
+    ],
+)
+def test_wrong_input_is_named(models, wrong, words):
+    arguments = {"models": {"dummy": models["dummy"]}, "X": X, "y": Y, "operations": ["sign_flip"]} | wrong
+    with pytest.raises(ValueError, match=words):
+        transfer_matrix(**arguments)

@@ -1,0 +1,141 @@
+"""Pictures of invariance: what is drawn are the numbers of the tables."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+matplotlib.use("Agg")
+
+from matplotlib.figure import Figure
+
+from eegaug import plotting
+from eegaug.invariance import InvarianceScore
+from eegaug.plotting.colours import STAGE_COLOURS
+
+
+@pytest.fixture
+def ax():
+    return Figure(figsize=(5, 4), layout="constrained").subplots()
+
+
+def drawn(ax, tmp_path):
+    path = tmp_path / "picture.png"
+    ax.figure.savefig(path, dpi=60)
+    assert matplotlib.image.imread(path)[..., :3].std() > 0.02
+
+
+def dots(ax):
+    return [tuple(point) for collection in ax.collections for point in np.asarray(collection.get_offsets())]
+
+
+def test_scores(ax, tmp_path):
+    by_stage = pd.DataFrame({"median": [0.8, 0.4]}, index=[2, 3])
+    scores = {
+        "AugNet": InvarianceScore(0.9, 0.7, 0.95, 0.0, np.array([0.9]), by_stage),
+        "none": InvarianceScore(-7.0, -40.0, 0.1, 0.0, np.array([-7.0])),
+        "dead": InvarianceScore(np.nan, np.nan, np.nan, 1.0, np.array([np.nan])),
+    }
+    assert plotting.plot_invariance_scores(scores, title="Invariance", ax=ax) is ax
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["AugNet", "none", "dead"]
+    assert (0.9, 0.0) in dots(ax)
+    assert (0.8, 0.28) in dots(ax) and (0.4, 0.28) in dots(ax)
+    texts = [text.get_text() for text in ax.texts]
+    assert "0.90" in texts and "-7.00" in texts and "says the same about all windows" in texts
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["N2", "N3"]
+    drawn(ax, tmp_path)
+    with pytest.raises(ValueError, match="scores is empty"):
+        plotting.plot_invariance_scores({})
+
+
+def table():
+    rows = [
+        {"operation": op, "magnitude": m, "strength": 5 * m, "unit": "Hz", "stage": stage, "median": 1 - m * k}
+        for op, k in (("frequency_shift", 1.0), ("gaussian_noise", 0.2))
+        for m in (0.2, 0.6)
+        for stage in ("all", 0, 4)
+    ]
+    rows.append(rows[0] | {"operation": "sign_flip", "magnitude": np.nan, "strength": np.nan, "median": 0.5})
+    found = pd.DataFrame(rows)
+    return found.assign(low=found["median"] - 0.1, high=found["median"] + 0.1)
+
+
+def test_table_by_operation_and_by_stage(ax, tmp_path):
+    plotting.plot_invariance_table(table(), ax=ax)
+    lines = {line.get_label(): line.get_xydata().tolist() for line in ax.lines if not line.get_label().startswith("_")}
+    assert set(lines) == {"frequency shift", "gaussian noise", "sign flip"}
+    np.testing.assert_allclose(lines["frequency shift"], [[0.2, 0.8], [0.6, 0.4]])
+    np.testing.assert_allclose(lines["sign flip"], [[1.0, 0.5]])
+    drawn(ax, tmp_path)
+
+
+def test_table_of_one_operation(ax, tmp_path):
+    plotting.plot_invariance_table(table(), "frequency_shift", ax=ax)
+    lines = {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+    assert list(lines) == ["all stages", "W", "REM"]
+    np.testing.assert_allclose(lines["W"].get_xydata(), [[1.0, 0.8], [3.0, 0.4]])
+    assert lines["REM"].get_color() == STAGE_COLOURS["REM"]
+    assert ax.get_xlabel() == "frequency shift (Hz)"
+    drawn(ax, tmp_path)
+    with pytest.raises(ValueError, match="no operation 'bandstop'"):
+        plotting.plot_invariance_table(table(), "bandstop")
+
+
+def test_tolerated(ax, tmp_path):
+    values = pd.DataFrame({"sign_flip": [1.0, 0.0], "noise": [0.5, np.nan]}, index=["all", 1])
+    plotting.plot_tolerated_magnitudes(values, ax=ax)
+    assert [text.get_text() for text in ax.texts] == ["1", "0.5", "0", "–"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["all stages", "N1"]
+    drawn(ax, tmp_path)
+
+
+def test_transfer(ax, tmp_path):
+    matrix = pd.DataFrame({"original": [0.8, 0.85], "sign_flip": [0.5, 0.9]}, index=["none", "AIT"])
+    plotting.plot_transfer_matrix(matrix, ax=ax)
+    assert [text.get_text() for text in ax.texts] == ["0.80", "0.50", "0.85", "0.90"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["original", "sign flip"]
+    drawn(ax, tmp_path)
+    for baseline in ("none", matrix.loc[["none", "none"]].set_axis(matrix.index)):
+        picture = plotting.plot_transfer_matrix(matrix, baseline, ax=Figure().subplots())
+        assert [text.get_text() for text in picture.texts] == ["+0.00", "+0.00", "+0.05", "+0.40"]
+    with pytest.raises(ValueError, match="no model 'DNA'"):
+        plotting.plot_transfer_matrix(matrix, "DNA")
+    with pytest.raises(ValueError, match="other rows or columns"):
+        plotting.plot_transfer_matrix(matrix, matrix[["original"]].rename(columns={"original": "other"}))
+
+
+def test_transfer_by_stage(ax):
+    index = pd.MultiIndex.from_product([["none", "AIT"], [0, 4]], names=["model", "stage"])
+    matrix = pd.DataFrame({"original": [0.8, 0.6, 0.9, 0.5]}, index=index)
+    plotting.plot_transfer_matrix(matrix, "none", ax=ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["none, W", "none, REM", "AIT, W", "AIT, REM"]
+    assert [text.get_text() for text in ax.texts] == ["+0.00", "+0.00", "+0.10", "-0.10"]
+
+
+def variation(scale=1.0):
+    rows = [
+        {"first": "original", "second": op, "stage": stage, "ratio": scale * r, "kl": r / 10, "distance": 1.0}
+        for op, r in (("sign_flip", 0.2), ("gaussian_noise", 0.6))
+        for stage in ("all", 3)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_variation(ax, tmp_path):
+    plotting.plot_augmentation_variation(variation(), ax=ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["sign flip", "gaussian noise"]
+    assert {(0.2, 0.0), (0.6, 1.0), (0.2, 0.3), (0.6, 1.3)} <= set(dots(ax))
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["N3"]
+    drawn(ax, tmp_path)
+    with pytest.raises(ValueError, match="quantity is 'cosine'"):
+        plotting.plot_augmentation_variation(variation(), "cosine")
+
+
+def test_variation_of_several_models(ax):
+    plotting.plot_augmentation_variation({"none": variation(), "AIT": variation(0.5)}, ax=ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["none", "AIT"]
+    assert {x for x, _ in dots(ax)} == {0.2, 0.6, 0.1, 0.3}
+    kl = plotting.plot_augmentation_variation(variation(), "kl", ax=Figure().subplots())
+    assert {round(x, 3) for x, _ in dots(kl)} == {0.02, 0.06}
