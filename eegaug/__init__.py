@@ -29,6 +29,7 @@ _HOME = {
     "compare": "eegaug.comparison",
     "load_model": "eegaug.bundle",
     "save_model": "eegaug.bundle",
+    "stage": "eegaug.staging",
 }
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "compare",
     "load_model",
     "save_model",
+    "stage",
 ]
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from eegaug.comparison import compare
     from eegaug.consistency import AITClassifier, MutualClassifier
     from eegaug.policy import Policy
+    from eegaug.staging import stage
 
 
 def __getattr__(name: str):

@@ -155,17 +155,7 @@ def _nights_for(
     estimator: Any, data: str, root: Path | None, data_args: Mapping[str, Any] | None, verbose: bool
 ) -> Any:
     """Nights prepared exactly as the model's training nights were."""
-    record = dict(getattr(estimator, "preprocessing_", None) or {})
-    if not record:
-        raise ValueError(
-            "the model does not say how its windows were made, so recordings cannot be prepared alike; score it in "
-            "Python on windows of your own, or save it with preprocessing=…"
-        )
-    preprocessing = Preprocessing(
-        **{name: value for name, value in record.items() if name in Preprocessing.model_fields}
-    )
-    if preprocessing.ch_names is None:
-        preprocessing = preprocessing.model_copy(update={"ch_names": tuple(estimator.signal_.ch_names)})
+    preprocessing = Preprocessing.of_model(estimator)
     return get_nights(data, root=root, preprocessing=preprocessing, data_args=data_args, verbose=verbose)[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +22,7 @@ from eegaug.data.preprocessing import (
 from eegaug.data.stages import UNSCORED
 from eegaug.data.store import refuse_not_finite
 
-__all__ = ["Reading", "Windows", "convert", "look"]
+__all__ = ["Reading", "Windows", "convert", "look", "windows_at"]
 
 PAD_S = 30.0
 """Signal read before the first and after the last window, so that the filter's edges stay outside them."""
@@ -137,10 +138,37 @@ def _from_edf(found: Found, p: Preprocessing, reading: Reading, report: list) ->
             raise ValueError(f"{header.duration_s:g} s long, shorter than one window of {p.window_s:g} s")
         scored = ScoredWindows(np.arange(n) * p.window_s, np.full(n, UNSCORED))
     onset_s, y, keep = _select(scored.onset_s, scored.y, p)
+    X = windows_at(lambda start_s, stop_s: read_edf(header, picks, start_s, stop_s), onset_s, p)
+    return Windows(X, y, onset_s, n_wake_trimmed=int((~keep).sum()))
+
+
+def windows_at(
+    read: Callable[[float, float], list[tuple[np.ndarray, float]]], onset_s: np.ndarray, p: Preprocessing
+) -> np.ndarray:
+    """Windows of a continuous recording, filtered and resampled but not standardised.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(start_s, stop_s)`` gives signal in µV and rate in Hz for each channel, see
+        :func:`eegaug.data.files.read_edf`.
+    onset_s : array, shape (n_windows,)
+        Seconds, in order.
+    p : Preprocessing
+        With ``ch_names`` set.
+
+    Returns
+    -------
+    float32 array, shape (n_windows, n_channels, n_times)
+
+    Raises
+    ------
+    ValueError
+        If a channel has a NaN or infinite sample or is constant throughout; it is named.
+    """
     start_s = float(np.floor(max(0.0, onset_s[0] - PAD_S)))
-    X = np.empty((len(y), len(picks), p.n_times), dtype=np.float32)
-    read = read_edf(header, picks, start_s, onset_s[-1] + p.window_s + PAD_S)
-    for k, (signal, sfreq) in enumerate(read):
+    X = np.empty((len(onset_s), len(p.ch_names), p.n_times), dtype=np.float32)
+    for k, (signal, sfreq) in enumerate(read(start_s, onset_s[-1] + p.window_s + PAD_S)):
         if not np.isfinite(signal.sum()):
             at = start_s + int(np.flatnonzero(~np.isfinite(signal))[0]) / sfreq
             window = int(np.searchsorted(onset_s, at, side="right")) - 1
@@ -150,7 +178,7 @@ def _from_edf(found: Found, p: Preprocessing, reading: Reading, report: list) ->
         first_s = round(start_s * sfreq) / sfreq
         filtered, rate = filter_and_resample(signal[None], sfreq, p)
         X[:, k] = cut_windows(filtered, rate, onset_s - first_s, p.n_times)[:, 0]
-    return Windows(X, y, onset_s, n_wake_trimmed=int((~keep).sum()))
+    return X
 
 
 def _scoring(found: Found, header: EdfHeader, p: Preprocessing, reading: Reading, report: list) -> ScoredWindows | None:

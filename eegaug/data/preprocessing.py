@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -83,6 +83,33 @@ class Preprocessing(BaseModel):
         if abs(self.sfreq * self.window_s - self.n_times) > 1e-6 or self.n_times < 1:
             raise ValueError(f"window_s={self.window_s:g} s at sfreq={self.sfreq:g} Hz is no whole number of samples.")
         return self
+
+    @classmethod
+    def of_model(cls, model: Any) -> Preprocessing:
+        """How the windows were made that a model was trained on.
+
+        Parameters
+        ----------
+        model : StagingClassifier
+            Fitted. Its ``preprocessing_`` is the record; its channels are those it was trained with.
+
+        Raises
+        ------
+        ValueError
+            If it has no such record, as after training on arrays, or does not know its channels.
+        """
+        record = dict(getattr(model, "preprocessing_", None) or {})
+        if not record:
+            raise ValueError(
+                "the model does not say how its windows were made, so recordings cannot be prepared alike; score it in "
+                "Python on windows of your own, or save it with preprocessing=…"
+            )
+        known = {name: value for name, value in record.items() if name in cls.model_fields}
+        if known.get("ch_names") is None:
+            known["ch_names"] = getattr(getattr(model, "signal_", None), "ch_names", None)
+        if known["ch_names"] is None:
+            raise ValueError("the model does not know the names of its channels; fit it with ch_names=[…]")
+        return cls(**known)
 
     @property
     def n_times(self) -> int:

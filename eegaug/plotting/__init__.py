@@ -10,6 +10,13 @@ from eegaug.plotting.invariance_measures import (
     plot_transfer_matrix,
 )
 from eegaug.plotting.invariances import invariances_history_figure, plot_invariances, plot_invariances_history
+from eegaug.plotting.night import plot_agreement, plot_confidence, plot_hypnodensity, plot_spectrogram
+from eegaug.plotting.operations import (
+    operation_figure,
+    plot_operation_signal,
+    plot_operation_spectrum,
+    plot_operation_topomap,
+)
 from eegaug.plotting.policies import plot_policies, plot_policy
 from eegaug.plotting.sleep import plot_confusion, plot_hypnogram
 
@@ -19,17 +26,25 @@ __all__ = [
     "best_so_far",
     "invariances_history_figure",
     "method_style",
+    "operation_figure",
+    "plot_agreement",
     "plot_augmentation_variation",
     "plot_comparison",
+    "plot_confidence",
     "plot_confusion",
+    "plot_hypnodensity",
     "plot_hypnogram",
     "plot_invariance_scores",
     "plot_invariance_table",
     "plot_invariances",
     "plot_invariances_history",
+    "plot_operation_signal",
+    "plot_operation_spectrum",
+    "plot_operation_topomap",
     "plot_policies",
     "plot_policy",
     "plot_scores",
+    "plot_spectrogram",
     "plot_tolerated_magnitudes",
     "plot_transfer_matrix",
 ]

@@ -11,7 +11,7 @@ from eegaug.plotting.colours import INK, MUTED, STAGE_COLOURS, new_axes, tidy
 __all__ = ["plot_confusion", "plot_hypnogram"]
 
 # From the top of a hypnogram down, as sleep laboratories draw it.
-_HYPNOGRAM_ORDER = ("W", "REM", "N1", "N2", "N3")
+HYPNOGRAM_ORDER = ("W", "REM", "N1", "N2", "N3")
 
 
 def plot_confusion(
@@ -64,7 +64,13 @@ def plot_confusion(
 
 
 def plot_hypnogram(
-    stages: Any, predicted: Any = None, *, window_s: float = 30.0, title: str | None = None, ax: Any = None
+    stages: Any,
+    predicted: Any = None,
+    *,
+    window_s: float = 30.0,
+    start_s: float = 0.0,
+    title: str | None = None,
+    ax: Any = None,
 ) -> Any:
     """Draw a night's stages over time.
 
@@ -77,6 +83,8 @@ def plot_hypnogram(
         A second scoring: windows where it differs are marked below the hypnogram in the colour of the stage predicted.
     window_s : float
         Length of a window in seconds.
+    start_s : float
+        Start of the first window in seconds.
     title : str, optional
     ax : matplotlib Axes, optional
 
@@ -95,14 +103,14 @@ def plot_hypnogram(
     if stages.ndim != 1 or not len(stages):
         raise ValueError(f"stages must be a list of at least one window, got shape {stages.shape}")
     ax = new_axes(ax, 7.0, 2.2)
-    hours = np.arange(len(stages) + 1) * window_s / 3600
+    hours = window_edges(len(stages), window_s, start_s)
     known = (stages >= 0) & (stages < len(names))
     height = np.full(len(stages), np.nan)
-    height[known] = [-_HYPNOGRAM_ORDER.index(name) for name in names[stages[known]]]
-    ax.stairs(height, hours, baseline=None, color=MUTED, linewidth=0.7)
+    height[known] = [-HYPNOGRAM_ORDER.index(name) for name in names[stages[known]]]
+    ax.stairs(height, hours, baseline=None, color=MUTED, linewidth=0.5)
     for code, name in enumerate(names):
-        _segments(ax, hours, stages == code, -_HYPNOGRAM_ORDER.index(name), STAGE_COLOURS[name], 3.0)
-    labels = list(_HYPNOGRAM_ORDER)
+        _segments(ax, hours, stages == code, -HYPNOGRAM_ORDER.index(name), STAGE_COLOURS[name], 3.0)
+    labels = list(HYPNOGRAM_ORDER)
     if predicted is not None:
         predicted = np.asarray(predicted)
         if predicted.shape != stages.shape:
@@ -113,12 +121,17 @@ def plot_hypnogram(
         labels.append(f"differs\n({100 * (1 - agree):.0f} %)")
     ax.set_yticks([-i for i in range(len(labels))], labels)
     ax.set_ylim(-len(labels) + 0.4, 0.6)
-    ax.set_xlim(0, hours[-1])
+    ax.set_xlim(hours[0], hours[-1])
     ax.set_xlabel("time (h)", fontsize=9)
     tidy(ax, grid=None)
     if title:
         ax.set_title(title, fontsize=9, loc="left")
     return ax
+
+
+def window_edges(n: int, window_s: float, start_s: float = 0.0) -> np.ndarray:
+    """Edges of n windows in hours."""
+    return (start_s + np.arange(n + 1) * window_s) / 3600
 
 
 def _segments(ax: Any, hours: np.ndarray, mask: np.ndarray, y: float, colour: str, width: float) -> None:

@@ -1,0 +1,175 @@
+"""A staged night as pictures: panels over time, and a page with its statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from eegaug.data.stages import STAGES, UNSCORED
+from eegaug.plotting.colours import INK, MUTED, STAGE_COLOURS
+from eegaug.plotting.night import plot_agreement, plot_confidence, plot_hypnodensity, plot_spectrogram, show_clock
+from eegaug.plotting.sleep import plot_confusion, plot_hypnogram
+
+__all__ = ["confusion_figure", "night_figure", "page_figure"]
+
+#: Statistics on the picture of the page, in this order.
+_SHOWN = ("TIB", "TST", "SE", "SOL", "Lat_REM", "WASO", "SFI")
+_HEIGHTS = {"hypnogram": 1.5, "agreement": 0.75, "hypnodensity": 1.35, "spectrogram": 1.35, "confidence": 0.95}
+_WIDTH = 7.4
+
+
+def night_figure(night: Any) -> Any:
+    """Hypnogram, hypnodensity, spectrogram and confidence of a night below each other, over one time axis.
+
+    Parameters
+    ----------
+    night : StagedNight
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    from matplotlib.figure import Figure
+
+    names = _panels(night)
+    heights = [_HEIGHTS[name] for name in names]
+    figure = Figure(figsize=(_WIDTH, sum(heights) + 0.6), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.03, hspace=0.02)
+    _draw(
+        night, dict(zip(names, figure.subplots(len(names), 1, height_ratios=heights, squeeze=False)[:, 0], strict=True))
+    )
+    return figure
+
+
+def page_figure(night: Any, heading: list[str]) -> Any:
+    """The panels of :func:`night_figure` with statistics, least certain epochs and agreement below: one page.
+
+    Parameters
+    ----------
+    night : StagedNight
+    heading : list of str
+        Lines above; the first is the title.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    from matplotlib.figure import Figure
+
+    names = _panels(night)
+    heights = [_HEIGHTS[name] for name in names]
+    below = 2.55
+    figure = Figure(figsize=(_WIDTH, sum(heights) + below + 1.2), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=[sum(heights) + 0.9, below])
+    figure.get_layout_engine().set(h_pad=0.03, hspace=0.02)
+    upper.suptitle(heading[0], fontsize=11, x=0.01, ha="left", weight="bold", color=INK)
+    axes = upper.subplots(len(names), 1, height_ratios=heights, squeeze=False)[:, 0]
+    _draw(night, dict(zip(names, axes, strict=True)))
+    axes[0].set_title("\n".join(heading[1:]), fontsize=8, loc="left", color=MUTED)
+    columns = 3 if night.agreement is not None else 2
+    ratios = [1.0, 1.15, 1.2][:columns]
+    cells = lower.subplots(1, columns, width_ratios=ratios, squeeze=False)[0]
+    _statistics(cells[0], night)
+    _least_certain(cells[1], night)
+    if columns == 3:
+        plot_confusion(night.agreement.confusion.to_numpy(), title=agreement_line(night.agreement), ax=cells[2])
+    return figure
+
+
+def confusion_figure(night: Any) -> Any:
+    """The confusion matrix of model and scorer.
+
+    Parameters
+    ----------
+    night : StagedNight
+        With an agreement.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.5, 3.3), layout="constrained")
+    plot_confusion(night.agreement.confusion.to_numpy(), ax=figure.subplots())
+    return figure
+
+
+def agreement_line(agreement: Any) -> str:
+    """Accuracy and kappa in words."""
+    kappa = agreement.scores["kappa"]
+    shown = "–" if np.isnan(kappa) else f"{kappa:.2f}"
+    return f"kappa {shown}, accuracy {100 * agreement.scores['accuracy']:.0f} %"
+
+
+def _panels(night: Any) -> list[str]:
+    skipped = "agreement" if night.agreement is None else ""
+    return [name for name in _HEIGHTS if name != skipped]
+
+
+def _draw(night: Any, axes: dict[str, Any]) -> None:
+    time = {"window_s": night.epoch_s, "start_s": float(night.onset_s[0])}
+    stages = night.on_grid(night.stages, UNSCORED)
+    plot_hypnogram(stages, ax=axes["hypnogram"], **time)
+    if "agreement" in axes:
+        plot_agreement(night.on_grid(night.agreement.scored, UNSCORED), stages, ax=axes["agreement"], **time)
+    plot_hypnodensity(night.on_grid(night.proba, np.nan), ax=axes["hypnodensity"], **time)
+    channel = night.channels["recording"].iloc[0]
+    ready = night.prepared
+    plot_spectrogram(
+        night.on_grid(ready.power[:, 0], np.nan), ready.freqs_hz, unit="dB", ax=axes["spectrogram"], **time
+    )
+    axes["spectrogram"].set_ylabel(f"{channel}\nfrequency (Hz)", fontsize=8)
+    disagreement = None if night.disagreement is None else night.on_grid(night.disagreement, np.nan)
+    plot_confidence(night.on_grid(night.confidence, np.nan), disagreement, ax=axes["confidence"], **time)
+    for name in list(axes)[:-1]:
+        axes[name].tick_params(labelbottom=False)
+        axes[name].set_xlabel("")
+    if night.start is not None:
+        for ax in axes.values():
+            show_clock(ax, night.start)
+        for name in list(axes)[:-1]:
+            axes[name].set_xlabel("")
+
+
+def _statistics(ax: Any, night: Any) -> None:
+    found = night.statistics
+    rows = [(name, _number(found[name]), _UNITS[name]) for name in _SHOWN]
+    rows += [(stage, _number(found[stage]), _of_sleep(found, stage)) for stage in STAGES]
+    _table(ax, "Sleep statistics", rows, (0.0, 0.58, 0.64), colours=STAGE_COLOURS)
+
+
+_UNITS = {"TIB": "min", "TST": "min", "SE": "%", "SOL": "min", "Lat_REM": "min", "WASO": "min", "SFI": "/h"}
+
+
+def _of_sleep(found: dict[str, float], stage: str) -> str:
+    share = found.get(f"%{stage}", np.nan)
+    return "min" if np.isnan(share) else f"min, {share:.0f} % of TST"
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.1f}"
+
+
+def _least_certain(ax: Any, night: Any) -> None:
+    table = night.least_certain(11)
+    when = table["clock"] if "clock" in table else [f"{s / 3600:.2f} h" for s in table["onset"]]
+    rows = [
+        (str(row.epoch), moment, f"{row.stage} {row.confidence:.2f}", f"{row.second} {row.p_second:.2f}")
+        for row, moment in zip(table.itertuples(), when, strict=True)
+    ]
+    _table(ax, "Least certain epochs", [("epoch", "time", "stage", "or"), *rows], (0.13, 0.2, 0.5, 0.76), first="right")
+
+
+def _table(ax: Any, title: str, rows: list, at: tuple, colours: Any = None, first: str = "left") -> None:
+    """Text in columns; the second column of three is aligned on the right, so that numbers line up."""
+    ax.set_axis_off()
+    ax.set_title(title, fontsize=9, loc="left")
+    ax.set(xlim=(0, 1), ylim=(12.4, -0.4))
+    for y, row in enumerate(rows):
+        for k, (x, text) in enumerate(zip(at, row, strict=True)):
+            right = (k == 0 and first == "right") or (len(row) == 3 and k == 1)
+            colour = (colours or {}).get(text, MUTED if first == "right" and y == 0 else INK)
+            weight = "bold" if text in (colours or {}) else "normal"
+            ax.text(x, y, text, fontsize=7.5, ha="right" if right else "left", va="center", color=colour, weight=weight)

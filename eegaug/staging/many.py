@@ -1,0 +1,269 @@
+"""Many recordings, one after the other or several at a time: what ``eegaug stage`` does."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eegaug._version import __version__
+from eegaug.data.atomic import write_atomically
+from eegaug.data.discover import RECORDINGS, find_recordings
+
+__all__ = ["StagedFiles", "Task", "find_tasks", "stage_files"]
+
+SUMMARY = "summary.csv"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One recording to stage."""
+
+    path: Path
+    folder: Path
+    """Where its files go."""
+    reference: Path | None = None
+
+
+@dataclass
+class StagedFiles:
+    """What staging came to."""
+
+    out: Path
+    done: list[dict[str, Any]] = field(default_factory=list)
+    """``night.json`` of each recording."""
+    folders: list[Path] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    """recording and reason."""
+    n_kept: int = 0
+    """Recordings that were staged by an earlier run."""
+    interrupted: bool = False
+    n_left: int = 0
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """One row per recording: statistics, confidence and agreement."""
+        rows = []
+        for folder, one in zip(self.folders, self.done, strict=True):
+            row = {"recording": one["recording"], "folder": folder.name, "model": one["model"]}
+            row |= {"epochs": one["epochs"], "mean_confidence": one["mean_confidence"], **one["statistics"]}
+            if one["agreement"] is not None:
+                row |= {f"agreement_{name}": value for name, value in one["agreement"].items()}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+
+def find_tasks(
+    sources: Iterable[str | os.PathLike], out: str | os.PathLike, reference: str | os.PathLike | None = None
+) -> list[Task]:
+    """Recordings among files, folders and glob patterns, each with a folder of its own and its reference.
+
+    Parameters
+    ----------
+    sources : iterable of path-like
+        Files of any kind that can be read; folders, in which EDF, BDF and npz files are looked for; glob patterns.
+    out : path-like
+        Folder of the results.
+    reference : path-like, optional
+        A hypnogram for a single recording, or a folder in which that of each recording is looked for.
+
+    Returns
+    -------
+    list of Task
+        Each recording once, in the order given.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file or folder, or nothing to stage in it.
+    ValueError
+        If one hypnogram is given for several recordings.
+    """
+    found: dict[Path, Path | None] = {}
+    for source in sources:
+        for path in _expanded(source):
+            found.setdefault(path.resolve(), None)
+    paths = list(found)
+    references: dict[Path, Path | None] = dict.fromkeys(paths)
+    if reference is not None:
+        reference = Path(reference)
+        if reference.is_dir():
+            if known := [path for path in paths if path.suffix.lower() in RECORDINGS]:
+                references |= {one.path: one.hypnogram for one in find_recordings(known, hypnograms=reference)[0]}
+        elif not reference.is_file():
+            raise FileNotFoundError(f"There is no hypnogram {reference}.")
+        elif len(paths) > 1:
+            raise ValueError(f"{reference} is one hypnogram for {len(paths)} recordings: pass a folder of hypnograms.")
+        else:
+            references = {paths[0]: reference}
+    folders = _folders(paths)
+    return [Task(path, Path(out) / folders[path], references.get(path)) for path in paths]
+
+
+def stage_files(
+    tasks: Sequence[Task],
+    model: str | os.PathLike,
+    *,
+    out: str | os.PathLike,
+    channels: Sequence[str] | Mapping[str, str] | None = None,
+    n_jobs: int = 1,
+    again: bool = False,
+    page: bool = True,
+    n_copies: int | None = None,
+    device: str = "cpu",
+    verbose: bool = False,
+) -> StagedFiles:
+    """Stage recordings and write their files and a table of all of them.
+
+    A recording that cannot be staged is noted and the others go on. Ctrl-C leaves what is finished, and the same call
+    goes on from there.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        See :func:`find_tasks`.
+    model : path-like
+        Folder of a model.
+    out : path-like
+        Folder of the results.
+    channels
+        See :func:`eegaug.stage`.
+    n_jobs : int
+        Recordings at a time.
+    again : bool
+        Stage again what an earlier call with the same model, settings and recording has staged.
+    page : bool
+        Write the pages too.
+    n_copies : int, optional
+        Copies that AugNet averages; None leaves the model's number.
+    device : str
+    verbose : bool
+        Progress bar.
+
+    Returns
+    -------
+    StagedFiles
+    """
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    from eegaug.bundle import load_model
+
+    out, result = Path(out), StagedFiles(Path(out))
+    load_model(model, device="cpu")  # a model that cannot be used is no fault of any recording
+    out.mkdir(parents=True, exist_ok=True)
+    settings = [_file_mark(Path(model) / "model.json"), _plain(channels), n_copies, page, __version__]
+    marks = {task: _mark(task, settings) for task in tasks}
+    todo = [task for task in tasks if again or _finished_mark(task) != marks[task]]
+    result.n_kept = len(tasks) - len(todo)
+    jobs = Parallel(n_jobs=min(n_jobs, max(1, len(todo))), return_as="generator")(
+        delayed(_stage_one)(task, str(model), channels, page, n_copies, device, marks[task]) for task in todo
+    )
+    errors: dict[Path, str | None] = {}
+    try:
+        for task, error in tqdm(jobs, total=len(todo), desc="Recordings", unit="night", disable=not verbose):
+            errors[task.path] = error
+    except KeyboardInterrupt:
+        result.interrupted, result.n_left = True, len(todo) - len(errors)
+    for task in tasks:
+        if errors.get(task.path) is not None:
+            result.failed.append({"recording": str(task.path), "reason": errors[task.path]})
+        elif task.path in errors or task not in todo:
+            result.done.append(json.loads((task.folder / "night.json").read_text(encoding="utf-8")))
+            result.folders.append(task.folder)
+    if result.done:
+        write_atomically(out / SUMMARY, result.summary.to_csv(index=False).encode("utf-8"))
+    return result
+
+
+_models: dict[tuple[str, str], Any] = {}
+
+
+def _stage_one(
+    task: Task, model: str, channels: Any, page: bool, n_copies: int | None, device: str, mark: str
+) -> tuple[Task, str | None]:
+    """Stage one recording; the reason why not, if it cannot be."""
+    from eegaug.bundle import load_model
+    from eegaug.staging.night import stage
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters is among the notes of the night
+            if (model, device) not in _models:
+                _models[model, device] = load_model(model, device=device)
+            clf = _models[model, device]
+            if n_copies is not None and hasattr(clf, "n_copies"):
+                clf.n_copies = n_copies
+            night = stage(task.path, clf, channels=channels, reference=task.reference)
+            night.model = Path(model).resolve().name
+            night.save(task.folder, page=page, made_from=mark)
+    except Exception as error:  # whatever a damaged file makes its reader stumble over: the other nights go on
+        text = " ".join(str(error).split()) or "no message"
+        return task, text if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
+    return task, None
+
+
+def _mark(task: Task, settings: list) -> str:
+    """A fingerprint of all that a night's files depend on."""
+    files = [_file_mark(path) for path in (task.path, task.reference) if path is not None]
+    return hashlib.sha256(json.dumps([files, settings]).encode()).hexdigest()[:16]
+
+
+def _file_mark(path: Path) -> list:
+    try:
+        found = path.stat()
+    except OSError:
+        return [path.name]
+    return [path.name, found.st_size, found.st_mtime_ns]
+
+
+def _plain(channels: Any) -> Any:
+    return sorted(channels.items()) if isinstance(channels, Mapping) else None if channels is None else list(channels)
+
+
+def _finished_mark(task: Task) -> str | None:
+    """The fingerprint of a night's finished files, if they are there."""
+    try:
+        return json.loads((task.folder / "night.json").read_text(encoding="utf-8")).get("made_from")
+    except (OSError, ValueError):
+        return None
+
+
+def _expanded(source: str | os.PathLike) -> Iterator[Path]:
+    path = Path(source)
+    if path.is_dir():
+        yield from (one.path for one in find_recordings(path)[0])
+    elif path.is_file():
+        yield path
+    elif glob.has_magic(str(source)):
+        matched = sorted(Path(p) for p in glob.glob(str(source), recursive=True) if Path(p).is_file())
+        if not matched:
+            raise FileNotFoundError(f"No file matches {source}.")
+        # A pattern such as night* takes hypnograms and tables along.
+        known = [p for p in matched if p.suffix.lower() in RECORDINGS]
+        yield from (one.path for one in find_recordings(known)[0]) if known else matched
+    else:
+        raise FileNotFoundError(f"There is no file or folder {source}.")
+
+
+def _folders(paths: Sequence[Path]) -> dict[Path, str]:
+    """Names of folders: the recording's, with as many parents before it as it takes to tell them apart."""
+    names, depth = {path: path.stem for path in paths}, 1
+    while len(set(names.values())) < len(paths) and depth < 20:
+        depth += 1
+        taken = list(names.values())
+        for path in paths:
+            if taken.count(names[path]) > 1:
+                names[path] = "_".join([*path.parent.parts[1:][-depth + 1 :], path.stem])
+    if len(set(names.values())) < len(paths):  # night.edf and night.bdf in one folder
+        names = {path: f"{name}{path.suffix}" for path, name in names.items()}
+    return {path: re.sub(r"[^\w.+-]+", "_", name) for path, name in names.items()}

@@ -1,0 +1,291 @@
+"""From whatever holds a night to the windows that a model takes."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eegaug.data.channels import Pick
+from eegaug.data.convert import Reading, convert, windows_at
+from eegaug.data.discover import Found
+from eegaug.data.files import EdfHeader, read_edf, read_edf_header, read_npz
+from eegaug.data.hypnograms import Hypnogram
+from eegaug.data.nights import NightDataset
+from eegaug.data.preprocessing import FLAT_UV, Preprocessing, standardise
+from eegaug.data.stages import UNSCORED
+from eegaug.staging.channels import match_channels
+
+__all__ = ["Prepared", "prepare", "reference_stages"]
+
+_STRETCH = 2**19
+#: Standard deviation of EEG in µV that is believed without a remark.
+_PLAUSIBLE_UV = (0.5, 1000.0)
+
+
+@dataclass
+class Prepared:
+    """Windows of one night, ready for a model, and what has to be told about them."""
+
+    name: str
+    X: np.ndarray
+    """Standardised as the model asks, float32 (n_windows, n_channels, n_times)."""
+    onset_s: np.ndarray
+    window_s: float
+    channels: pd.DataFrame
+    """Columns model, recording, how."""
+    power: np.ndarray
+    """Power spectral density of each window, float32 (n_windows, n_channels, n_freqs)."""
+    freqs_hz: np.ndarray
+    power_unit: str
+    start: datetime.datetime | None = None
+    """When the recording began, by its own clock."""
+    scored: np.ndarray | None = None
+    """Stages that the source itself holds, -1 for none."""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Continuous:
+    """A continuous recording: its channels, and how stretches of them are read."""
+
+    name: str
+    ch_names: list[str]
+    duration_s: float
+    read: Callable[[Sequence[Pick], float, float], list[tuple[np.ndarray, float]]]
+    start: datetime.datetime | None = None
+    places: dict[str, np.ndarray] = field(default_factory=dict)
+    unitless: tuple[str, ...] = ()
+
+
+def prepare(
+    source: Any,
+    preprocessing: Preprocessing,
+    channels: Sequence[str] | Mapping[str, str] | None = None,
+    reference: Hypnogram | None = None,
+) -> Prepared:
+    """Make a model's windows of a night.
+
+    Parameters
+    ----------
+    source : path-like | mne.io.BaseRaw | NightDataset
+        An EDF, BDF or npz file or another that MNE reads; a recording in MNE, in volts; or a night of windows that
+        were prepared for this model already.
+    preprocessing : Preprocessing
+        The model's, with ``ch_names`` set.
+    channels
+        See :func:`eegaug.staging.channels.match_channels`.
+    reference : Hypnogram, optional
+        A scoring; windows are then aligned with its pages.
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        If the night cannot serve the model; the message says why.
+    """
+    import mne
+
+    if isinstance(source, NightDataset):
+        return _from_night(source, preprocessing)
+    if isinstance(source, mne.io.BaseRaw):
+        return _from_continuous(_open_raw(source), preprocessing, channels, reference)
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError(f"a night is a file, an mne Raw or a NightDataset, not a {type(source).__name__}.")
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return _from_npz(path, preprocessing, channels)
+    if suffix in (".edf", ".bdf"):
+        recording = _open_edf(path)
+    else:
+        try:
+            raw = mne.io.read_raw(path, verbose="error")
+        except (ValueError, RuntimeError, OSError) as error:
+            raise ValueError(f"MNE cannot read it ({error})") from error
+        recording = _open_raw(raw, path.stem)
+    return _from_continuous(recording, preprocessing, channels, reference)
+
+
+# Sources -------------------------------------------------------------------------------------------------------------
+
+
+def _open_edf(path: Path) -> _Continuous:
+    header = read_edf_header(path)
+    usable = header.voltages()
+    where = [header.labels.index(name) for name in usable]
+
+    def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
+        moved = [Pick(where[p.plus], None if p.minus is None else where[p.minus]) for p in picks]
+        return read_edf(header, moved, start_s, stop_s)
+
+    unitless = tuple(name for name, unit in zip(header.labels, header.units, strict=True) if not unit.strip())
+    return _Continuous(path.stem, usable, header.duration_s, read, _edf_start(header), unitless=unitless)
+
+
+def _edf_start(header: EdfHeader) -> datetime.datetime | None:
+    """Date and time of an EDF header, ``dd.mm.yyhh.mm.ss``; years from 85 on are of the last century."""
+    try:
+        return datetime.datetime.strptime(header.start, "%d.%m.%y%H.%M.%S").replace(
+            year=(1900 if int(header.start[6:8]) >= 85 else 2000) + int(header.start[6:8])
+        )
+    except ValueError:
+        return None
+
+
+def _open_raw(raw: Any, name: str | None = None) -> _Continuous:
+    import mne
+
+    if name is None:
+        file = next((f for f in raw.filenames if f is not None), None)
+        name = Path(file).stem if file is not None else "recording"
+    data = mne.pick_types(raw.info, eeg=True, eog=True, emg=True, misc=True, seeg=True, ecog=True, exclude=())
+    names = [raw.ch_names[i] for i in data]
+    sfreq = float(raw.info["sfreq"])
+
+    def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
+        used = sorted({i for pick in picks for i in pick if i is not None})
+        start, stop = round(start_s * sfreq), min(raw.n_times, round(stop_s * sfreq))
+        signals = np.empty((len(used), max(0, stop - start)), dtype=np.float32)
+        # In stretches: MNE hands out float64.
+        for at in range(start, stop, _STRETCH):
+            end = min(stop, at + _STRETCH)
+            part = raw.get_data(picks=[names[i] for i in used], start=at, stop=end, verbose="error")
+            signals[:, at - start : end - start] = part * 1e6
+        row = {i: signals[k] for k, i in enumerate(used)}
+        return [(row[p.plus] if p.minus is None else row[p.plus] - row[p.minus], sfreq) for p in picks]
+
+    date = raw.info["meas_date"]
+    places = {
+        ch["ch_name"]: ch["loc"][:3]
+        for ch in (raw.info["chs"][i] for i in data)
+        if np.isfinite(ch["loc"][:3]).all() and np.any(ch["loc"][:3] != 0)
+    }
+    start = None if date is None else date.replace(tzinfo=None)
+    return _Continuous(name, names, raw.n_times / sfreq, read, start, places)
+
+
+def _from_continuous(
+    recording: _Continuous,
+    p: Preprocessing,
+    channels: Sequence[str] | Mapping[str, str] | None,
+    reference: Hypnogram | None,
+) -> Prepared:
+    picks, table = match_channels(recording.ch_names, p.ch_names, channels, recording.places)
+    notes = list(reference.notes) if reference is not None else []
+    first_s = 0.0
+    if reference is not None:
+        page_s = reference.page_s()
+        step = page_s if 0 < page_s < p.window_s and p.window_s % page_s == 0 else p.window_s
+        first_s = float(reference.onset_s[0] % step)
+        first_s = 0.0 if min(first_s, step - first_s) < 0.01 else first_s
+    n = int((recording.duration_s - first_s) / p.window_s + 1e-6)
+    if n < 1:
+        raise ValueError(f"{recording.duration_s:g} s long, shorter than one window of {p.window_s:g} s")
+    onset_s = first_s + np.arange(n) * p.window_s
+    if first_s:
+        notes.append(f"epochs begin at {first_s:g} s, as the scorer's")
+    left = recording.duration_s - onset_s[-1] - p.window_s
+    if left > 0.5:
+        notes.append(f"the last {left:.3g} s are less than an epoch and were left out")
+    used = {recording.ch_names[i] for pick in picks for i in pick if i is not None}
+    if unitless := sorted(used & set(recording.unitless)):
+        notes.append(f"channel {', '.join(unitless)} has no unit: taken as µV")
+    X = windows_at(lambda start_s, stop_s: recording.read(picks, start_s, stop_s), onset_s, p)
+    return _finished(recording.name, X, onset_s, p, table, notes, start=recording.start)
+
+
+def _from_npz(path: Path, p: Preprocessing, channels: Sequence[str] | Mapping[str, str] | None) -> Prepared:
+    header = read_npz(path, signal=False)
+    picks, table = match_channels(header.ch_names, p.ch_names, channels)
+    names = [
+        header.ch_names[q.plus] if q.minus is None else f"{header.ch_names[q.plus]}-{header.ch_names[q.minus]}"
+        for q in picks
+    ]
+    raw = p.model_copy(update={"ch_names": tuple(names), "standardise": None})
+    windows = convert(Found(path.stem, path, None, path.stem, 1), raw, Reading(labels="ignore"))
+    scored = header.y if header.y is not None and (header.y >= 0).any() else None
+    return _finished(path.stem, windows.X, windows.onset_s, p, table, [], scored=scored)
+
+
+def _from_night(night: NightDataset, p: Preprocessing) -> Prepared:
+    if tuple(night.ch_names) != tuple(p.ch_names) or (night.sfreq, night.n_times) != (p.sfreq, p.n_times):
+        raise ValueError(
+            f"the night has channels {', '.join(night.ch_names)} in windows of {night.n_times} samples at "
+            f"{night.sfreq:g} Hz; the model needs {', '.join(p.ch_names)}, {p.n_times} samples at {p.sfreq:g} Hz"
+        )
+    table = pd.DataFrame({"model": list(p.ch_names), "recording": list(night.ch_names), "how": "same name"})
+    scored = night.y.copy() if (night.y >= 0).any() else None
+    ready = p.model_copy(update={"standardise": None})
+    unit = "µV²/Hz" if p.standardise is None else "1/Hz, of standardised windows"
+    return _finished(night.name, night.read(), night.onset_s, ready, table, [], scored=scored, unit=unit)
+
+
+def _finished(
+    name: str,
+    X: np.ndarray,
+    onset_s: np.ndarray,
+    p: Preprocessing,
+    table: pd.DataFrame,
+    notes: list[str],
+    *,
+    unit: str = "µV²/Hz",
+    **more: Any,
+) -> Prepared:
+    """Look at the windows while they are in µV, then standardise them."""
+    sd = X.std(axis=-1)
+    flat = sd < FLAT_UV
+    for k, channel in enumerate(table["recording"]):
+        if flat[:, k].any():
+            notes.append(f"channel {channel} is flat in {int(flat[:, k].sum())} of {len(X)} epochs")
+        typical = float(np.median(sd[~flat[:, k], k])) if not flat[:, k].all() else np.nan
+        if unit == "µV²/Hz" and not _PLAUSIBLE_UV[0] <= typical <= _PLAUSIBLE_UV[1]:
+            notes.append(f"channel {channel} has a standard deviation of {typical:.3g} µV: is its unit right?")
+    freqs_hz, power = _spectra(X, p)
+    if p.standardise == "recording":
+        notes.append("standardised over the whole recording; the model's nights were over the hours around sleep")
+    return Prepared(
+        name=name,
+        X=standardise(X, p.standardise),
+        onset_s=np.asarray(onset_s, dtype=float),
+        window_s=p.window_s,
+        channels=table,
+        power=power,
+        freqs_hz=freqs_hz,
+        power_unit=unit,
+        notes=notes,
+        **more,
+    )
+
+
+def _spectra(X: np.ndarray, p: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+    """Power spectral density of each window by Welch's method, within the band that the filter left."""
+    from scipy.signal import welch
+
+    length = min(X.shape[2], round(4 * p.sfreq))
+    parts = []
+    for at in range(0, len(X), 64):  # a whole night of segments would be larger than the night
+        freqs, part = welch(X[at : at + 64], p.sfreq, window="hann", nperseg=length, detrend="constant")
+        parts.append(part.astype(np.float32))
+    top = min(p.h_freq or np.inf, 0.45 * p.sfreq)
+    keep = (freqs > 0) & (freqs <= top)
+    return freqs[keep], np.concatenate(parts)[..., keep]
+
+
+def reference_stages(hypnogram: Hypnogram, onset_s: np.ndarray, window_s: float) -> np.ndarray:
+    """Stage of each window by a scorer: that of the page in which the window's middle lies, -1 where there is none."""
+    middle = onset_s + window_s / 2
+    at = np.searchsorted(hypnogram.onset_s, middle, side="right") - 1
+    inside = (at >= 0) & (middle < (hypnogram.onset_s + hypnogram.duration_s)[at])
+    return np.where(inside, hypnogram.stage[at], UNSCORED).astype(np.int64)

@@ -1,0 +1,138 @@
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from data.edf_files import noise, write_edf
+
+from eegaug.cli import main
+from eegaug.staging import find_tasks, stage_files
+from eegaug.staging.many import _stage_one
+
+
+@pytest.fixture
+def folder(recording):
+    """Two recordings with their hypnograms, and two that cannot be staged."""
+    folder = recording.parent
+    shutil.copy(recording, folder / "bert.edf")
+    shutil.copy(folder / "anna-Hypnogram.edf", folder / "bert-Hypnogram.edf")
+    whole = recording.read_bytes()
+    (folder / "cut.edf").write_bytes(whole[: len(whole) // 2])
+    write_edf(folder / "eyes.edf", {"EOG": noise(60)})
+    return folder
+
+
+def call(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return stop.value.code
+
+
+class TestFindTasks:
+    def test_files_folders_and_patterns_once_each(self, folder, tmp_path):
+        tasks = find_tasks([folder / "anna.edf", folder, str(folder / "b*.edf")], tmp_path / "out")
+        assert [task.path.name for task in tasks] == ["anna.edf", "bert.edf", "cut.edf", "eyes.edf"]
+        assert tasks[0].folder == tmp_path / "out" / "anna" and tasks[0].reference is None
+
+    def test_references_of_a_folder(self, folder, tmp_path):
+        tasks = find_tasks([folder], tmp_path, reference=folder)
+        assert [task.reference and task.reference.name for task in tasks] == [
+            "anna-Hypnogram.edf",
+            "bert-Hypnogram.edf",
+            None,
+            None,
+        ]
+
+    def test_one_reference_is_for_one_recording(self, folder, tmp_path):
+        hypnogram = folder / "anna-Hypnogram.edf"
+        assert find_tasks([folder / "anna.edf"], tmp_path, hypnogram)[0].reference == hypnogram
+        with pytest.raises(ValueError, match="one hypnogram for 4 recordings"):
+            find_tasks([folder], tmp_path, hypnogram)
+
+    def test_recordings_of_one_name_get_folders_of_their_own(self, folder, tmp_path):
+        for subject in ("s1", "s 2"):
+            (folder / subject).mkdir()
+            shutil.copy(folder / "anna.edf", folder / subject / "night.edf")
+        tasks = find_tasks([folder / "s1", folder / "s 2"], tmp_path)
+        assert [task.folder.name for task in tasks] == ["s1_night", "s_2_night"]
+
+    def test_what_is_not_there(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"no file or folder .*nix\.edf"):
+            find_tasks([tmp_path / "nix.edf"], tmp_path)
+        with pytest.raises(FileNotFoundError, match="No file matches"):
+            find_tasks([str(tmp_path / "*.edf")], tmp_path)
+
+
+class TestStageFiles:
+    def test_bad_files_are_named_and_the_others_done(self, folder, bundle, tmp_path):
+        out = tmp_path / "out"
+        result = stage_files(find_tasks([folder], out, folder), bundle, out=out, page=False)
+        assert [one["recording"] for one in result.done] == ["anna", "bert"]
+        reasons = {one["recording"].rsplit("/", 1)[-1]: one["reason"] for one in result.failed}
+        assert "truncated EDF" in reasons["cut.edf"] and "needs C3, C4" in reasons["eyes.edf"]
+        table = pd.read_csv(out / "summary.csv")
+        assert table["recording"].tolist() == ["anna", "bert"] and table["agreement_epochs"].tolist() == [12, 12]
+        assert table["TIB"].tolist() == [6.0, 6.0]
+
+    def test_what_is_finished_is_kept(self, folder, bundle, tmp_path):
+        out, files = tmp_path / "out", [folder / "anna.edf", folder / "bert.edf"]
+        stage_files(find_tasks(files[:1], out), bundle, out=out, page=False)
+        before = (out / "anna" / "night.json").stat().st_mtime_ns
+        tasks = find_tasks(files, out)
+        result = stage_files(tasks, bundle, out=out, page=False)
+        assert result.n_kept == 1 and len(result.summary) == 2
+        assert (out / "anna" / "night.json").stat().st_mtime_ns == before
+        # Another setting, or the user's word, and it is done again.
+        assert stage_files(tasks, bundle, out=out, page=False, n_copies=2).n_kept == 0
+        assert stage_files(tasks, bundle, out=out, page=False, n_copies=2, again=True).n_kept == 0
+        assert stage_files(tasks, bundle, out=out, page=False, n_copies=2).n_kept == 2
+
+    def test_ctrl_c_leaves_what_is_finished(self, folder, bundle, tmp_path, monkeypatch):
+        def stopped(task, *rest):
+            if task.path.name == "bert.edf":
+                raise KeyboardInterrupt
+            return _stage_one(task, *rest)
+
+        monkeypatch.setattr("eegaug.staging.many._stage_one", stopped)
+        out = tmp_path / "out"
+        tasks = find_tasks([folder / "anna.edf", folder / "bert.edf"], out)
+        result = stage_files(tasks, bundle, out=out, page=False)
+        assert result.interrupted and result.n_left == 1 and len(pd.read_csv(out / "summary.csv")) == 1
+        monkeypatch.undo()
+        assert stage_files(tasks, bundle, out=out, page=False).n_kept == 1
+
+
+class TestCommand:
+    def test_files_pages_and_words(self, folder, bundle, tmp_path, capsys):
+        out = tmp_path / "out"
+        assert call("stage", folder / "anna.edf", "--model", bundle, "--out", out, "--reference", folder) == 0
+        assert (out / "anna" / "report.html").stat().st_size > 10_000
+        assert (out / "anna" / "report.png").read_bytes().startswith(b"\x89PNG")
+        words = capsys.readouterr().out
+        assert "C3 ← EEG C3-A2 (same electrode, with its reference)" in words and "scorer: kappa" in words
+
+    def test_bad_files_are_counted_at_the_end(self, folder, bundle, tmp_path, capsys):
+        code = call("stage", folder, "--model", bundle, "--out", tmp_path / "out", "--no-pages", "--quiet", "--json")
+        captured = capsys.readouterr()
+        found = json.loads(captured.out)
+        assert code == 1 and len(found["nights"]) == 2 and len(found["failed"]) == 2
+        assert "cut.edf: truncated EDF" in captured.err
+
+    @pytest.mark.parametrize("channels", ["EEG C4-A1,EOG left", "C3=EEG C4-A1,C4=EOG left"])
+    def test_channels(self, folder, bundle, tmp_path, capsys, channels):
+        options = ["--out", tmp_path / "out", "--no-pages", "--json", "--quiet", "--channels", channels]
+        assert call("stage", folder / "anna.edf", "--model", bundle, *options) == 0
+        (night,) = json.loads(capsys.readouterr().out)["nights"]
+        assert [one["recording"] for one in night["channels"]] == ["EEG C4-A1", "EOG left"]
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--model", "nix"], "no model in nix"),
+            (["--channels", "C3=A,B"], "mixes names and MODEL=RECORDING"),
+        ],
+    )
+    def test_wrong_calls(self, folder, bundle, tmp_path, capsys, options, message):
+        options = ["--out", tmp_path / "out", *([] if "--model" in options else ["--model", bundle]), *options]
+        assert call("stage", folder / "anna.edf", *options) == 2
+        assert message in capsys.readouterr().err

@@ -1,0 +1,223 @@
+import datetime
+
+import mne
+import numpy as np
+import pytest
+from data.edf_files import noise, pages, write_edf
+from sklearn.exceptions import NotFittedError
+
+import eegaug
+from eegaug import AugNetClassifier
+from eegaug.data import STAGES as NAMES
+from eegaug.data import Preprocessing, load_recordings, parse_stage
+
+from .conftest import N_EPOCHS, STAGES
+
+CODES = [parse_stage(s) for s in STAGES]
+
+
+@pytest.fixture
+def night(recording, model):
+    return eegaug.stage(recording, model, reference=recording.with_name("anna-Hypnogram.edf"))
+
+
+def as_raw(signals, sfreq=100.0, **more):
+    info = mne.create_info(list(signals), sfreq, "eeg")
+    return mne.io.RawArray(np.array(list(signals.values())) * 1e-6, info, verbose="error")
+
+
+class TestStage:
+    def test_windows_are_those_the_model_is_trained_on(self, recording, model, night, tmp_path):
+        fields = model.preprocessing_
+        loaded = load_recordings(recording, Preprocessing(**fields), labels="ignore", store=tmp_path / "store")
+        np.testing.assert_allclose(night.proba, model.predict_proba(loaded), atol=1e-5)
+
+    def test_columns(self, night):
+        table = night.hypnogram
+        probabilities = [f"p_{name}" for name in NAMES]
+        columns = ["onset", "duration", "stage", *probabilities, "confidence", "disagreement"]
+        assert table.columns.tolist() == columns
+        assert table["onset"].tolist() == [30.0 * i for i in range(N_EPOCHS)] and (table["duration"] == 30).all()
+        assert table[probabilities].sum(axis=1).to_numpy() == pytest.approx(1)
+        assert (table["stage"] == np.array(NAMES)[table[probabilities].to_numpy().argmax(1)]).all()
+        assert table["confidence"].to_numpy() == pytest.approx(table[probabilities].max(axis=1).to_numpy())
+        assert night.probabilities.columns.tolist() == list(NAMES) and len(night.probabilities) == N_EPOCHS
+
+    def test_a_raw_and_its_file_are_staged_alike(self, recording, model, night):
+        raw = mne.io.read_raw_edf(recording, verbose="error")
+        again = eegaug.stage(raw, model)
+        np.testing.assert_allclose(again.proba, night.proba, atol=1e-4)
+        assert again.channels.equals(night.channels) and again.name == "anna" and again.agreement is None
+
+    def test_other_files_go_through_mne(self, signals, model, tmp_path):
+        raw = as_raw(signals)
+        raw.save(tmp_path / "night_raw.fif", verbose="error")
+        found = eegaug.stage(tmp_path / "night_raw.fif", model)
+        np.testing.assert_allclose(found.proba, eegaug.stage(raw, model).proba, atol=1e-4)
+
+    def test_npz_with_stages(self, signals, model, tmp_path):
+        X = np.stack([x.reshape(N_EPOCHS, 3000) for x in signals.values()], axis=1)
+        np.savez(tmp_path / "n.npz", X=X, ch_names=list(signals), sfreq=100.0, y=CODES)
+        found = eegaug.stage(tmp_path / "n.npz", model)
+        np.testing.assert_allclose(found.proba, eegaug.stage(as_raw(signals), model).proba, atol=2e-3)
+        assert found.agreement.scored.tolist() == CODES
+
+    def test_a_night_of_windows(self, nights, model):
+        found = eegaug.stage(nights.datasets[1], model)
+        np.testing.assert_allclose(found.proba, model.predict_proba(nights.datasets[1]), atol=1e-6)
+        assert found.agreement.scored.tolist() == nights.datasets[1].y.tolist()
+        np.testing.assert_allclose(found.onset_s, nights.datasets[1].onset_s)
+
+    def test_a_saved_model(self, recording, bundle, night):
+        found = eegaug.stage(recording, bundle)
+        np.testing.assert_allclose(found.proba, night.proba, atol=1e-6)
+        assert (found.model, night.model) == ("sleeper", "AugNetClassifier")
+
+    def test_a_model_of_arrays_needs_to_be_told_the_preprocessing(self, recording):
+        clf = AugNetClassifier(layers=["sensors"], sfreq=50.0, ch_names=["C3", "C4"], max_epochs=1, verbose=0)
+        clf.fit(np.random.default_rng(0).standard_normal((10, 2, 1500)).astype("float32"), ["W", "N2"] * 5)
+        with pytest.raises(ValueError, match="does not say how its windows were made"):
+            eegaug.stage(recording, clf)
+        how = Preprocessing(ch_names=["C3", "C4"], sfreq=50, h_freq=20)
+        found = eegaug.stage(recording, clf, preprocessing=how)
+        assert set(found.hypnogram["stage"]) <= {"W", "N2"} and (found.probabilities[["N1", "N3", "REM"]] == 0).all(
+            None
+        )
+
+    def test_what_is_left_at_the_end_is_noted(self, model, tmp_path):
+        path = write_edf(tmp_path / "a.edf", {"C3": noise(100), "C4": noise(100, seed=1)})
+        found = eegaug.stage(path, model)
+        assert len(found) == 3 and "the last 10 s are less than an epoch and were left out" in found.notes
+
+    def test_flat_epochs_and_odd_units_are_noted(self, model):
+        flat = noise(120)
+        flat[2400:6600] = 0
+        found = eegaug.stage(as_raw({"C3": flat, "C4": 1e-3 * noise(120, seed=1)}), model)
+        text = "; ".join(found.notes)
+        assert "C3 is flat in 1 of 4 epochs" in text and "C4 has a standard deviation of" in text
+
+
+class TestReference:
+    def test_agreement(self, night):
+        assert night.agreement.scored.tolist() == CODES
+        assert night.agreement.scores["accuracy"] == np.mean(night.stages == CODES)
+        assert night.agreement.confusion.to_numpy().sum() == N_EPOCHS
+
+    def test_epochs_follow_the_scorers(self, recording, model, tmp_path):
+        scored = write_edf(tmp_path / "b.edf", stages=pages(["2", "?", "3"], start_s=42.0))
+        found = eegaug.stage(recording, model, reference=scored)
+        assert found.onset_s[:3].tolist() == [12.0, 42.0, 72.0] and len(found) == 11
+        assert found.agreement.scored.tolist() == [-1, 2, -1, 3, *[-1] * 7] and found.agreement.n_epochs == 2
+        assert any("begin at 12 s" in note for note in found.notes)
+        assert any("9 of 11 epochs have no stage" in note for note in found.notes)
+
+    def test_pages_of_20_s_count_where_the_middle_of_an_epoch_lies(self, recording, model, tmp_path):
+        scored = write_edf(tmp_path / "b.edf", stages=pages(["W", "1", "2", "3"], page_s=20))
+        found = eegaug.stage(recording, model, reference=scored)
+        assert found.agreement.scored[:4].tolist() == [0, 2, 3, -1]
+
+    def test_one_stage_per_epoch(self, recording, model):
+        assert eegaug.stage(recording, model, reference=CODES).agreement.scored.tolist() == CODES
+        with pytest.raises(ValueError, match="scorer has 3 epochs, the night has 12"):
+            eegaug.stage(recording, model, reference=[0, 1, 2])
+
+    def test_of_another_time(self, recording, model, tmp_path):
+        scored = write_edf(tmp_path / "b.edf", stages=pages(["2"], start_s=9000.0))
+        with pytest.raises(ValueError, match="scores no epoch"):
+            eegaug.stage(recording, model, reference=scored)
+
+
+class TestForms:
+    def test_statistics(self, night):
+        assert night.statistics["TIB"] == 6.0
+        assert night.statistics["N3"] == (night.stages == 3).sum() / 2
+        assert night.transitions.to_numpy().sum() == N_EPOCHS - 1
+
+    def test_statistics_count_gaps_as_unscored(self, nights, model):
+        part = nights.datasets[0]
+        kept = np.r_[0:10, 20:40]
+        gapped = type(part)(
+            part.read(kept), part.y[kept], ch_names=part.ch_names, sfreq=part.sfreq, onset_s=300 + 30 * kept
+        )
+        found = eegaug.stage(gapped, model)
+        assert len(found) == 30 and found.statistics["TIB"] == 20.0
+        assert sum(found.statistics[name] for name in NAMES) == 15.0
+        assert "10 of 40 epochs between the first and the last are not there" in found.notes
+
+    def test_annotations(self, night, recording):
+        raw = mne.io.read_raw_edf(recording, verbose="error").set_annotations(night.to_annotations())
+        events, ids = mne.events_from_annotations(raw, verbose="error")
+        assert len(events) == N_EPOCHS and events[:, 0].tolist() == [3000 * i for i in range(N_EPOCHS)]
+        assert set(ids) <= {f"Sleep stage {s}" for s in ("W", "N1", "N2", "N3", "R")}
+        merged = night.to_annotations(merge=True)
+        assert len(merged) <= N_EPOCHS and merged.duration.sum() == pytest.approx(360)
+
+    def test_least_certain_first(self, night):
+        table = night.least_certain()
+        assert (np.diff(table["confidence"]) >= 0).all() and len(night.least_certain(3)) == 3
+        first = table.iloc[0]
+        assert first["confidence"] == pytest.approx(night.confidence.min())
+        ranked = np.sort(night.proba[first["epoch"] - 1])
+        assert first["p_second"] == pytest.approx(ranked[-2])
+        assert table["scored"].iloc[0] == NAMES[CODES[first["epoch"] - 1]]
+
+    def test_clock(self, signals, model):
+        raw = as_raw(signals)
+        raw.set_meas_date(datetime.datetime(2025, 3, 1, 22, 30, 10, tzinfo=datetime.UTC))
+        table = eegaug.stage(raw, model).least_certain().set_index("epoch")
+        assert table.loc[1, "clock"] == "22:30:10" and table.loc[3, "clock"] == "22:31:10"
+
+    def test_yasa(self, night):
+        pytest.importorskip("yasa")
+        hypnogram = night.to_yasa()
+        assert hypnogram.hypno.str[:1].tolist() == [NAMES[code][:1] for code in night.stages]
+        assert hypnogram.proba["WAKE"].to_numpy() == pytest.approx(night.probabilities["W"].to_numpy())
+
+
+class TestRefuses:
+    def test_a_montage_that_does_not_serve(self, tmp_path, model):
+        path = write_edf(tmp_path / "a.edf", {"C3": noise(60), "EOG": noise(60, seed=1)})
+        with pytest.raises(ValueError, match="needs C3, C4: channel 'C4' is missing; there are 'C3', 'EOG'"):
+            eegaug.stage(path, model)
+
+    def test_sources(self, model, tmp_path):
+        with pytest.raises(TypeError, match="not a list"):
+            eegaug.stage([1, 2], model)
+        with pytest.raises(FileNotFoundError, match=r"no file .*b\.edf"):
+            eegaug.stage(tmp_path / "b.edf", model)
+        (tmp_path / "b.vhdr").write_text("nothing")
+        with pytest.raises(ValueError, match="MNE cannot read it"):
+            eegaug.stage(tmp_path / "b.vhdr", model)
+        short = write_edf(tmp_path / "a.edf", {"C3": noise(20), "C4": noise(20, seed=1)})
+        with pytest.raises(ValueError, match="20 s long, shorter than one window of 30 s"):
+            eegaug.stage(short, model)
+
+    def test_models(self, recording, tmp_path):
+        with pytest.raises(FileNotFoundError, match="no model in"):
+            eegaug.stage(recording, tmp_path / "nothing")
+        with pytest.raises(TypeError, match="model is a dict"):
+            eegaug.stage(recording, {})
+        with pytest.raises(NotFittedError):
+            eegaug.stage(recording, AugNetClassifier())
+
+    def test_windows_of_another_rate(self, nights, model):
+        part = nights.datasets[0]
+        other = type(part)(part.read(), part.y, ch_names=["F3", "F4"], sfreq=part.sfreq)
+        with pytest.raises(ValueError, match="channels F3, F4"):
+            eegaug.stage(other, model)
+
+
+def test_real_sleep_edf_as_its_user_has_it(data_folder, preprocessing, model):
+    folder = data_folder / "edf"
+    channels = {"C3": "EEG Fpz-Cz", "C4": "EEG Pz-Oz"}
+    reference = folder / "SC4001EC-Hypnogram.edf"
+    found = eegaug.stage(folder / "SC4001E0-PSG_first300s.edf", model, channels=channels, reference=reference)
+    assert len(found) == 10 and found.agreement.scored.tolist() == [0] * 10
+    assert found.start == datetime.datetime(1989, 4, 24, 16, 13)
+    assert found.channels["recording"].tolist() == ["EEG Fpz-Cz", "EEG Pz-Oz"]
+
+
+def test_real_recording_at_300_hz(data_folder, model):
+    found = eegaug.stage(data_folder / "edf" / "mednick_example1_sleep_rec.edf", model)
+    assert len(found) == 40 and found.channels["recording"].tolist() == ["C3-A2", "C4-A1"]
+    assert np.isfinite(found.prepared.power).all()
