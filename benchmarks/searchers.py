@@ -20,7 +20,7 @@ from braindecode.models import SleepStagerChambon2018
 
 from benchmarks._timing import CHANNELS, interleaved, machine, quartiles, write
 from eegaug import StagingClassifier
-from eegaug.search import ADDASearch, DADASearch
+from eegaug.search import ADDASearch, DADASearch, DNASearch, FasterAutoAugmentSearch
 
 Candidates = dict[str, Callable[[], object]]
 BATCH, N_CLASSES, N_SUBJECTS = 16, 5, 4
@@ -91,8 +91,39 @@ def _update(search: Any, task: Any, state: Any, train: tuple[torch.Tensor, torch
     return lambda: search.update_policy(task, state, criterion, train)
 
 
+def dna(options: argparse.Namespace) -> Candidates:
+    """One batch of DNA: augmentation network and classifier both take a step."""
+    found = {}
+    for objective in ("joint", "regularised", "bilevel"):
+        search = DNASearch(estimator(options), objective=objective, valid_size=1, random_state=0, verbose=0)
+        task, state = begun(search, options)
+        state.network_optimizer.param_groups[0]["lr"] = 1e-12
+        found[f"DNA, {objective}: step of both networks"] = _whole(search, task, state, batch(options))
+    return found
+
+
+def faster_autoaugment(options: argparse.Namespace) -> Candidates:
+    """One batch of Faster AutoAugment: a step of the critic and one of the policy."""
+    found = {}
+    for choice in ("softmax", "gumbel"):
+        search = FasterAutoAugmentSearch(estimator(options), choice=choice, valid_size=1, random_state=0, verbose=0)
+        task, state = begun(search, options)
+        state.policy_optimizer.param_groups[0]["lr"] = 1e-12
+        found[f"Faster AutoAugment, {choice}: step of critic and policy"] = _whole(search, task, state, batch(options))
+    return found
+
+
+def _whole(search: Any, task: Any, state: Any, train: tuple[torch.Tensor, torch.Tensor]) -> Callable[[], object]:
+    criterion = task.new_criterion()
+    return lambda: search.update(task, state, criterion, train)
+
+
 #: What is timed; each gives named steps of one batch.
-FAMILIES: dict[str, Callable[[argparse.Namespace], Candidates]] = {"bilevel": bilevel}
+FAMILIES: dict[str, Callable[[argparse.Namespace], Candidates]] = {
+    "bilevel": bilevel,
+    "dna": dna,
+    "faster-autoaugment": faster_autoaugment,
+}
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from eegaug._random import derive_seed
 from eegaug.policies.network import AugmentationNetwork, PairPolicy
-from eegaug.policy import ClassPolicy, ConditionalPolicy
+from eegaug.policy import ClassPolicy, ConditionalPolicy, PolicyOperation, SubPolicy
+from eegaug.search._bilevel_search import STEPS
+from eegaug.search._divergence import refuse_divergence
 from eegaug.search._dna_apply import augment_pairs, list_pairs
 from eegaug.search._dna_summary import ClassMeans, class_distances, class_means, top_pairs
 from eegaug.search._task import SearchState, SearchTask
 from eegaug.search.base import PolicySearch
+from eegaug.search.bilevel import METHODS, PASSES, adam_scale, hypergradient
 
 __all__ = ["DNASearch"]
 
@@ -52,6 +55,10 @@ class DNASearch(PolicySearch):
         Learning rate of the augmentation network's Adam, with betas (0.5, 0.999).
     temperature : float
         Of the Gumbel-softmax over pairs.
+    hypergradient : {"exact", "finite_difference"}
+        How ``objective="bilevel"`` goes through the step, see :func:`eegaug.search.bilevel.unrolled_gradient`.
+    inner_step : {"gradient", "adam"}
+        The step: along the gradient, or scaled as the optimiser scales it.
     continue_training : bool
         Whether the last training goes on with the classifier of the search, as the authors' code does, or begins anew,
         as their paper has it.
@@ -74,7 +81,7 @@ class DNASearch(PolicySearch):
         Jensen-Shannon distance of the mean weights of two classes, 0 to 1.
     history_ : DataFrame
         A row per epoch: ``train_loss`` on augmented windows, ``valid_loss`` (bilevel), ``policy_size``,
-        ``weight_entropy`` (nats, mean over windows), ``altered`` (fraction of windows to which an operation was
+        ``entropy`` (nats, mean over windows), ``altered`` (fraction of windows to which an operation was
         applied), and what :class:`PolicySearch` says. Both networks count as a forward-backward pass.
 
     References
@@ -110,6 +117,8 @@ class DNASearch(PolicySearch):
         search_fraction: float = 0.2,
         policy_lr: float = 5e-3,
         temperature: float = 0.5,
+        hypergradient: str = "exact",
+        inner_step: str = "gradient",
         continue_training: bool = False,
         max_steps: int = 20,
         **shared: Any,
@@ -120,13 +129,16 @@ class DNASearch(PolicySearch):
         self.search_fraction = search_fraction
         self.policy_lr = policy_lr
         self.temperature = temperature
+        self.hypergradient = hypergradient
+        self.inner_step = inner_step
         self.continue_training = continue_training
 
     # Hooks -----------------------------------------------------------------------------------------------------------
 
     def _check(self, task: SearchTask) -> None:
-        if self.objective not in _OBJECTIVES:
-            raise ValueError(f"objective is {self.objective!r}; it is one of {', '.join(map(repr, _OBJECTIVES))}.")
+        for name, known in (("objective", _OBJECTIVES), ("hypergradient", METHODS), ("inner_step", STEPS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it is one of {', '.join(map(repr, known))}.")
         for name in ("penalty", "policy_lr", "temperature"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it has to be above 0.")
@@ -163,14 +175,17 @@ class DNASearch(PolicySearch):
         criterion, part = task.new_criterion(), task.train.take(state.rows.numpy())
         sums: dict[str, Tensor] = {}
         for X, y in task.batches(part):
-            for name, value in self._update(task, state, X, y, criterion).items():
+            for name, value in self.update(task, state, criterion, (X, y)).items():
                 sums[name] = sums.get(name, 0.0) + value * len(X)
-        return {name: float(total) / len(part) for name, total in sums.items()}
+        row = {name: float(total) / len(part) for name, total in sums.items()}
+        refuse_divergence(row, len(self._rows) + 1, "Lower policy_lr, or the estimator's lr.")
+        return row
 
-    def _update(
-        self, task: SearchTask, state: SearchState, X: Tensor, y: Tensor, criterion: nn.Module
+    def update(
+        self, task: SearchTask, state: SearchState, criterion: nn.Module, train: tuple[Tensor, Tensor]
     ) -> dict[str, Tensor]:
         """One batch: both networks take a step. Returns means over the batch."""
+        X, y = train
         policy = state.network(X)
         augmented, _ = augment_pairs(
             task.operations, state.pairs, X, policy, task.generator("policy"), self.temperature
@@ -179,18 +194,39 @@ class DNASearch(PolicySearch):
         state.network_optimizer.zero_grad()
         state.trunk_optimizer.zero_grad()
         noted = {}
+        seen = augmented
         if self.objective == "bilevel":
-            noted = self._bilevel(task, state, augmented, y, criterion)
-        else:
-            loss = criterion(state.trunk(augmented), y)
-            noted["train_loss"] = loss.detach()
-            (loss - self.penalty * size if self.objective == "regularised" else loss).backward()
+            noted["valid_loss"] = self._bilevel(task, state, augmented, y, criterion)
+            seen = augmented.detach()
+        loss = criterion(state.trunk(seen), y)
+        noted["train_loss"] = loss.detach()
+        (loss - self.penalty * size if self.objective == "regularised" else loss).backward()
         state.trunk_optimizer.step()
         state.network_optimizer.step()
         task.n_forward_backward += 2
         entropy = -(policy.log_weights.exp() * policy.log_weights).sum(1).mean()
         altered = (augmented != X).flatten(1).any(1).float().mean()
-        return noted | {"policy_size": size.detach(), "weight_entropy": entropy.detach(), "altered": altered}
+        return noted | {"policy_size": size.detach(), "entropy": entropy.detach(), "altered": altered}
+
+    def _bilevel(
+        self, task: SearchTask, state: SearchState, augmented: Tensor, y: Tensor, criterion: nn.Module
+    ) -> Tensor:
+        """Give the augmentation network the gradient of the validation loss after one step, and return this loss."""
+        group = state.trunk_optimizer.param_groups[0]
+        found = hypergradient(
+            state.trunk,
+            criterion,
+            (augmented.detach(), y),
+            task.next_batch("valid"),
+            float(group["lr"]),
+            method=self.hypergradient,
+            weight_decay=group.get("weight_decay", 0.0),
+            scale=adam_scale(state.trunk_optimizer, state.trunk) if self.inner_step == "adam" else None,
+            seed=int(torch.randint(2**62, (), generator=task.generator("dropout", "cpu"))),
+        )
+        augmented.backward(found.X)
+        task.n_forward_backward += PASSES[self.hypergradient]
+        return found.valid_loss
 
     def _policy(self, task: SearchTask, state: SearchState) -> ConditionalPolicy:
         network = copy.deepcopy(state.network).cpu()
@@ -201,7 +237,7 @@ class DNASearch(PolicySearch):
         self.class_distances_ = class_distances(means, labels)
         return ConditionalPolicy(
             network=network,
-            operations=[op.name if task._is_default(op) else op for op in task.operations],
+            operations=_named(task),
             pairs=state.pairs.tolist(),
             mean=self.class_policies_,
             searcher=self.name,
@@ -222,15 +258,27 @@ class DNASearch(PolicySearch):
 
     def _mean_policies(self, task: SearchTask, pairs: Tensor, means: ClassMeans, labels: list[Any]) -> ClassPolicy:
         """The mean policy of each class: its pairs in the order of their mean weights."""
-        policies = []
+        named, policies = _named(task), []
         for p, m, weights in zip(*means, strict=True):
-            drawn = [s for s in np.argsort(-weights, kind="stable") if weights[s] > 0]
-            subs = [
-                task.sub_policy(list(zip(pairs[s].tolist(), p[s], m[s], strict=True)), weight=float(weights[s]))
-                for s in drawn
-            ]
+            subs = []
+            for s in np.argsort(-weights, kind="stable"):
+                if weights[s] > 0:
+                    steps = [
+                        PolicyOperation(
+                            operation=named[q],
+                            probability=float(p[s, k]),
+                            magnitude=float(m[s, k]) if task.operations[q].has_magnitude else None,
+                        )
+                        for k, q in enumerate(pairs[s].tolist())
+                    ]
+                    subs.append(SubPolicy(operations=steps, weight=float(weights[s])))
             policies.append(task.policy(subs))
         return ClassPolicy(classes=labels, policies=policies, searcher=self.name, settings=self._about())
+
+
+def _named(task: SearchTask) -> list[Any]:
+    """Operations by their names, where that says enough."""
+    return [op.name if task._is_default(op) else op for op in task.operations]
 
 
 def policy_size(policy: PairPolicy, has_magnitude: Tensor) -> Tensor:

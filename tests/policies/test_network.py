@@ -8,12 +8,12 @@ import math
 import pytest
 import torch
 from braindecode.models import ShallowFBCSPNet, SleepStagerChambon2018
+from small import CHANNELS, SFREQ, SmallNet
 from torch import nn
 
 from eegaug._features import TrunkFeatures
 from eegaug._inputs import Signal
 from eegaug.policies.network import AugmentationNetwork
-from tests.small import CHANNELS, SFREQ, SmallNet
 
 SIGNAL = Signal(4, 100, SFREQ, tuple(CHANNELS))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small import SmallNet
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from eegaug.search._critic import Critic, critic_loss, gradient_penalty, policy_loss
-from tests.small import SmallNet
 
 
 def seeded(seed=0):

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
+from small import CHANNELS, SFREQ
 
 from eegaug.operations import FAMILIES, get_operation
 from eegaug.policies.network import PairPolicy
 from eegaug.search._dna_apply import augment_pairs, draw_groups, list_pairs, mix_pairs
-from tests.small import CHANNELS, SFREQ
 
 OPERATIONS = [get_operation(name, sfreq=SFREQ, ch_names=CHANNELS) for name in FAMILIES["all"]]
 SHAPE = (40, 4, 128)
