@@ -8,16 +8,21 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from skorch.callbacks import Callback
 from torch import nn
 
 from eegaug._random import derive_seed
-from eegaug.augnet.layers import AugmentationModule
+from eegaug.augnet.layers import SELECTIONS, AugmentationModule
 from eegaug.augnet.learned import LearnedAugmentation
 from eegaug.augnet.model import AugAveragedModel
+from eegaug.augnet.schedule import CosineDecay
+from eegaug.augnet.single import comparison_of_losses
 from eegaug.classifier import StagingClassifier
 
 __all__ = ["AugNetClassifier"]
 
+# Penalty, its kind and the schedule of the learning rate, where nothing is said.
+_DEFAULTS = {"weighted": (10.0, "selective", "constant"), "single": (0.06, "log", "cosine")}
 # Key of the seed of prediction among those derived from the seed of a fit.
 _PREDICTION = 1 << 20
 
@@ -36,13 +41,20 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
     layers : sequence
         One entry per layer, in the order in which windows go through them: ``"time-frequency"``, ``"sensors"``,
         ``"all"``, a list of operation names or instances (also one's own), or an :class:`AugmentationLayer`.
-    penalty : float
-        :math:`\lambda`, 0 or more: how much strength is rewarded. 10 is the paper's for MASS (of 1, 5, 10, 50). The
-        norm is at most the square root of the number of layers, so that above ``log(n_classes)`` over that root (0.9
-        for five stages and three layers) the reward outweighs any cross-entropy, and strengths go to their bounds
-        given enough steps; smaller values let the data decide how far an operation may go.
-    penalty_kind : {"selective", "magnitude", "none"}
-        See :func:`eegaug.augnet.augmentation_norm`.
+    selection : {"weighted", "single"}
+        What a layer does in training. "weighted": the paper's sum of all operations, whose weights are learned and end
+        on one of them. "single": each window goes through one operation, drawn uniformly; every operation learns how
+        far it may go, for itself (see Notes).
+    identity_share : float
+        With ``selection="single"``, the share of the windows that a layer leaves as they are, in [0, 1).
+    penalty : float | None
+        :math:`\lambda`, 0 or more: how much strength is rewarded. None: 10, or 0.06 with ``selection="single"``. 10 is
+        the paper's for MASS (of 1, 5, 10, 50). Its norm is at most the square root of the number of layers, so that
+        above ``log(n_classes)`` over that root (0.9 for five stages and three layers) the reward outweighs any
+        cross-entropy, and strengths go to their bounds given enough steps; smaller values let the data decide how far
+        an operation may go.
+    penalty_kind : {"selective", "magnitude", "mean", "log", "none"} | None
+        See :func:`eegaug.augnet.augmentation_norm`. None: "selective", or "log" with ``selection="single"``.
     penalty_reduction : {"global", "per_layer"}
         One norm over all layers, or the sum of one for each.
     penalty_limit : float | None
@@ -61,6 +73,9 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
         Start of all strengths, in [0, 1]. At 0 the penalty gives no push.
     temperature : float
         Of the softmax over operations.
+    lr_schedule : {"constant", "cosine"} | None
+        "cosine" brings all learning rates down to 0 over ``max_epochs``. None: "constant", or "cosine" with
+        ``selection="single"``.
     **kwargs
         As in :class:`eegaug.StagingClassifier`: ``sfreq``, ``ch_names``, ``positions``, ``policy``, ``class_weight``,
         ``random_state``, ``optimizer``, ``lr``, ``max_epochs``, ``batch_size``, ``callbacks``, ``train_split`` …
@@ -68,7 +83,9 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
     Attributes
     ----------
     invariances_ : pandas.DataFrame
-        ``layer``, ``operation``, ``weight``, ``magnitude`` in [0, 1], ``strength`` and its ``unit``.
+        ``layer``, ``operation``, ``weight``, ``magnitude`` in [0, 1], ``strength`` and its ``unit``; with
+        ``selection="single"`` also ``signal_change`` and ``loss_rise``, by which operations can be ranked: one that may
+        go far, changes the signal much and costs little is an invariance worth knowing of.
     invariances_history_ : pandas.DataFrame
         The same after each ``epoch``.
     module_ : AugAveragedModel
@@ -81,6 +98,15 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
     -----
     Predictions are deterministic: the copies' transformations are drawn once, from a seed that is part of the model,
     and serve every window. They depend neither on the batches nor on the order of the windows.
+
+    *One operation for each window.* In a weighted sum operations compete: the weight goes to whichever is first seen to
+    be harmless, often one that changes little, and the others learn nothing. With ``selection="single"`` a layer
+    minimises :math:`\frac1n \sum_i \mathrm{CE}(f(T_{q_i}(x_i; \mu_{q_i})), y_i) - \lambda \frac1Q \sum_q \log \mu_q`
+    with :math:`q_i` drawn uniformly. Every magnitude then rises until widening it by 1 % costs its own windows
+    :math:`0.01 \lambda` nats of cross-entropy, or until it is at its bound; it does not matter which other operations
+    there are, nor what magnitude 1 stands for. Layers are drawn from independently: an operation that is listed in two
+    of them shares its range between both, so that one layer of everything tells ranges best. A prediction's copies go
+    through one operation of each layer, spread evenly over them; ``n_copies=0`` predicts from windows as they are.
 
     References
     ----------
@@ -107,8 +133,10 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
         module: str | type | nn.Module | Callable = "SleepStagerChambon2018",
         *,
         layers: Iterable[Any] = ("time-frequency", "time-frequency", "sensors"),
-        penalty: float = 10.0,
-        penalty_kind: str = "selective",
+        selection: str = "weighted",
+        identity_share: float = 0.0,
+        penalty: float | None = None,
+        penalty_kind: str | None = None,
         penalty_reduction: str = "global",
         penalty_limit: float | None = None,
         n_copies: int = 4,
@@ -118,10 +146,13 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
         augmentation_weight_decay: float = 0.0,
         initial_strength: float = 0.1,
         temperature: float = 0.01,
+        lr_schedule: str | None = None,
         **kwargs: Any,
     ):
         super().__init__(module, **kwargs)
         self.layers = layers
+        self.selection = selection
+        self.identity_share = identity_share
         self.penalty = penalty
         self.penalty_kind = penalty_kind
         self.penalty_reduction = penalty_reduction
@@ -133,11 +164,16 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
         self.augmentation_weight_decay = augmentation_weight_decay
         self.initial_strength = initial_strength
         self.temperature = temperature
+        self.lr_schedule = lr_schedule
 
     def initialize_module(self) -> Self:
         """Build trunk and layers."""
-        if not (np.isfinite(self.penalty) and self.penalty >= 0):
+        if self.penalty is not None and not (np.isfinite(self.penalty) and self.penalty >= 0):
             raise ValueError(f"penalty is {self.penalty}; it is 0 or more.")
+        if self.selection not in SELECTIONS:
+            raise ValueError(f"selection is {self.selection!r}; use one of {', '.join(SELECTIONS)}.")
+        if self.lr_schedule not in (None, "constant", "cosine"):
+            raise ValueError(f"lr_schedule is {self.lr_schedule!r}; use 'constant', 'cosine' or None.")
         trunk = self._build_trunk()
         signal = self._known_signal()
         augmentation = AugmentationModule(
@@ -147,6 +183,8 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
             positions=self.positions,
             temperature=self.temperature,
             initial_strength=self.initial_strength,
+            selection=self.selection,
+            identity_share=self.identity_share,
         )
         self.module_ = AugAveragedModel(
             trunk,
@@ -158,6 +196,48 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
         )
         self._penalty()  # refuses unknown kinds before training
         return self
+
+    def _penalty(self) -> torch.Tensor:
+        penalty, kind, _ = _DEFAULTS[self.selection]
+        kind = kind if self.penalty_kind is None else self.penalty_kind
+        norm = self.module_.regularization(kind, self.penalty_reduction, self.penalty_limit)
+        return -(penalty if self.penalty is None else self.penalty) * norm
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
+        """Forward and backward for one batch."""
+        # The loss of each window tells what an operation without a magnitude did to it, if each is in one copy only.
+        comparable = self.n_copies_train == 1 and getattr(self.criterion_, "reduction", None) == "mean"
+        for layer in self._learned_layers():
+            layer.compares_losses = comparable and layer.selection == "single"
+        return super().train_step_single(batch, **fit_params)
+
+    def get_loss(self, y_pred: torch.Tensor, y_true: Any, *args: Any, training: bool = False, **kwargs: Any) -> Any:
+        """Cross-entropy of a batch; `y_true` are labels as the user gave them."""
+        loss = super().get_loss(y_pred, y_true, *args, training=training, **kwargs)
+        drawn = [layer for layer in self._learned_layers() if layer.drawn] if training else []
+        if not drawn:
+            return loss
+        each = self._loss_of_each(y_pred.detach(), y_true, *args, training=training, **kwargs)
+        return loss + sum(comparison_of_losses(layer, each) for layer in drawn)
+
+    def _loss_of_each(self, y_pred: torch.Tensor, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Loss of each window, weighted by its class; their mean is that of the batch."""
+        self.criterion_.reduction = "none"
+        try:
+            each = super().get_loss(y_pred, y_true, *args, **kwargs)
+        finally:
+            self.criterion_.reduction = "mean"
+        weights = getattr(self.criterion_, "weight", None)
+        if weights is None:
+            return each
+        return each / weights[self._codes(y_true).to(weights.device)].mean()
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        own = _DEFAULTS.get(self.selection, _DEFAULTS["weighted"])[2]
+        if (self.lr_schedule or own) != "cosine":
+            return super()._default_callbacks
+        return [("lr_schedule", CosineDecay()), *super()._default_callbacks]
 
     def infer(self, x: Any, **fit_params: Any) -> torch.Tensor:
         """Forward a batch, with the number of copies and the aggregation that are set now."""

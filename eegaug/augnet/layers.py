@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from eegaug.augnet._as_written import as_written
 from eegaug.augnet.fused import fused_sum
 from eegaug.augnet.sampling import Draw, choose_operations
 from eegaug.augnet.single import one_operation_each
@@ -131,13 +132,21 @@ class AugmentationLayer(nn.Module):
         if selection == "single":
             # Of each operation, the relative change of the signal and the rise of the loss; filled in after training.
             self.register_buffer("effects", torch.full((2, len(self.operations)), torch.nan))
+            # Losses of windows that an operation without a magnitude has left, and has changed; see `compares_losses`.
+            self.register_buffer("running_sums", torch.zeros(2, len(self.operations)))
+            self.register_buffer("running_counts", torch.zeros(2, len(self.operations)))
+        # Whether the training compares losses (eegaug.augnet.single.comparison_of_losses), and what it compares.
+        self.compares_losses = False
+        self.drawn: list[Any] = []
         self._host = None
 
     @property
     def weights(self) -> Tensor:
-        """Weights of the operations, differentiable in ``weight_logits``; they sum to 1."""
-        return torch.softmax(self.weight_logits / self.temperature, dim=0)
+        """Weights of the operations, differentiable in ``weight_logits``; they sum to 1, less ``identity_share``."""
+        weights = torch.softmax(self.weight_logits / self.temperature, dim=0)
+        return weights * (1.0 - self.identity_share) if self.identity_share else weights
 
+    @as_written
     def forward(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment windows.
 
@@ -220,7 +229,7 @@ class AugmentationLayer(nn.Module):
 
     def shares(self) -> list[float]:
         """What each operation is drawn with and, at the end, leaving a window as it is, as numbers of the host."""
-        return [weight * (1.0 - self.identity_share) for weight in self.host_weights()] + [self.identity_share]
+        return [*self.host_weights(), self.identity_share]
 
     def active(self) -> list[int]:
         """Numbers of the operations whose weight is not exactly zero in float32."""
@@ -243,7 +252,7 @@ class AugmentationLayer(nn.Module):
         """
         rows = []
         strengths = self.strengths.detach().tolist()
-        for op, weight, strength in zip(self.operations, self.shares()[:-1], strengths, strict=True):
+        for op, weight, strength in zip(self.operations, self.host_weights(), strengths, strict=True):
             rows.append({"operation": op.name, "weight": weight, "magnitude": strength} | physical(op, strength))
         if self.selection == "single":
             for row, effect in zip(rows, self.effects.T.tolist(), strict=True):
@@ -256,7 +265,7 @@ class AugmentationLayer(nn.Module):
         return f"{', '.join(op.name for op in self.operations)}; {how}"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_host": None}
+        return self.__dict__ | {"_host": None, "drawn": []}
 
 
 class AugmentationModule(nn.Module):
@@ -317,6 +326,7 @@ class AugmentationModule(nn.Module):
         self.layers = nn.ModuleList(built)
         self._plan = None
 
+    @as_written
     def forward(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment windows: weighted sums in training, the only copy of a prediction with one copy in evaluation."""
         if not self.training:
@@ -325,6 +335,7 @@ class AugmentationModule(nn.Module):
             X = layer(X, generator)
         return X
 
+    @as_written
     def transform(self, X: Tensor, copy: int = 0, n_copies: int = 4, seed: int = 0) -> Tensor:
         """What copy number `copy` of `n_copies` sees at prediction."""
         for layer, draw in zip(self.layers, self.plan(n_copies, seed)[copy], strict=True):

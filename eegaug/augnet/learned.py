@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from skorch.utils import to_tensor
+from torch.utils.data import Subset
 
+from eegaug.augnet.effects import measure_effects
 from eegaug.augnet.layers import AugmentationLayer, physical
 
 __all__ = ["LearnedAugmentation"]
+
+# Training windows on which the effects of operations are measured: each operation goes through all of them.
+_MEASURED = 256
 
 
 class LearnedAugmentation:
@@ -64,12 +73,47 @@ class LearnedAugmentation:
             self.history.record("weights", [layer.host_weights() for layer in layers])
             self.history.record("magnitudes", [layer.strengths.detach().tolist() for layer in layers])
 
+    @contextmanager
+    def _training(self, *args: Any, **kwargs: Any) -> Iterator[tuple[Any, np.ndarray]]:
+        with super()._training(*args, **kwargs) as (windows, labels):
+            yield windows, labels
+            self._measure_effects(windows, labels)
+
+    def _measure_effects(self, windows: Any, labels: np.ndarray) -> None:
+        """Measure what operations that were learned one by one do to training windows, spread over all of them."""
+        layers = [layer for layer in self._learned_layers() if layer.selection == "single"]
+        if not layers:
+            return
+        trunk = getattr(self.module_, "trunk", self.module_)
+        some = np.unique(np.linspace(0, len(windows) - 1, _MEASURED).round().astype(int))
+        batches = self.get_iterator(Subset(self.get_dataset(windows, labels), some.tolist()), training=False)
+        modes = {module: module.training for module in self.module_.modules()}
+        self.module_.eval()
+        try:
+            measure_effects(
+                layers,
+                ((to_tensor(X, device=self.device), y) for X, y in batches),
+                lambda X, y: self.get_loss(trunk(X), y, X=X, training=False),
+            )
+        finally:
+            for module, training in modes.items():
+                module.training = training
+
     @property
     def invariances_(self) -> pd.DataFrame:
-        """What the layers have learned: layer, operation, weight, magnitude, strength, unit."""
+        """What the layers have learned: layer, operation, weight, magnitude, strength, unit.
+
+        Where each window goes through one operation, also ``signal_change`` and ``loss_rise``: what each operation does
+        by itself, at its strength, to training windows and to their loss (see
+        :func:`eegaug.augnet.effects.measure_effects`).
+        """
         self.check_is_fitted(["module_"])
-        rows = [{"layer": i} | row for i, layer in enumerate(self._learned_layers()) for row in layer.describe()]
-        return pd.DataFrame(rows, columns=["layer", "operation", "weight", "magnitude", "strength", "unit"])
+        layers = self._learned_layers()
+        rows = [{"layer": i} | row for i, layer in enumerate(layers) for row in layer.describe()]
+        columns = ["layer", "operation", "weight", "magnitude", "strength", "unit"]
+        if any(layer.selection == "single" for layer in layers):
+            columns += ["signal_change", "loss_rise"]
+        return pd.DataFrame(rows, columns=columns)
 
     @property
     def invariances_history_(self) -> pd.DataFrame:

@@ -10,7 +10,9 @@ from torch import Tensor
 __all__ = ["PENALTIES", "augmentation_norm"]
 
 #: Kinds of :func:`augmentation_norm`.
-PENALTIES = ("selective", "magnitude", "none")
+PENALTIES = ("selective", "magnitude", "mean", "log", "none")
+# Below this the logarithm of a strength goes on as a straight line, so that its derivative stays finite at 0.
+_FLOOR = 1e-3
 
 
 def augmentation_norm(
@@ -29,15 +31,26 @@ def augmentation_norm(
     :math:`w_q \mu_q^2 > N^2`: the strongest operation takes all the weight. Where all strengths are 0 the norm has no
     derivative, and gives 0.
 
+    Two kinds are for layers that apply one operation to each window. "mean" is :math:`\sum_q w_q \mu_q`, what is drawn
+    on average: a strength stops where the loss of its own windows rises by :math:`\lambda` per unit of strength, so
+    that the result depends on what strength 1 is taken to be. "log" is :math:`\sum_q w_q \log \mu_q`: up to a
+    constant, the entropy of the transformation that is drawn, since that of a uniform draw over :math:`\pm s` is
+    :math:`\log 2s`. A strength stops where
+
+    .. math:: \mu \, \frac{\partial \mathrm{CE}_q}{\partial \mu} = \lambda,
+
+    that is where going 1 % further costs :math:`0.01 \lambda` nats, in whatever unit it is measured and wherever its
+    range ends.
+
     Parameters
     ----------
     weights, strengths : sequences over layers of Tensors of shape (n_operations,)
         Weights that sum to 1, and strengths in [0, 1]; normalised, not in physical units.
-    kind : {"selective", "magnitude", "none"}
-        The norm of weight times strength, of the strengths alone (which also rewards operations that are not used), or
-        nothing.
+    kind : {"selective", "magnitude", "mean", "log", "none"}
+        The norm of weight times strength, of the strengths alone (which also rewards operations that are not used), the
+        mean strength or its mean logarithm, or nothing.
     reduction : {"global", "per_layer"}
-        One norm over all layers, or the sum of one norm per layer.
+        One norm over all layers, or the sum of one norm per layer; "mean" and "log" are sums over layers.
     limit : float | None
         The safe variant: 0, without a gradient, while any strength is at least `limit`, so that nothing pushes them
         on once one has come so far. None: always rewarded.
@@ -72,6 +85,10 @@ def augmentation_norm(
         raise ValueError(f"penalty limit {limit}; it lies in (0, 1].")
     if kind == "none":
         return strengths[0].new_zeros(())
+    if kind in ("mean", "log"):
+        values = strengths if kind == "mean" else [_log(s) for s in strengths]
+        norm = torch.cat([w * value for w, value in zip(weights, values, strict=True)]).sum()
+        return _limited(norm, strengths, limit)
     if kind == "selective":
         parts = [w * s for w, s in zip(weights, strengths, strict=True)]
     else:
@@ -80,5 +97,14 @@ def augmentation_norm(
         norm = torch.linalg.vector_norm(torch.cat(parts))
     else:
         norm = torch.stack([torch.linalg.vector_norm(part) for part in parts]).sum()
+    return _limited(norm, strengths, limit)
+
+
+def _limited(norm: Tensor, strengths: Sequence[Tensor], limit: float | None) -> Tensor:
     # A product, and no question asked of the tensor: an accelerator need not be waited for.
     return norm if limit is None else norm * (torch.cat(list(strengths)).detach().max() < limit)
+
+
+def _log(strength: Tensor) -> Tensor:
+    held = strength.clamp(min=_FLOOR)
+    return held.log() + (strength - held) / _FLOOR

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,18 @@ from torch import Tensor
 if TYPE_CHECKING:
     from eegaug.augnet.layers import AugmentationLayer
 
-__all__ = ["group_sizes", "one_operation_each"]
+__all__ = ["Drawn", "comparison_of_losses", "group_sizes", "one_operation_each"]
+
+# What a running mean keeps of itself with each new window.
+_MEMORY = 1 - 1 / 200
+
+
+class Drawn(NamedTuple):
+    """Who drew an operation without a magnitude: number of the operation, rows of the batch, and whether applied."""
+
+    operation: int
+    rows: Tensor
+    applied: Tensor
 
 
 def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -47,16 +58,59 @@ def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Gen
     sizes = group_sizes(layer.shares(), n, start)
     groups = X[order].split(sizes)
     strengths = layer.strengths.unbind()
-    done = []
+    layer.drawn = []
+    done, begin = [], 0
     for q, group in enumerate(groups):
         size = sizes[q]
         if q < len(strengths) and size:
-            op = layer.operations[q]
+            op, strength, u = layer.operations[q], strengths[q], None
             noise = op.draw(size, n_channels, n_times, generator=generator, device=X.device)
-            u = None if op.has_magnitude else torch.rand(size, generator=generator, device=source).to(X.device)
-            group = layer.apply_operation(q, group, strengths[q], noise, u)
+            if not op.has_magnitude:
+                u = torch.rand(size, generator=generator, device=source).to(X.device)
+                if layer.compares_losses:
+                    strength = strength.detach()
+                    layer.drawn.append(Drawn(q, order[begin : begin + size], u < strength / 2))
+            group = layer.apply_operation(q, group, strength, noise, u)
         done.append(group)
+        begin += size
     return torch.cat(done)[order.argsort()]
+
+
+def comparison_of_losses(layer: AugmentationLayer, losses: Tensor) -> Tensor:
+    r"""A term whose derivative is that of the expected loss in the strengths of operations without a magnitude.
+
+    Such an operation is applied with a probability :math:`p = \mu / 2`, and the expected loss of its windows has the
+    derivative :math:`\partial / \partial p = E[\ell(T(x))] - E[\ell(x)]`, whatever the network. Following the gradient
+    of a single draw instead (straight-through) takes the loss for a straight line from :math:`x` to :math:`T(x)`, which
+    lie far apart: it lets an operation that destroys the label pass. Both means are running means over about the last
+    200 windows of each kind.
+
+    Parameters
+    ----------
+    layer : AugmentationLayer
+        In training, after a batch, with ``compares_losses`` set.
+    losses : Tensor, shape (batch,)
+        Loss of each window, without a gradient.
+
+    Returns
+    -------
+    Tensor
+        To be added to the loss; it is 0.
+    """
+    total = layer.strengths.new_zeros(())
+    for q, rows, applied in layer.drawn:
+        both = torch.stack([~applied, applied]).to(losses.dtype)
+        counts = both.sum(1)
+        keep = _MEMORY**counts
+        layer.running_sums[:, q] = layer.running_sums[:, q] * keep + both @ losses[rows]
+        layer.running_counts[:, q] = layer.running_counts[:, q] * keep + counts
+        seen = layer.running_counts[:, q]
+        means = layer.running_sums[:, q] / seen.clamp(min=1.0)
+        # Nothing is known while only one kind has been seen.
+        slope = torch.where(seen.min() > 0, means[1] - means[0], 0.0) / 2
+        total = total + layer.weights[q].detach() * slope * layer.strengths[q]
+    layer.drawn = []
+    return total - total.detach()
 
 
 def group_sizes(shares: Sequence[float], n: int, start: float) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -90,3 +92,25 @@ def test_per_layer_is_the_sum_of_norms(kind):
 def test_unknown_names_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong.values()))):
         augmentation_norm([torch.ones(1)], [torch.ones(1)], **wrong)
+
+
+def test_mean_and_logarithm_of_strengths():
+    weights = [torch.tensor([0.25, 0.75]), torch.tensor([1.0])]
+    strengths = [torch.tensor([0.2, 0.4], requires_grad=True), torch.tensor([0.5], requires_grad=True)]
+    mean = augmentation_norm(weights, strengths, "mean")
+    assert mean.item() == pytest.approx(0.25 * 0.2 + 0.75 * 0.4 + 0.5)
+    log = augmentation_norm(weights, strengths, "log")
+    log.backward()
+    assert log.item() == pytest.approx(0.25 * math.log(0.2) + 0.75 * math.log(0.4) + math.log(0.5))
+    torch.testing.assert_close(strengths[0].grad, torch.tensor([0.25 / 0.2, 0.75 / 0.4]))
+    torch.testing.assert_close(strengths[1].grad, torch.tensor([2.0]))
+    assert augmentation_norm(weights, strengths, "log", limit=0.5).item() == 0.0
+
+
+def test_logarithm_is_a_straight_line_next_to_zero():
+    strengths = torch.tensor([0.0, 0.0005, 0.001], requires_grad=True)
+    norm = augmentation_norm([torch.ones(3)], [strengths], "log")
+    norm.backward()
+    assert norm.item() == pytest.approx(3 * math.log(0.001) - 1 - 0.5, rel=1e-5)
+    torch.testing.assert_close(strengths.grad[:2], torch.tensor([1000.0, 1000.0]))
+    assert torch.isfinite(strengths.grad).all()

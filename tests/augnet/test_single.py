@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from eegaug.augnet import AugmentationLayer, AugmentationModule
-from eegaug.augnet.single import group_sizes
+from eegaug.augnet.single import comparison_of_losses, group_sizes
 from eegaug.operations import Operation
 
 CHANNELS = ["C3", "C4", "F3", "F4", "O1", "O2"]
@@ -110,7 +110,7 @@ def test_stacked_layers_draw_independently():
 
 def test_prediction_gives_each_operation_its_copies():
     module = AugmentationModule([offsets(4)]).eval()
-    seen = {float(module.transform(torch.zeros(1, 1, 1), c, 4, seed=3)) for c in range(4)}
+    seen = {module.transform(torch.zeros(1, 1, 1), c, 4, seed=3).item() for c in range(4)}
     assert seen == {1.0, 10.0, 100.0, 1000.0}
 
 
@@ -132,3 +132,40 @@ def test_settings_travel_with_the_layers():
 def test_what_cannot_be_built_is_named(settings, words):
     with pytest.raises(ValueError, match=words):
         AugmentationLayer(["sign_flip"], **settings)
+
+
+def test_losses_of_changed_and_unchanged_windows_are_compared():
+    """Half the difference, times the share: 3 where the sign is flipped, 1 where it is not."""
+    layer = AugmentationLayer(["sign_flip", "time_reverse", "gaussian_noise"], selection="single", initial_strength=1.0)
+    layer.compares_losses = True
+    X = torch.ones(60, 1, 8, requires_grad=True)
+    out = layer(X, seeded())
+    flipped = out[:, 0].mean(1) < 0
+    assert 5 <= flipped.sum() <= 15
+    term = comparison_of_losses(layer, torch.where(flipped, 3.0, 1.0))
+    assert term.item() == 0.0
+    term.backward()
+    torch.testing.assert_close(layer.strengths.grad, torch.tensor([1 / 3, 0.0, 0.0]))
+    # Nothing else tells these operations where to go.
+    layer.strengths.grad = None
+    layer(X, seeded()).sum().backward()
+    assert layer.strengths.grad[:2].tolist() == [0.0, 0.0] and layer.strengths.grad[2] != 0
+
+
+def test_running_means_forget_and_wait_for_both_kinds():
+    layer = AugmentationLayer(["sign_flip"], selection="single", initial_strength=0.0)
+    layer.compares_losses = True
+    X = torch.ones(100, 1, 4)
+
+    def slope(loss):
+        layer.strengths.grad = None
+        layer(X, seeded())
+        comparison_of_losses(layer, torch.full((100,), loss)).backward()
+        return layer.strengths.grad.item()
+
+    assert slope(5.0) == 0.0  # nothing was flipped so far
+    with torch.no_grad():
+        layer.strengths.fill_(1.0)
+    assert slope(1.0) < 0  # flipped: 1; not: 5 at first, then 1
+    before = [slope(1.0) for _ in range(6)]
+    assert before == sorted(before) and -0.3 < before[-1] < 0

@@ -1,0 +1,36 @@
+"""What operations do at their strength, measured by themselves."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from eegaug.augnet import AugmentationLayer
+from eegaug.augnet.effects import measure_effects
+
+
+def loss(X, y):
+    """Mean absolute deviation of the windows' mean from the label."""
+    return (X.mean((-1, -2)) - y).abs().mean()
+
+
+def test_changes_of_signal_and_loss():
+    layer = AugmentationLayer(
+        ["sign_flip", "gaussian_noise", "channels_dropout", "time_reverse"], selection="single", initial_strength=1.0
+    )
+    assert {row["signal_change"] for row in layer.describe()} == {None}
+    t = torch.arange(400) / 400
+    y = torch.full((600,), 1.0)
+    # Mean 1, amplitude sqrt(2), hence a standard deviation of 1; symmetric in time.
+    X = (1.0 + math.sqrt(2) * torch.cos(2 * torch.pi * 4 * (t + 0.5 / 400))).expand(600, 1, 400)
+    batches = [(X[:500], y[:500]), (X[500:], y[500:])]
+    measure_effects([layer], batches, loss, torch.Generator().manual_seed(0))
+    found = {row["operation"]: (row["signal_change"], row["loss_rise"]) for row in layer.describe()}
+    # Half of the windows become their negatives: |2 x|^2 = 4 (1 + 1), mean -1 instead of 1.
+    assert found["sign_flip"] == pytest.approx((2.0, 1.0), rel=0.1)
+    assert found["gaussian_noise"] == pytest.approx((0.2, 0.0), abs=0.01)
+    # All channels are lost at a probability of 1.
+    assert found["channels_dropout"] == pytest.approx((math.sqrt(2), 1.0), rel=1e-4)
+    assert found["time_reverse"] == pytest.approx((0.0, 0.0), abs=1e-3)

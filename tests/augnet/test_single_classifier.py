@@ -1,0 +1,108 @@
+"""AugNet with one operation for each window, as an estimator."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from small import CHANNELS, SFREQ, SmallNet, X, Y, tones
+
+from eegaug import AugNetClassifier, load_model
+from eegaug.operations import Operation, get_operation
+
+COLUMNS = ["layer", "operation", "weight", "magnitude", "strength", "unit", "signal_change", "loss_rise"]
+
+
+def single(layers=("all",), **settings):
+    settings = {"max_epochs": 3, "lr": 0.01, "random_state": 0, "verbose": 0} | settings
+    return AugNetClassifier(SmallNet, layers=layers, selection="single", sfreq=SFREQ, ch_names=CHANNELS, **settings)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return single().fit(X, Y)
+
+
+def test_table_ranks_operations(fitted):
+    table = fitted.invariances_
+    assert list(table.columns) == COLUMNS
+    assert table["weight"].tolist() == pytest.approx([1 / 13] * 13)
+    assert (table["signal_change"] > 0).all() and table["loss_rise"].notna().all()
+    change = table.set_index("operation")["signal_change"]
+    assert change["sign_flip"] > change["gaussian_noise"]
+    history = fitted.invariances_history_
+    assert len(history) == 3 * 13
+    np.testing.assert_allclose(history[history["epoch"] == 3]["magnitude"], table["magnitude"])
+
+
+def test_penalty_is_the_mean_logarithm(fitted):
+    last = fitted.history[-1]
+    assert last["train_loss"] == pytest.approx(last["train_ce"] + last["train_penalty"], abs=1e-5)
+    mean = np.mean(np.log(fitted.invariances_["magnitude"]))
+    assert last["train_penalty"] == pytest.approx(-0.06 * mean, rel=0.1)
+    assert single(penalty=0.5, penalty_kind="mean", max_epochs=1).fit(X, Y).history[-1, "train_penalty"] < 0
+
+
+def test_same_seed_same_result_and_copies(fitted, tmp_path):
+    again = clone(fitted).fit(X, Y)
+    assert again.invariances_.equals(fitted.invariances_)
+    proba = fitted.predict_proba(X)
+    assert np.array_equal(again.predict_proba(X), proba)
+    assert np.array_equal(fitted.predict_proba(X[5:9]), proba[5:9])
+    assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(X), proba)
+    loaded = load_model(fitted.save(tmp_path / "model"), module=SmallNet)
+    assert np.array_equal(loaded.predict_proba(X), proba)
+    assert loaded.invariances_.equals(fitted.invariances_)
+    assert loaded.selection == "single"
+
+
+def test_prediction_without_copies_is_that_of_the_trunk(fitted):
+    plain = clone(fitted).set_params(n_copies=0).fit(X, Y)
+    with torch.no_grad():
+        logits = plain.module_.eval().trunk(torch.from_numpy(X))
+    np.testing.assert_allclose(plain.predict_proba(X), logits.softmax(1).numpy(), atol=1e-6)
+
+
+class Exchange(Operation):
+    """Makes a tone of 4 Hz one of 8 Hz, near enough: takes every other sample twice over."""
+
+    name, has_magnitude = "exchange", False
+
+    def transform(self, X, magnitude, noise):
+        return torch.cat([X[..., ::2], X[..., ::2]], -1)
+
+
+def test_ranges_follow_the_data_and_not_the_unit():
+    """Tones of 4, 8 and 12 Hz may be moved by less than 2 Hz, whatever strength 1 stands for; their sign is free."""
+    data = tones(180, n_times=100, seed=3)
+    learned = {}
+    for bound in (4.0, 12.0):
+        shift = get_operation("frequency_shift", sfreq=SFREQ, max_strength=bound)
+        clf = single([[shift, "sign_flip", Exchange()]], max_epochs=25, lr=0.03, augmentation_lr=0.03).fit(*data)
+        table = clf.invariances_.set_index("operation")
+        assert clf.score(*tones(120, seed=9)) > 0.95
+        assert table.loc["sign_flip", "magnitude"] == 1.0
+        assert table.loc["exchange", "magnitude"] < 0.1
+        assert table["signal_change"].idxmin() == "exchange"
+        learned[bound] = table.loc["frequency_shift", "strength"]
+    assert 1.0 < learned[4.0] < 2.0
+    assert learned[4.0] == pytest.approx(learned[12.0], rel=0.1)
+
+
+def test_layers_in_a_stack(fitted):
+    clf = single(("time-frequency", "sensors"), identity_share=0.25).fit(X, Y)
+    table = clf.invariances_
+    assert table["layer"].tolist() == [0] * 6 + [1] * 7
+    assert table.groupby("layer")["weight"].sum().tolist() == pytest.approx([0.75, 0.75])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"selection": "best"}, "selection is 'best'"), ({"identity_share": 2.0}, "identity_share is 2.0")],
+)
+def test_what_is_wrong_is_named(settings, words):
+    with pytest.raises(ValueError, match=words):
+        single().set_params(**settings).fit(X, Y)
