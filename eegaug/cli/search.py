@@ -57,9 +57,9 @@ def search(data: str, method: str, out: Path, quiet: bool, as_json: bool, **give
     Example:
       eegaug search --method adda --data nights/ --out policy.json
     """
-    from eegaug.comparison import searching
+    from eegaug.comparison import policy_search
 
-    report = searching.search_policy(
+    report = policy_search.search_policy(
         data,
         method,
         out,
@@ -82,5 +82,5 @@ def search(data: str, method: str, out: Path, quiet: bool, as_json: bool, **give
         device=given["device"],
         verbose=not quiet,
     )
-    common.print_result(searching.search_lines(report), searching.search_document(report), as_json)
+    common.print_result(policy_search.search_lines(report), policy_search.search_document(report), as_json)
     return common.INTERRUPTED if report.search.interrupted_ else common.OK

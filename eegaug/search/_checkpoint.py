@@ -74,6 +74,7 @@ class SearchFile:
                 raise
             found = _read(self.before, _FORMAT, _VERSION, "search")
             warnings.warn(f"{error} The checkpoint before it, {self.before}, is used instead.", stacklevel=4)
+            os.replace(self.path, self.beside("damaged"))  # or it would take the place of the one before
         else:
             # Killed between the two replacements of `write`.
             found = _read(self.before, _FORMAT, _VERSION, "search") if found is None else found

@@ -180,7 +180,7 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """Refuse settings that make no sense, before anything is built."""
 
     def _for_refit(self, state: Any, estimator: Any) -> Any:
-        """The estimator that is trained with the policy in the end, unfitted; what a searcher has to change about it."""
+        """The estimator that is trained with the policy in the end, unfitted; changed where a searcher has to."""
         return estimator
 
     def _about(self) -> dict[str, Any]:
@@ -214,7 +214,8 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self
         """
         self._forget()
-        n_steps, budget = self._checked_steps(self._n_steps()), parse_budget(self.time_budget)
+        self._check_steps("max_steps" if self.max_epochs is None else "max_epochs", PolicySearch._n_steps(self))
+        n_steps, budget = self._n_steps(), parse_budget(self.time_budget)
         file = None if self.checkpoint is None else SearchFile(self.checkpoint)
         estimator, windows, labels = self._prepare(X, y)
         groups = check_groups(subjects_of(X) if groups is None else groups, len(labels))
@@ -257,10 +258,10 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             )
         if self.interrupted_ and self._running.file is not None:
             self._restore(self._running.file.read(self._running.settings))  # the step that was broken off never was
-        extra = (
-            0 if max_epochs is None else max_epochs - (self.max_steps if self.max_epochs is None else self.max_epochs)
-        )
-        return self._run(self._checked_steps(self._n_steps() + extra), parse_budget(time_budget))
+        if max_epochs is not None:
+            self._check_steps("max_epochs", max_epochs)
+        more = 0 if max_epochs is None else max_epochs - PolicySearch._n_steps(self)
+        return self._run(self._n_steps() + more, parse_budget(time_budget))
 
     def current_policy(self) -> Policy:
         """The policy reached so far; during the search, the one that it would return now."""
@@ -326,10 +327,10 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             batch_size=len(train) if estimator.batch_size == -1 else int(estimator.batch_size),
         )
 
-    def _checked_steps(self, n: Any) -> int:
+    @staticmethod
+    def _check_steps(name: str, n: Any) -> None:
         if isinstance(n, bool) or int(n) != n or n < 1:
-            raise ValueError(f"max_steps must be a whole number of at least 1, got {n!r}.")
-        return int(n)
+            raise ValueError(f"{name} must be a whole number of at least 1, got {n!r}.")
 
     def _run(self, n_steps: int, budget: float | None) -> Self:
         running, self.interrupted_ = self._running, False
