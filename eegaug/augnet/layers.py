@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eegaug.augnet._as_written import as_written
+from eegaug.augnet._compile import uncompiled
 from eegaug.augnet.fused import fused_sum
 from eegaug.augnet.sampling import Draw, choose_operations
 from eegaug.augnet.single import one_operation_each
@@ -146,7 +146,7 @@ class AugmentationLayer(nn.Module):
         weights = torch.softmax(self.weight_logits / self.temperature, dim=0)
         return weights * (1.0 - self.identity_share) if self.identity_share else weights
 
-    @as_written
+    @uncompiled
     def forward(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment windows.
 
@@ -326,7 +326,7 @@ class AugmentationModule(nn.Module):
         self.layers = nn.ModuleList(built)
         self._plan = None
 
-    @as_written
+    @uncompiled
     def forward(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment windows: weighted sums in training, the only copy of a prediction with one copy in evaluation."""
         if not self.training:
@@ -335,7 +335,7 @@ class AugmentationModule(nn.Module):
             X = layer(X, generator)
         return X
 
-    @as_written
+    @uncompiled
     def transform(self, X: Tensor, copy: int = 0, n_copies: int = 4, seed: int = 0) -> Tensor:
         """What copy number `copy` of `n_copies` sees at prediction."""
         for layer, draw in zip(self.layers, self.plan(n_copies, seed)[copy], strict=True):
