@@ -22,7 +22,7 @@ class Named(NamedTuple):
 
 def is_one_operation(spec: Any) -> bool:
     """Whether this names a single operation: a name, an instance, a class, or ``(operation, probability, …)``."""
-    if isinstance(spec, tuple):
+    if isinstance(spec, (tuple, list)):  # a list, where it comes from JSON
         return 1 < len(spec) <= 4 and isinstance(spec[1], numbers.Real)
     return isinstance(spec, (str, Operation)) or (isinstance(spec, type) and issubclass(spec, Operation))
 
@@ -55,7 +55,7 @@ def named_operation(
         raise TypeError(
             f"an operation is a name, an Operation or a tuple (operation, probability, magnitude), got {spec!r}"
         )
-    parts = spec if isinstance(spec, tuple) else (spec,)
+    parts = tuple(spec) if isinstance(spec, (tuple, list)) else (spec,)
     name, probability, magnitude, options = (*parts, *(None,) * (4 - len(parts)))
     if options is None and isinstance(name, str):
         options = FIXED_SLEEP.get(name, (None, {}))[1]

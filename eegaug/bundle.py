@@ -37,6 +37,7 @@ _PACKAGES = ("torch", "braindecode", "skorch", "mne")
 _TRUSTED = ("torch.nn.", "torch.optim.", "braindecode.")
 # Parameters with a place of their own in the document, or without meaning elsewhere.
 _APART = {"module", "layers", "policy", "classes", "device", "callbacks", "train_split", "history", "positions"}
+_APART |= {"modules", "variants"}
 
 
 def save_model(
@@ -46,8 +47,8 @@ def save_model(
 
     Parameters
     ----------
-    clf : StagingClassifier | AugNetClassifier
-        Fitted.
+    clf : StagingClassifier | AugNetClassifier | AITClassifier | MutualClassifier
+        Fitted. Networks that learned together are saved each in a folder of its own, which can be loaded alone.
     folder : path-like
         Made if it does not exist; a model in it is replaced.
     preprocessing : dict | Preprocessing | None
@@ -90,20 +91,25 @@ def save_model(
         raise TypeError(f"a {type(clf).__name__} is not saved as a folder, only {' and '.join(known)}: pickle it.")
     clf.check_is_fitted(["module_", "signal_"])
     folder = Path(folder)
-    weights = {name: value.detach().cpu().clone().contiguous() for name, value in clf.module_.state_dict().items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{WEIGHTS}.part"
-        save_file(weights, part)
-        digest = hashlib.sha256(part.read_bytes()).hexdigest()
-        document = _document(clf, digest)
+        if hasattr(type(clf), "networks_"):
+            from eegaug.consistency.saving import save_networks
+
+            document = _document(clf, None) | {"networks": save_networks(clf, folder, save_model)}
+        else:
+            weights = {name: v.detach().cpu().clone().contiguous() for name, v in clf.module_.state_dict().items()}
+            part = folder / f".{WEIGHTS}.part"
+            save_file(weights, part)
+            document = _document(clf, hashlib.sha256(part.read_bytes()).hexdigest())
         if hasattr(clf.policy, "save_weights"):  # of an input-conditional policy
             clf.policy.save_weights(folder / POLICY_WEIGHTS)
         for key, value in (("preprocessing", preprocessing), ("splits", splits), ("metrics", metrics)):
             if value is not None:
                 document[key] = _plain(value)
         text = json.dumps(document, indent=1, allow_nan=False)
-        os.replace(part, folder / WEIGHTS)
+        if document["weights"] is not None:
+            os.replace(part, folder / WEIGHTS)
         part = folder / f".{DOCUMENT}.part"
         part.write_text(text + "\n", encoding="utf-8")
         os.replace(part, folder / DOCUMENT)
@@ -121,14 +127,14 @@ def load_model(folder: str | os.PathLike, module: Any = None, *, device: str = "
     Parameters
     ----------
     folder : path-like
-    module : type | callable | torch.nn.Module | None
-        The trunk's class, needed where it is none of braindecode's.
+    module : type | callable | torch.nn.Module | list | None
+        The trunk's class, needed where it is none of braindecode's. A list has one for each of several networks.
     device : str
         Where it is to compute.
 
     Returns
     -------
-    StagingClassifier | AugNetClassifier
+    StagingClassifier | AugNetClassifier | AITClassifier | MutualClassifier
         Of the class that was saved.
 
     Raises
@@ -144,6 +150,12 @@ def load_model(folder: str | os.PathLike, module: Any = None, *, device: str = "
     cls = _estimators().get(document["estimator"])
     if cls is None:
         raise ValueError(f"{folder} holds an estimator {document['estimator']!r}, which eegaug {__version__} has not.")
+    if "networks" in document:
+        from eegaug.consistency.saving import load_networks
+
+        clf = cls(device=device, **_settings(document, folder))
+        load_networks(clf, folder, document["networks"], lambda path, one: load_model(path, one, device=device), module)
+        return clf
     trunk = document["trunk"]
     clf = cls(_trunk_class(folder, trunk, module), device=device, **_settings(document, folder))
     signal = dict(document["signal"])
@@ -169,8 +181,9 @@ def load_model(folder: str | os.PathLike, module: Any = None, *, device: str = "
 def _estimators() -> dict[str, type]:
     from eegaug.augnet import AugNetClassifier
     from eegaug.classifier import StagingClassifier
+    from eegaug.consistency import AITClassifier, MutualClassifier
 
-    return {cls.__name__: cls for cls in (StagingClassifier, AugNetClassifier)}
+    return {cls.__name__: cls for cls in (StagingClassifier, AugNetClassifier, AITClassifier, MutualClassifier)}
 
 
 def _inner(module: nn.Module) -> nn.Module:
@@ -182,8 +195,9 @@ def _inner(module: nn.Module) -> nn.Module:
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def _document(clf: Any, digest: str) -> dict[str, Any]:
+def _document(clf: Any, digest: str | None) -> dict[str, Any]:
     layers = getattr(clf.module_, "augmentation", None)
+    layers = layers if hasattr(layers, "get_config") else None
     signal = dataclasses.asdict(clf.signal_)
     signal.pop("preprocessing")
     settings = {}
@@ -196,7 +210,7 @@ def _document(clf: Any, digest: str) -> dict[str, Any]:
         "versions": {"eegaug": __version__} | {name: version(name) for name in _PACKAGES},
         "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "estimator": type(clf).__name__,
-        "trunk": _trunk_document(clf),
+        "trunk": None if digest is None else _trunk_document(clf),
         "signal": _plain(signal),
         "positions": _plain(clf.positions),
         "classes": _plain(clf.classes_),
@@ -208,13 +222,22 @@ def _document(clf: Any, digest: str) -> dict[str, Any]:
         "layers": None if layers is None else _plain(layers.get_config()),
         "layers_given": _keep({}, "layers", getattr(clf, "layers", None)).get("layers"),
         "invariances": None if layers is None else _plain(layers.describe()),
-        "weights": {"file": WEIGHTS, "sha256": digest},
+        "variants": _variants_document(clf),
+        "weights": None if digest is None else {"file": WEIGHTS, "sha256": digest},
         "preprocessing": _plain(clf.preprocessing_),
         "splits": None,
         "metrics": None,
         "n_forward_backward": clf.n_forward_backward_,
         "history": [_plain({k: v for k, v in row.items() if k != "batches"}) for row in clf.history],
     }
+
+
+def _variants_document(clf: Any) -> Any:
+    if not hasattr(clf, "variants"):
+        return None
+    from eegaug.consistency.saving import variants_document
+
+    return variants_document(clf.variants, clf.policy)
 
 
 def _trunk_document(clf: Any) -> dict[str, Any]:
@@ -337,6 +360,10 @@ def _settings(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             with contextlib.suppress(ValueError):
                 policy = policy.with_weights(folder / POLICY_WEIGHTS)
         settings["policy"] = policy
+    if document.get("variants") is not None:
+        from eegaug.consistency.saving import variants_from_document
+
+        settings["variants"] = variants_from_document(document["variants"])
     return settings
 
 

@@ -125,7 +125,9 @@ class MutualClassifier(AITClassifier):
         builders = self._builders()
         n_outputs = len(self.classes_) if hasattr(self, "classes_") else None
         known = signal_arguments(self._known_signal(), n_outputs, self.positions)
-        trunks = [build_trunk(builder, self.get_params_for("module"), known) for builder in builders]
+        trunks = getattr(self, "ready_made_", None)  # those of a saved model
+        if trunks is None:
+            trunks = [build_trunk(builder, self.get_params_for("module"), known) for builder in builders]
         specs = self._variant_specs()
         if len(specs) not in (1, len(trunks)):
             raise ValueError(f"there are {len(specs)} variants for {len(trunks)} networks: list one for each.")
