@@ -1,0 +1,110 @@
+"""Policies drawn at random, each scored by a training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skorch.callbacks import EarlyStopping, EpochScoring
+from small import NAMES, X, Y, staging
+
+from eegaug.policies import Policy
+from eegaug.search import RandomSearch
+from eegaug.search._trials import SCORE, validated_estimator
+
+GROUPS = np.arange(len(Y)) // 8
+OPERATIONS = ["sign_flip", "gaussian_noise", "channels_dropout"]
+
+
+class Free(RandomSearch):
+    """Random search whose trainings cost nothing: the score of a trial is its mean probability."""
+
+    def _train(self, task, proposed, stop=None):
+        scores = [float(np.mean([p for steps in subs for _, p, _ in steps])) for subs in proposed]
+        return [{"score": s, "curve": [s], "epochs": 1, "passes": 0, "pruned": False} for s in scores]
+
+
+def search(cls=RandomSearch, max_epochs=2, **settings):
+    settings = {"max_steps": 3, "operations": OPERATIONS, "random_state": 0, "verbose": 0, "refit": False} | settings
+    return cls(staging(max_epochs=max_epochs), **settings)
+
+
+def steps_of(trial):
+    return [step for sub in trial for step in sub]
+
+
+def test_draws_are_uniform():
+    found = search(Free, max_steps=100, n_sub_policies=4, n_operations=3).fit(X, Y, groups=GROUPS)
+    trials = found.history_["trial"]
+    assert {len(trial) for trial in trials} == {4}
+    names, p, magnitude = zip(*(step for trial in trials for step in steps_of(trial)), strict=True)
+    n = len(names)
+    assert n == 100 * 4 * 3
+    for values in (np.array(p), np.array(magnitude)):
+        assert 0 <= values.min() < 0.01
+        assert 0.99 < values.max() <= 1
+        assert abs(values.mean() - 0.5) < 4 * np.sqrt(1 / 12 / n)
+    for name in OPERATIONS:
+        assert abs(names.count(name) / n - 1 / 3) < 4 * np.sqrt(2 / 9 / n)
+
+
+def test_best_trial_is_the_policy():
+    found = search(Free, max_steps=30).fit(X, Y, groups=GROUPS)
+    history = found.history_
+    assert history["best_score"].tolist() == history["score"].cummax().tolist()
+    best = history.loc[history["score"].idxmax(), "trial"]
+    assert (
+        found.policy_.sub_policies
+        == Policy(
+            sub_policies=[{"operations": [(n, p, None if n == "sign_flip" else m) for n, p, m in sub]} for sub in best]
+        ).sub_policies
+    )
+
+
+def test_best_sub_policies_make_the_policy():
+    found = search(Free, max_steps=30, trial_unit="sub_policy", n_sub_policies=4).fit(X, Y, groups=GROUPS)
+    best = found.history_.nlargest(4, "score")["trial"]
+    probabilities = [[step.probability for step in sub.operations] for sub in found.policy_.sub_policies]
+    assert probabilities == [[p for _, p, _ in steps_of(trial)] for trial in best]
+    assert {len(trial) for trial in found.history_["trial"]} == {1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"trial_unit": "batch"}, "trial_unit is 'batch'"), ({"n_operations": 0}, "n_operations is 0")],
+)
+def test_settings_that_make_no_sense(settings, message):
+    with pytest.raises(ValueError, match=message):
+        search(Free, **settings).fit(X, Y, groups=GROUPS)
+
+
+def test_score_is_that_of_the_held_out_subjects():
+    found = search(max_steps=2, max_epochs=3).fit(X, NAMES[Y], groups=GROUPS)
+    task = found._running.task
+    steps = [[(OPERATIONS.index(n), p, m) for n, p, m in sub] for sub in found.history_["trial"][1]]
+    estimator = validated_estimator(task, task.policy(steps))
+    estimator.fit(task.train.windows, task.train.labels)
+    assert found.history_["score"][1] == max(estimator.history[:, SCORE])
+    assert found.history_["epochs"].tolist() == [3, 3]
+    recalls = [
+        np.mean(estimator.predict(task.valid.windows)[task.valid.labels == one] == one) for one in np.unique(NAMES)
+    ]
+    assert estimator.history[-1, SCORE] == pytest.approx(np.mean(recalls))
+
+
+def test_trials_stop_early():
+    found = search(max_steps=1, max_epochs=50, patience=2).fit(X, Y, groups=GROUPS)
+    assert found.history_["epochs"][0] < 50
+    own = [
+        (SCORE, EpochScoring("balanced_accuracy", lower_is_better=False, name=SCORE, on_train=False)),
+        ("stop", EarlyStopping("train_loss", patience=1, threshold=1e9, threshold_mode="abs", sink=str)),
+    ]
+    found.estimator.set_params(callbacks=own)  # takes the place of the search's, and scores once
+    assert found.fit(X, Y, groups=GROUPS).history_["epochs"][0] == 2
+
+
+def test_trials_in_processes_of_their_own():
+    alone = search(max_epochs=1).fit(X, Y, groups=GROUPS)
+    together = search(max_epochs=1, n_jobs=2).fit(X, Y, groups=GROUPS)
+    columns = ["step", "score", "best_score", "trial", "n_forward_backward"]
+    assert together.history_[columns].equals(alone.history_[columns])
+    assert together.policy_.sub_policies == alone.policy_.sub_policies
