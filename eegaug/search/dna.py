@@ -231,7 +231,8 @@ class DNASearch(PolicySearch):
     def _policy(self, task: SearchTask, state: SearchState) -> ConditionalPolicy:
         network = copy.deepcopy(state.network).cpu()
         means = class_means(state.network, task.batches(task.train, shuffle=False), task.n_classes)
-        labels = self.classes_.tolist()
+        present = np.isfinite(means.weights).all(1)  # there may be stages that nobody reached
+        means, labels = ClassMeans(*(each[present] for each in means)), self.classes_[present].tolist()
         self.class_policies_ = self._mean_policies(task, state.pairs, means, labels)
         self.top_pairs_ = top_pairs(means, task.operations, state.pairs, labels, self.n_sub_policies)
         self.class_distances_ = class_distances(means, labels)

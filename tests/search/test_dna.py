@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from small import NAMES, SmallNet, staging, tones
+from small import NAMES, SmallNet, nights, staging, tones
 from torch import nn
 
 from eegaug.operations import get_operation
@@ -193,6 +193,13 @@ def test_table_of_pairs_is_that_of_the_mean_policies():
     assert found.policy_.mean == found.class_policies_
     distances = found.class_distances_
     assert (np.diag(distances) == 0).all() and (distances.values[0, 1:] > 0).all()
+
+
+def test_stages_that_no_window_has_are_left_out_of_the_tables():
+    four = nights(*tones(96), n=4)  # of the five sleep stages they have three
+    found = search(operations="sensors", max_steps=1, refit=False).fit(four)
+    assert len(found.classes_) == 5 and sorted(set(found.top_pairs_["class"])) == [0, 1, 2]
+    assert found.class_policies_.classes == (0, 1, 2) and found.class_distances_.shape == (3, 3)
 
 
 def test_means_are_over_the_windows_of_each_class():
