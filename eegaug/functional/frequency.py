@@ -198,11 +198,23 @@ def shift_ramps(shift_hz: Tensor, n_times: int, sfreq: float) -> tuple[Tensor, T
     >>> cos.min().item(), sin.abs().max().item()
     (1.0, 0.0)
     """
+    # A phase is that of the block's start plus that within the block, so that cosines of few angles make those of all.
+    block = 64
+    n_blocks = -(-n_times // block)
+    starts = _sampled_phase(shift_hz, n_blocks, block / sfreq)[:, :, None]
+    within = _sampled_phase(shift_hz, block, 1.0 / sfreq)[:, None, :]
+    starts, within = (torch.cos(starts), torch.sin(starts)), (torch.cos(within), torch.sin(within))
+    cos = torch.addcmul(starts[0] * within[0], starts[1], within[1], value=-1.0)
+    sin = torch.addcmul(starts[1] * within[0], starts[0], within[1])
+    return cos.flatten(1)[:, None, :n_times], sin.flatten(1)[:, None, :n_times]
+
+
+def _sampled_phase(shift_hz: Tensor, n: int, step_s: float) -> Tensor:
+    """Phase in radians after 0 … n - 1 steps, shape (batch, n)."""
     # Thousands of radians do not fit float32: count turns in float64, drop the whole ones, go on in the signal's dtype.
     wide = shift_hz.dtype if shift_hz.device.type == "mps" else torch.float64
-    turns = shift_hz.to(wide)[:, None, None] * (torch.arange(n_times, device=shift_hz.device, dtype=wide) / sfreq)
-    phase = (2.0 * math.pi) * (turns - turns.detach().round()).to(shift_hz.dtype)
-    return torch.cos(phase), torch.sin(phase)
+    turns = shift_hz.to(wide)[:, None] * (torch.arange(n, device=shift_hz.device, dtype=wide) * step_s)
+    return (2.0 * math.pi) * (turns - turns.detach().round()).to(shift_hz.dtype)
 
 
 def modulate(X: Tensor, quadrature: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
