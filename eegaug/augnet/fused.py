@@ -73,9 +73,10 @@ class _LinearSum(torch.autograd.Function):
     ) -> Tensor:
         terms = _Terms(X)
         weight, strength = weights.split(1), strengths.split(1)
-        for q, draw in draws.items():
-            terms.add(q, operations[q], weight[q], strength[q], draw)
-        total, spectrum, turned = terms.evaluate(X)
+        with full_precision(X):
+            for q, draw in draws.items():
+                terms.add(q, operations[q], weight[q], strength[q], draw)
+            total, spectrum, turned = terms.evaluate(X)
         ctx.save_for_backward(X, weights, spectrum, turned)
         ctx.terms = terms
         return total
@@ -89,8 +90,9 @@ class _LinearSum(torch.autograd.Function):
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             of_weights = [weights.new_zeros(())] * len(weights)
             of_strengths = list(of_weights)
-            for part in ctx.terms.parts:
-                of_weights[part.q], of_strengths[part.q] = gradient.of(part)
+            with full_precision(X):
+                for part in ctx.terms.parts:
+                    of_weights[part.q], of_strengths[part.q] = gradient.of(part)
             to_weights = torch.stack(of_weights)
             to_strengths = torch.stack(of_strengths).mul_(weights)
         to_X = gradient.of_signal() if ctx.needs_input_grad[0] else None
@@ -232,8 +234,7 @@ class _Gradient:
     @cached_property
     def mixings(self) -> list[Tensor]:
         """To the weights, then to the strengths, of the operations that mix channels."""
-        with full_precision(self.X):
-            matrix = torch.bmm(self.grad, self.X.transpose(1, 2))
+        matrix = torch.bmm(self.grad, self.X.transpose(1, 2))
         return (self.terms.mixings @ matrix.view(-1)).unbind()
 
     def of(self, part: _Part) -> tuple[Tensor, Tensor]:
