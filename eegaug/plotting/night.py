@@ -162,8 +162,8 @@ def plot_confidence(
 
     Examples
     --------
-    >>> plot_confidence([0.9, 0.5, 0.8], [0.0, 0.3, 0.1]).get_ylim()
-    (0.0, 1.0)
+    >>> plot_confidence([0.9, 0.5, 0.8], [0.0, 0.3, 0.1]).get_ylabel()
+    'confidence'
     """
     confidence = np.asarray(confidence, dtype=float)
     if confidence.ndim != 1 or not len(confidence):
@@ -171,7 +171,7 @@ def plot_confidence(
     ax = new_axes(ax, 7.0, 1.4)
     hours = window_edges(len(confidence), window_s, start_s)
     ax.stairs(confidence, hours, fill=True, color="#D9D9D9", linewidth=0)
-    ax.stairs(confidence, hours, baseline=None, color=INK, linewidth=0.6, label="confidence")
+    ax.stairs(confidence, hours, baseline=None, color=INK, linewidth=0.6)
     if disagreement is not None:
         disagreement = np.asarray(disagreement, dtype=float)
         if disagreement.shape != confidence.shape:

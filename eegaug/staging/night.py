@@ -291,7 +291,7 @@ def stage(
     >>> from eegaug.data import simulate_nights
     >>> nights = simulate_nights(n_subjects=2, n_windows=40, ch_names=["C3", "C4"], sfreq=50, h_freq=20,
     ...                          random_state=0)
-    >>> clf = eegaug.AugNetClassifier(layers=["sensors"], max_epochs=1, random_state=0, verbose=0).fit(nights)
+    >>> clf = eegaug.AugNetClassifier(layers=["time-frequency"], max_epochs=1, random_state=0, verbose=0).fit(nights)
     >>> night = eegaug.stage(nights.datasets[0], clf)
     >>> night.hypnogram.columns.tolist()[:4], len(night)
     (['onset', 'duration', 'stage', 'p_W'], 40)

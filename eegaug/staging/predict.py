@@ -63,9 +63,10 @@ def predict_stages(model: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray | 
 def copy_disagreement(probabilities: Any) -> np.ndarray:
     r"""How far copies disagree about each window, from 0 (all say the same) to 1 (all name other stages, for certain).
 
-    The Jensen-Shannon divergence of their distributions: the entropy of the mean less the mean of the entropies,
-    divided by the most it can be with so many copies and stages. It is the part of the uncertainty that stems from the
-    transformations the model was made invariant to; a window that is as ambiguous to every copy has none of it.
+    The Jensen-Shannon distance of their distributions: the square root of the entropy of the mean less the mean of the
+    entropies, divided by the most that can be with so many copies and stages. It is the part of the uncertainty that
+    stems from the transformations the model was made invariant to; a window that is as ambiguous to every copy has none
+    of it.
 
     Parameters
     ----------
@@ -78,7 +79,8 @@ def copy_disagreement(probabilities: Any) -> np.ndarray:
 
     References
     ----------
-    Lin (1991), Divergence measures based on the Shannon entropy, IEEE Trans. Inf. Theory 37(1), equation 5.1.
+    Lin (1991), Divergence measures based on the Shannon entropy, IEEE Trans. Inf. Theory 37(1), equation 5.1. Endres and
+    Schindelin (2003), A new metric for probability distributions, IEEE Trans. Inf. Theory 49(7): its square root.
 
     Examples
     --------
@@ -89,7 +91,7 @@ def copy_disagreement(probabilities: Any) -> np.ndarray:
     most = np.log(min(p.shape[0], p.shape[2]))
     if most == 0:
         raise ValueError("disagreement takes at least two copies and two stages.")
-    return np.clip((_entropy(p.mean(0)) - _entropy(p).mean(0)) / most, 0.0, 1.0)
+    return np.sqrt(np.clip((_entropy(p.mean(0)) - _entropy(p).mean(0)) / most, 0.0, 1.0))
 
 
 def _entropy(p: np.ndarray) -> np.ndarray:

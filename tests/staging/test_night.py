@@ -55,6 +55,15 @@ class TestStage:
         found = eegaug.stage(tmp_path / "night_raw.fif", model)
         np.testing.assert_allclose(found.proba, eegaug.stage(raw, model).proba, atol=1e-4)
 
+    def test_channels_by_their_place(self, signals, model, night):
+        raw = as_raw(dict(zip(["E36", "E104"], signals.values(), strict=True)))
+        built_in = mne.channels.get_builtin_montages()
+        montage = mne.channels.make_standard_montage("colin27_1005" if "colin27_1005" in built_in else "standard_1005")
+        raw.set_montage(montage.rename_channels({"C3": "E36", "C4": "E104"}))
+        found = eegaug.stage(raw, model)
+        assert found.channels["how"].str.contains("cm from").all()
+        np.testing.assert_allclose(found.proba, night.proba, atol=1e-3)
+
     def test_npz_with_stages(self, signals, model, tmp_path):
         X = np.stack([x.reshape(N_EPOCHS, 3000) for x in signals.values()], axis=1)
         np.savez(tmp_path / "n.npz", X=X, ch_names=list(signals), sfreq=100.0, y=CODES)
