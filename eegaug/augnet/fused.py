@@ -212,6 +212,10 @@ class _Gradient:
         return self.gain.sum(2, keepdim=True)
 
     @cached_property
+    def level_sum(self) -> Tensor:
+        return self.level.sum()
+
+    @cached_property
     def flip(self) -> Tensor:
         return self.X.flip(-1).mul_(self.grad).sum((1, 2), keepdim=True)
 
@@ -245,7 +249,7 @@ class _Gradient:
             return torch.addcmul(self.level, part.value, change).sum(), (part.slope * change).sum()
         if form == "noise":
             slope = torch.dot(self.grad.reshape(-1), part.noise["noise"].reshape(-1)) * part.op.max_strength
-            return self.level.sum() + part.strength[0] * slope, slope
+            return self.level_sum + part.strength[0] * slope, slope
         if form == "mixing":
             return self.mixings[part.value], self.mixings[part.value + len(self.mixings) // 2]
         slope = part.op.linear_slope(part.value, part.strength, part.noise, terms.n_channels, terms.n_times)
@@ -253,7 +257,7 @@ class _Gradient:
             return tuple((self.gain * cos).sum() - (self.quadrature * sin).sum() for cos, sin in (part.value, slope))
         if form == "spectrum":
             value, slope = _real_product(self.response, part.value), _real_product(self.response, slope)
-            return self.level.sum() + value, slope
+            return self.level_sum + value, slope
         return (self.gain * part.value).sum(), (self.gain * slope).sum()
 
     def of_signal(self) -> Tensor:

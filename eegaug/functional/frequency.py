@@ -5,6 +5,7 @@ change they make, ``X + irfft(rfft(X) * change)``, so that no change gives back 
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -199,22 +200,28 @@ def shift_ramps(shift_hz: Tensor, n_times: int, sfreq: float) -> tuple[Tensor, T
     (1.0, 0.0)
     """
     # A phase is that of the block's start plus that within the block, so that cosines of few angles make those of all.
-    block = 64
-    n_blocks = -(-n_times // block)
-    starts = _sampled_phase(shift_hz, n_blocks, block / sfreq)[:, :, None]
-    within = _sampled_phase(shift_hz, block, 1.0 / sfreq)[:, None, :]
-    starts, within = (torch.cos(starts), torch.sin(starts)), (torch.cos(within), torch.sin(within))
-    cos = torch.addcmul(starts[0] * within[0], starts[1], within[1], value=-1.0)
-    sin = torch.addcmul(starts[1] * within[0], starts[0], within[1])
-    return cos.flatten(1)[:, None, :n_times], sin.flatten(1)[:, None, :n_times]
-
-
-def _sampled_phase(shift_hz: Tensor, n: int, step_s: float) -> Tensor:
-    """Phase in radians after 0 … n - 1 steps, shape (batch, n)."""
+    n_blocks = -(-n_times // _BLOCK)
     # Thousands of radians do not fit float32: count turns in float64, drop the whole ones, go on in the signal's dtype.
     wide = shift_hz.dtype if shift_hz.device.type == "mps" else torch.float64
-    turns = shift_hz.to(wide)[:, None] * (torch.arange(n, device=shift_hz.device, dtype=wide) * step_s)
-    return (2.0 * math.pi) * (turns - turns.detach().round()).to(shift_hz.dtype)
+    turns = shift_hz.to(wide)[:, None] * _block_seconds(n_blocks, sfreq, wide, shift_hz.device)
+    phase = (2.0 * math.pi) * (turns - turns.detach().round()).to(shift_hz.dtype)
+    start_cos, cos = torch.cos(phase)[:, None].tensor_split([n_blocks], dim=2)
+    start_sin, sin = torch.sin(phase)[:, None].tensor_split([n_blocks], dim=2)
+    start_cos, start_sin = start_cos.mT, start_sin.mT
+    total_cos = torch.addcmul(start_cos * cos, start_sin, sin, value=-1.0)
+    total_sin = torch.addcmul(start_sin * cos, start_cos, sin)
+    return total_cos.flatten(1)[:, None, :n_times], total_sin.flatten(1)[:, None, :n_times]
+
+
+_BLOCK = 64
+
+
+@lru_cache(maxsize=32)
+def _block_seconds(n_blocks: int, sfreq: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Starts of all blocks, then the times within one."""
+    with torch.inference_mode(False):
+        samples = torch.cat([torch.arange(n_blocks) * _BLOCK, torch.arange(_BLOCK)])
+        return samples.to(device, dtype) / sfreq
 
 
 def modulate(X: Tensor, quadrature: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
