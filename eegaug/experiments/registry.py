@@ -9,11 +9,19 @@ from eegaug.experiments.base import Experiment
 __all__ = ["get_experiment", "list_experiments"]
 
 # Name and module; the module holds the experiment as EXPERIMENT.
-_MODULES: dict[str, str] = {}
+_MODULES: dict[str, str] = {
+    "sinusoids": "eegaug.experiments.sinusoids",
+}
 
 
 def list_experiments() -> list[str]:
-    """Names of the experiments."""
+    """Names of the experiments.
+
+    Examples
+    --------
+    >>> "sinusoids" in list_experiments()
+    True
+    """
     return list(_MODULES)
 
 
@@ -24,6 +32,11 @@ def get_experiment(name: str) -> Experiment:
     ------
     ValueError
         If there is none of this name.
+
+    Examples
+    --------
+    >>> get_experiment("sinusoids").name
+    'sinusoids'
     """
     if name not in _MODULES:
         raise ValueError(f"there is no experiment {name!r}; choose from {', '.join(_MODULES)}.")
