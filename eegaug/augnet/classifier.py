@@ -13,7 +13,7 @@ from torch import nn
 
 from eegaug._random import derive_seed
 from eegaug.augnet.layers import SELECTIONS, AugmentationModule
-from eegaug.augnet.learned import LearnedAugmentation
+from eegaug.augnet.learned import DEFAULTS, LearnedAugmentation
 from eegaug.augnet.model import AugAveragedModel
 from eegaug.augnet.schedule import CosineDecay
 from eegaug.augnet.single import comparison_of_losses
@@ -21,8 +21,6 @@ from eegaug.classifier import StagingClassifier
 
 __all__ = ["AugNetClassifier"]
 
-# Penalty, its kind and the schedule of the learning rate, where nothing is said.
-_DEFAULTS = {"weighted": (10.0, "selective", "constant"), "single": (0.06, "log", "cosine")}
 # Key of the seed of prediction among those derived from the seed of a fit.
 _PREDICTION = 1 << 20
 
@@ -197,12 +195,6 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
         self._penalty()  # refuses unknown kinds before training
         return self
 
-    def _penalty(self) -> torch.Tensor:
-        penalty, kind, _ = _DEFAULTS[self.selection]
-        kind = kind if self.penalty_kind is None else self.penalty_kind
-        norm = self.module_.regularization(kind, self.penalty_reduction, self.penalty_limit)
-        return -(penalty if self.penalty is None else self.penalty) * norm
-
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Forward and backward for one batch."""
         # The loss of each window tells what an operation without a magnitude did to it, if each is in one copy only.
@@ -234,7 +226,7 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
-        own = _DEFAULTS.get(self.selection, _DEFAULTS["weighted"])[2]
+        own = DEFAULTS.get(self.selection, DEFAULTS["weighted"])[2]
         if (self.lr_schedule or own) != "cosine":
             return super()._default_callbacks
         return [("lr_schedule", CosineDecay()), *super()._default_callbacks]

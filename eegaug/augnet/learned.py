@@ -16,8 +16,10 @@ from torch.utils.data import Subset
 from eegaug.augnet.effects import measure_effects
 from eegaug.augnet.layers import AugmentationLayer, physical
 
-__all__ = ["LearnedAugmentation"]
+__all__ = ["DEFAULTS", "LearnedAugmentation"]
 
+#: Penalty, its kind and the schedule of the learning rate, where nothing is said.
+DEFAULTS = {"weighted": (10.0, "selective", "constant"), "single": (0.06, "log", "cosine")}
 # Training windows on which the effects of operations are measured: each operation goes through all of them.
 _MEASURED = 256
 
@@ -61,10 +63,13 @@ class LearnedAugmentation:
         return step
 
     def _penalty(self) -> torch.Tensor | None:
-        if not self._learned_layers():
+        kinds = {layer.selection for layer in self._learned_layers()}
+        if not kinds:
             return None
-        norm = self.module_.regularization(self.penalty_kind, self.penalty_reduction, self.penalty_limit)
-        return -self.penalty * norm
+        penalty, kind, _ = DEFAULTS[kinds.pop() if len(kinds) == 1 else "weighted"]
+        kind = kind if self.penalty_kind is None else self.penalty_kind
+        norm = self.module_.regularization(kind, self.penalty_reduction, self.penalty_limit)
+        return -(penalty if self.penalty is None else self.penalty) * norm
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Write weights and magnitudes into the history."""

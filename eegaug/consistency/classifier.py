@@ -18,7 +18,7 @@ from eegaug.augnet.layers import AugmentationLayer
 from eegaug.augnet.learned import LearnedAugmentation
 from eegaug.classifier import StagingClassifier
 from eegaug.consistency.loss import AugmentationInvariantLoss
-from eegaug.consistency.variants import VariantModel, Variants, learned_layers, tiled
+from eegaug.consistency.variants import VariantModel, Variants, tiled
 
 __all__ = ["AITClassifier"]
 
@@ -64,7 +64,8 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
     detach_target : bool
         See :class:`AugmentationInvariantLoss`.
     penalty, penalty_kind, penalty_reduction, penalty_limit, augmentation_lr, augmentation_weight_decay
-        For augmentation that is learned; see :class:`eegaug.AugNetClassifier`. The loss between variants grows with the
+        For augmentation that is learned; see :class:`eegaug.AugNetClassifier`, also for what None stands for, which
+        depends on the layers. The loss between variants grows with the
         strengths, too: it holds them back where the network's answer changes, whatever the labels.
     **kwargs
         As in :class:`eegaug.StagingClassifier`. Class weights act on the cross-entropy alone.
@@ -109,8 +110,8 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
         metric: str = "kl",
         compare: str = "logits",
         detach_target: bool = False,
-        penalty: float = 10.0,
-        penalty_kind: str = "selective",
+        penalty: float | None = None,
+        penalty_kind: str | None = None,
         penalty_reduction: str = "global",
         penalty_limit: float | None = None,
         augmentation_lr: float | None = None,
@@ -167,7 +168,7 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
     def _build_variants(self, specs: Sequence[Any], n: int) -> None:
         for name in ("consistency", "penalty"):
             value = getattr(self, name)
-            if not (np.isfinite(value) and value >= 0):
+            if value is not None and not (np.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} is {value}; it is 0 or more.")
         self.consistency_loss_ = AugmentationInvariantLoss(self.metric, self.detach_target)
         signal = self._known_signal()
@@ -182,7 +183,7 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
                 find_layer(trunk, self.compare)
 
     def _learned_layers(self) -> list[AugmentationLayer]:
-        return learned_layers(getattr(self.module_, "augmentation", ())) if self.variants_.modules else []
+        return self.module_.augmentation.layers if self.variants_.modules else []
 
     # Training --------------------------------------------------------------------------------------------------------
 
@@ -201,7 +202,7 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
 
     def _make_variants(self, X: Any, y: Any) -> tuple[Tensor, Any]:
         """All variants of a batch, one after the other, and their labels."""
-        modules = getattr(self.module_, "augmentation", ()) if self.variants_.modules else ()
+        modules = self.module_.augmentation if self.variants_.modules else ()
         X = self.variants_.make(to_tensor(X, device=self.device), y, modules)
         return X, tiled(y, len(self.variants_))
 

@@ -15,7 +15,7 @@ from eegaug._trunk import build_trunk, signal_arguments
 from eegaug.augnet.model import aggregate_copies
 from eegaug.classifier import StagingClassifier
 from eegaug.consistency.classifier import AITClassifier
-from eegaug.consistency.variants import VariantModel
+from eegaug.consistency.variants import VariantModules
 
 __all__ = ["MutualClassifier", "MutualModel"]
 
@@ -23,7 +23,7 @@ __all__ = ["MutualClassifier", "MutualModel"]
 _SHARED = ("sfreq", "ch_names", "positions", "class_weight", "random_state", "classes", "device", "batch_size")
 
 
-class MutualModel(VariantModel):
+class MutualModel(nn.Module):
     """Networks side by side.
 
     Parameters
@@ -35,14 +35,24 @@ class MutualModel(VariantModel):
     """
 
     def __init__(self, trunks: Sequence[nn.Module], augmentation: Iterable[nn.Module] = ()):
-        super().__init__(nn.ModuleList(trunks), augmentation)
+        super().__init__()
+        self.trunks = nn.ModuleList(trunks)
+        self.augmentation = VariantModules(augmentation)
         self.predict_with: str | int = "ensemble"
 
     def forward(self, X: Tensor) -> Tensor:
         """Logarithm of the networks' mean probabilities, or the logits of the one that is to predict."""
         if self.predict_with != "ensemble":
-            return self.trunk[self.predict_with](X)
-        return aggregate_copies((trunk(X) for trunk in self.trunk), "probs")
+            return self.trunks[self.predict_with](X)
+        return aggregate_copies((trunk(X) for trunk in self.trunks), "probs")
+
+    def regularization(self, kind: str, reduction: str, limit: float | None = None) -> Tensor:
+        """The norm that training rewards, over the layers of all modules."""
+        return self.augmentation.norm(kind, reduction, limit)
+
+    def project_(self) -> None:
+        """Bring all strengths back into [0, 1]."""
+        self.augmentation.project_()
 
 
 class MutualClassifier(AITClassifier):
@@ -198,7 +208,7 @@ class MutualClassifier(AITClassifier):
     def networks_(self) -> list[nn.Module]:
         """The networks, in the order of `modules`."""
         self.check_is_fitted(["module_"])
-        return list(self.module_.trunk)
+        return list(self.module_.trunks)
 
     def infer(self, x: Any, **fit_params: Any) -> Tensor:
         """Forward a batch through whoever is set to predict."""

@@ -93,7 +93,8 @@ def variants_from_document(document: Any) -> Any:
     if kind == "operation":
         return get_operation(**{"warn": False} | content)
     if kind == "augmentation":
-        return AugmentationModule.from_config(content).requires_grad_(not document["frozen"])
+        module = AugmentationModule.from_config(content)
+        return module.requires_grad_(False) if document["frozen"] else module
     raise ValueError(f"the model has a variant {kind!r}, which is not loaded.")
 
 

@@ -90,13 +90,32 @@ class Variants:
         return torch.cat([_apply(source, X, y, modules) for source in self.sources])
 
 
+class VariantModules(nn.ModuleList):
+    """The modules that make variants in training, and have no part in predictions."""
+
+    @property
+    def layers(self) -> list[AugmentationLayer]:
+        """The augmentation layers of all modules, one after the other."""
+        return [part for part in self.modules() if isinstance(part, AugmentationLayer)]
+
+    def norm(self, kind: str, reduction: str, limit: float | None = None) -> Tensor:
+        """The norm that training rewards, over all layers."""
+        layers = self.layers
+        return augmentation_norm([a.weights for a in layers], [a.strengths for a in layers], kind, reduction, limit)
+
+    def project_(self) -> None:
+        """Bring all strengths back into [0, 1]."""
+        for layer in self.layers:
+            layer.project_()
+
+
 class VariantModel(nn.Module):
-    """A trunk together with the modules that make its variants in training; they have no part in predictions."""
+    """A trunk together with the modules that make its variants."""
 
     def __init__(self, trunk: nn.Module, augmentation: Iterable[nn.Module]):
         super().__init__()
         self.trunk = trunk
-        self.augmentation = nn.ModuleList(augmentation)
+        self.augmentation = VariantModules(augmentation)
 
     def forward(self, X: Tensor) -> Tensor:
         """Logits of the trunk for windows as they are."""
@@ -104,18 +123,11 @@ class VariantModel(nn.Module):
 
     def regularization(self, kind: str, reduction: str, limit: float | None = None) -> Tensor:
         """The norm that training rewards, over the layers of all modules."""
-        layers = learned_layers(self.augmentation)
-        return augmentation_norm([a.weights for a in layers], [a.strengths for a in layers], kind, reduction, limit)
+        return self.augmentation.norm(kind, reduction, limit)
 
     def project_(self) -> None:
         """Bring all strengths back into [0, 1]."""
-        for layer in learned_layers(self.augmentation):
-            layer.project_()
-
-
-def learned_layers(modules: Iterable[nn.Module]) -> list[AugmentationLayer]:
-    """The augmentation layers of all modules, one after the other."""
-    return [part for module in modules for part in module.modules() if isinstance(part, AugmentationLayer)]
+        self.augmentation.project_()
 
 
 def variant_source(spec: Any, signal: Signal | None, positions: Any = None) -> Any:

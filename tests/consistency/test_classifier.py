@@ -14,6 +14,7 @@ from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, global_random_states, 
 from torch import nn
 
 from eegaug import AITClassifier, AugmentationLayer, AugmentationModule, Policy, StagingClassifier
+from eegaug.augnet.learned import DEFAULTS
 from eegaug.consistency import symmetric_kl
 from eegaug.operations import get_operation
 from eegaug.policy import ClassPolicy, SubPolicy
@@ -312,6 +313,18 @@ def test_modules_of_two_variants_are_numbered_on_and_frozen_ones_stay():
     assert table["layer"].tolist() == [0, 1]
     assert table["magnitude"][0] != pytest.approx(0.1, abs=1e-4)
     assert table["magnitude"][1] == pytest.approx(0.1)
+
+
+def test_one_operation_for_each_window():
+    module = AugmentationModule([["frequency_shift", "gaussian_noise", "sign_flip"]], sfreq=SFREQ, selection="single")
+    clf = ait(variants=module).fit(X, Y)
+    table = clf.invariances_
+    assert table["weight"].tolist() == pytest.approx([1 / 3] * 3)
+    assert (table["magnitude"] != 0.1).all()
+    # The penalty of this kind, where nothing is said.
+    logs = np.log(table["magnitude"]).mean()
+    assert clf._penalty().item() == pytest.approx(-DEFAULTS["single"][0] * logs, rel=1e-4)
+    assert {"signal_change", "loss_rise"} <= set(table)
 
 
 def test_plain_sources_have_no_invariances():

@@ -154,7 +154,7 @@ def test_arguments_reach_the_networks():
     clf = mutual(module__n_filters=6).fit(X, Y)
     assert [net.conv.out_channels for net in clf.networks_] == [6, 6]
     modules = [functools.partial(Linear, scale=0.5), Linear]
-    clf = mutual(modules=modules, optimizer__param_groups=[("0.head.*", {"lr": 0.5})]).fit(X, Y)
+    clf = mutual(modules=modules, optimizer__param_groups=[("trunks.0.head.*", {"lr": 0.5})]).fit(X, Y)
     assert [net.scale for net in clf.networks_] == [0.5, 1.0]
     assert [(group["lr"], len(group["params"])) for group in clf.optimizer_.param_groups] == [(0.5, 2), (0.01, 2)]
 
@@ -168,6 +168,8 @@ def test_learned_augmentation_and_features():
     clf = mutual(variants=own, penalty=0.5).fit(X, Y)
     assert clf.invariances_["operation"].tolist() == ["gaussian_noise", "sign_flip"]
     assert clf.member(0).predict(X).shape == (48,)
+    single = AugmentationModule([["gaussian_noise", "sign_flip"]], selection="single")
+    assert mutual(variants=single).fit(X, Y).invariances_["signal_change"].notna().all()
 
 
 def test_clone_pickle_and_same_seed(fitted):
