@@ -79,8 +79,8 @@ def copy_disagreement(probabilities: Any) -> np.ndarray:
 
     References
     ----------
-    Lin (1991), Divergence measures based on the Shannon entropy, IEEE Trans. Inf. Theory 37(1), equation 5.1. Endres and
-    Schindelin (2003), A new metric for probability distributions, IEEE Trans. Inf. Theory 49(7): its square root.
+    Lin (1991), Divergence measures based on the Shannon entropy, IEEE Trans. Inf. Theory 37(1), equation 5.1. Endres
+    and Schindelin (2003), A new metric for probability distributions, IEEE Trans. Inf. Theory 49(7): its square root.
 
     Examples
     --------
