@@ -24,6 +24,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from eegaug._random import contained_rng
+from eegaug.search._convolutions import HypergradientConvolutions
 
 __all__ = ["METHODS", "PASSES", "Hypergradient", "Unrolled", "adam_scale", "hypergradient", "unrolled_gradient"]
 
@@ -235,7 +236,8 @@ def hypergradient(
     parameters = {name: p for name, p in trunk.named_parameters() if p.requires_grad}
 
     def train_loss(theta: Parameters) -> Tensor:
-        with contained_rng(seed, X.device):
+        cheaper = HypergradientConvolutions(X) if method == "exact" else nullcontext()
+        with contained_rng(seed, X.device), cheaper:
             return (each(_call(trunk, theta, X), y) * weights).sum() / total
 
     def valid_loss(theta: Parameters) -> Tensor:
