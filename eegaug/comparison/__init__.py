@@ -5,6 +5,7 @@ from eegaug import _compat
 # Here too: the command line and worker processes come in by this door.
 _compat.require_braindecode()
 
+from eegaug.comparison import consistency_methods  # noqa: E402, F401 - registers its methods
 from eegaug.comparison.compare import compare  # noqa: E402
 from eegaug.comparison.methods import Method, get_method, list_methods, register_method  # noqa: E402
 from eegaug.comparison.plan import Plan, RunSpec, SettingsMismatchError, make_plan  # noqa: E402
