@@ -21,11 +21,14 @@ from eegaug._inputs import Signal, non_finite_message
 from eegaug._random import contained_rng, derive_seed
 from eegaug._validation import all_finite
 from eegaug.checkpoint import TrainingCheckpoint
-from eegaug.operations import Operation, get_operation, list_operations
+from eegaug.operations import Operation, get_operation
 from eegaug.policies import Policy, PolicyOperation, SubPolicy
+from eegaug.search._state import SearchState
 
-__all__ = ["Part", "SearchState", "SearchTask", "callback_of", "resolve_operations", "take"]
+__all__ = ["Part", "SearchState", "SearchTask", "Steps", "callback_of", "take"]
 
+#: A sub-policy as a searcher proposes it: (index of the operation, probability, magnitude) of each step.
+Steps = Sequence[tuple[int, float, float]]
 # Purposes of derived seeds.
 TRUNK, TRAINING, REFIT, STEP, SPLIT, TRIALS = 1, 2, 3, 4, 5, 6
 
@@ -79,50 +82,6 @@ class Part:
 def take(windows: Any, rows: np.ndarray) -> Any:
     """Some of the windows of any supported input."""
     return Subset(windows, rows.tolist()) if is_dataset(windows) else windows[rows]
-
-
-class SearchState:
-    """Named parts of a search that a checkpoint saves: modules, optimisers, tensors and plain data.
-
-    Parameters
-    ----------
-    **parts
-        Kept as attributes; further ones may be set at any time. Whatever has a ``state_dict`` is saved through it, and
-        tensors are restored in place, so that optimisers that hold them stay valid.
-
-    Examples
-    --------
-    >>> state = SearchState(alpha=torch.zeros(2), best=None)
-    >>> saved = SearchState(alpha=torch.ones(2), best=0.5).state_dict()
-    >>> state.load_state_dict(saved)
-    >>> state.alpha.tolist(), state.best
-    ([1.0, 1.0], 0.5)
-    """
-
-    def __init__(self, **parts: Any):
-        vars(self).update(parts)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain data and tensors."""
-        saved: dict[str, Any] = {}
-        for name, value in vars(self).items():
-            if hasattr(value, "state_dict"):
-                saved[name] = {"state_dict": value.state_dict()}
-            else:
-                saved[name] = {"value": value.detach().clone() if isinstance(value, Tensor) else value}
-        return saved
-
-    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave."""
-        for name, one in saved.items():
-            present = getattr(self, name, None)
-            if "state_dict" in one:
-                present.load_state_dict(one["state_dict"])
-            elif isinstance(present, Tensor) and isinstance(one["value"], Tensor):
-                with torch.no_grad():
-                    present.copy_(one["value"])
-            else:
-                setattr(self, name, copy.deepcopy(one["value"]))
 
 
 @dataclass
@@ -347,55 +306,3 @@ class SearchTask:
 
 def callback_of(entry: Any) -> Any:
     return entry[1] if isinstance(entry, tuple) else entry
-
-
-def resolve_operations(operations: Any, signal: Signal, positions: Any = None) -> list[Operation]:
-    """The operations of a search, built for a signal.
-
-    Parameters
-    ----------
-    operations : str or sequence of str, Operation or subclass
-        A named group, of which those are left out, with a warning, that mean nothing on this montage or whose
-        electrodes have no known place; or a list, of which nothing is left out.
-    signal : Signal
-    positions : mapping, array or None
-
-    Raises
-    ------
-    ValueError
-        For an empty list, an operation listed twice, an unknown name, or when sampling rate or channels are not known
-        and are needed.
-    """
-    about = {"sfreq": signal.sfreq, "ch_names": signal.ch_names, "positions": positions, "warn": False}
-    if not isinstance(operations, str):
-        built = [get_operation(one, **about) for one in operations]
-        if not built:
-            raise ValueError(
-                "operations is empty; list one or more, or name a group: 'all', 'time-frequency', 'sensors'."
-            )
-        names = [op.name for op in built]
-        twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-        if twice is not None:
-            raise ValueError(f"operations has {twice!r} twice; list each operation once.")
-        for op in built:
-            op.warn_if_void(signal.n_chans)
-        return built
-    built, reasons = [], {}
-    for name in list_operations(operations):
-        try:
-            op = get_operation(name, **about)
-            reason = op.void_reason(signal.n_chans)
-        except ValueError as error:
-            if signal.sfreq is None or signal.ch_names is None:
-                raise
-            op, reason = None, str(error)
-        if reason is None:
-            built.append(op)
-        else:
-            reasons[name] = reason
-    told = "; ".join(f"{name} ({reason})" for name, reason in reasons.items())
-    if not built:
-        raise ValueError(f"no operation of {operations!r} means anything on this montage: {told}.")
-    if reasons:
-        warnings.warn(f"the search goes without operations that mean nothing on this montage: {told}.", stacklevel=4)
-    return built

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from eegaug._random import derive_seed
+from eegaug.search._task import Steps
 
 __all__ = ["PolicyStudy", "PrunerReplica", "require_optuna"]
-
-#: A sub-policy: (index of the operation, probability, magnitude) of each step.
-Steps = Sequence[tuple[int, float, float]]
 
 _OWNER = "process"
 

@@ -14,14 +14,12 @@ from skorch.utils import is_dataset
 
 from eegaug.checkpoint import TrainingCheckpoint
 from eegaug.policies import Policy
-from eegaug.search._task import Part, SearchState, SearchTask, callback_of
+from eegaug.search._task import Part, SearchState, SearchTask, Steps, callback_of
 from eegaug.search.base import PolicySearch
 
 __all__ = ["TrialSearch", "run_trial", "validated_estimator"]
 
 SCORE = "valid_balanced_accuracy"
-#: A sub-policy as a searcher proposes it: (index of the operation, probability, magnitude) of each step.
-Steps = Sequence[tuple[int, float, float]]
 
 
 class TrialSearch(PolicySearch):

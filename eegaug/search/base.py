@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import time
 import warnings
@@ -15,15 +14,18 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError
 
-from eegaug._durations import duration, parse_budget
+from eegaug._durations import parse_budget
 from eegaug._random import contained_rng, derive_seed, resolve_seed
 from eegaug.checkpoint import TrainingCheckpoint, _describe
 from eegaug.classifier import StagingClassifier
 from eegaug.policies import Policy
 from eegaug.search._checkpoint import SearchFile, plain_row, search_settings
+from eegaug.search._operations import resolve_operations
 from eegaug.search._progress import SearchBar
+from eegaug.search._running import Running, refuse_small_budget, spell_out_parameters
 from eegaug.search._split import check_groups, hold_out, subjects_of
-from eegaug.search._task import REFIT, SPLIT, STEP, Part, SearchState, SearchTask, callback_of, resolve_operations
+from eegaug.search._state import SearchState
+from eegaug.search._task import REFIT, SPLIT, STEP, Part, SearchTask, callback_of
 
 __all__ = ["PolicySearch", "SearchState", "SearchTask"]
 
@@ -88,7 +90,8 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     valid_groups_ : array | None
         Subjects that were held out; None where `groups` were not known.
     interrupted_ : bool
-        Whether the search was ended by Ctrl-C. Then `policy_` is the policy reached, and no network is trained.
+        Whether the search, or the last training, was ended by Ctrl-C. After a search that was, `policy_` is the policy
+        reached, and no network is trained.
 
     Raises
     ------
@@ -142,17 +145,8 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.verbose = verbose
 
     def __init_subclass__(cls, **kwargs: Any):
-        """Spell out, for scikit-learn and for readers, the parameters that a subclass passes on as ``**shared``."""
         super().__init_subclass__(**kwargs)
-        if "__init__" not in vars(cls):
-            return
-        own = inspect.signature(cls.__init__).parameters
-        passed_on = [p for p in own.values() if p.kind is p.VAR_KEYWORD]
-        if passed_on:
-            kept = [p for p in own.values() if p.kind is not p.VAR_KEYWORD]
-            shared = inspect.signature(super(cls, cls).__init__).parameters
-            more = [p for name, p in shared.items() if name not in own and p.kind is p.KEYWORD_ONLY]
-            cls.__init__.__signature__ = inspect.Signature([*kept, *more])
+        spell_out_parameters(cls)
 
     # Hooks of a searcher ---------------------------------------------------------------------------------------------
 
@@ -225,7 +219,7 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         task = self._make_task(estimator, windows, labels, groups, seed)
         self._check(task)
         began = time.perf_counter()
-        self._running = _Running(task, file, settings)
+        self._running = Running(task, file, settings)
         with contained_rng(derive_seed(seed, STEP), task.device):
             self._running.state = self._begin(task)
         self._running.unnoted_seconds = time.perf_counter() - began
@@ -278,7 +272,7 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             raise AttributeError(f"this {type(self).__name__} has not begun to search: call fit first.")
         return pd.DataFrame(self._rows)
 
-    _running: _Running | None = None
+    _running: Running | None = None
 
     def _forget(self) -> None:
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
@@ -344,7 +338,7 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 if row is None:
                     break
                 bar.update(row)
-                if budget is not None and self.search_time_ > budget and self._n_searched() == 1:
+                if budget is not None and self.search_time_ > budget:
                     break
         except KeyboardInterrupt:
             if not self._rows:
@@ -353,7 +347,7 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         finally:
             bar.close()
         if budget is not None and not self.interrupted_:
-            self._check_budget(budget)
+            refuse_small_budget(type(self).__name__, budget, self._rows, running.file is not None)
         self.policy_ = self.current_policy()
         if self.interrupted_:
             warnings.warn(
@@ -365,7 +359,7 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             self._train_with_policy(running)
         return self
 
-    def _one_step(self, running: _Running) -> dict[str, Any] | None:
+    def _one_step(self, running: Running) -> dict[str, Any] | None:
         """Do one step, note it, tell the callback, save; None if nothing is left to do."""
         task, number = running.task, len(self._rows) + 1
         if running.file is not None:
@@ -386,16 +380,7 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if self.step_callback is not None:
             self.step_callback(self, row)
             row.update(plain_row(row))
-        if running.file is not None:
-            running.file.write(
-                running.settings,
-                {
-                    "seed": task.seed,
-                    "history": json.dumps(self._rows),
-                    "task": task.state_dict(),
-                    "state": running.state.state_dict(),
-                },
-            )
+        running.save(self._rows)
         return row
 
     def _restore(self, saved: dict[str, Any]) -> None:
@@ -410,38 +395,29 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.search_time_ = float(sum(row["seconds"] for row in self._rows))
         self.n_forward_backward_ = self._rows[-1]["n_forward_backward"] if self._rows else 0
 
-    def _n_searched(self) -> int:
-        return sum(row["phase"] == "search" for row in self._rows)
-
     def _expected_seconds(self) -> float:
-        """How long the next step takes, by the last ones of its kind."""
-        alike = [row["seconds"] for row in self._rows[-5:] if row["phase"] == self._rows[-1]["phase"]]
-        return max(alike, default=0.0)
+        """How long the next step takes, by the last ones of its kind; 0 where there were none."""
+        phase = self._next_phase()
+        return max((row["seconds"] for row in self._rows[-5:] if row["phase"] == phase), default=0.0)
 
-    def _check_budget(self, budget: float) -> None:
-        done = self._n_searched()
-        if done == 0 or (done == 1 and self.search_time_ > budget):
-            last = self._rows[-1]
-            spent = f"{duration(self.search_time_)} were spent on {len(self._rows)} steps"
-            before = "" if done else f", all before the search itself ({last['phase']})"
-            kept = "" if self._running.file is None else "; the checkpoint goes on from here"
-            raise ValueError(
-                f"time_budget={duration(budget)} is too small for one step of {type(self).__name__}, which takes "
-                f"{duration(last['seconds'])} here: {spent}{before}. Give more{kept}."
-            )
+    def _next_phase(self) -> str:
+        """``phase`` of the next step, as far as it is known beforehand: that of the last."""
+        return self._rows[-1]["phase"] if self._rows else "search"
 
-    def _train_with_policy(self, running: _Running) -> None:
+    def _train_with_policy(self, running: Running) -> None:
         estimator = self._for_refit(running.state, clone(running.task.estimator))
-        callbacks = list(estimator.callbacks or []) if not isinstance(estimator.callbacks, str) else estimator.callbacks
-        own = isinstance(callbacks, str) or any(isinstance(callback_of(cb), TrainingCheckpoint) for cb in callbacks)
-        if running.file is not None and not own:
-            callbacks = [*callbacks, ("search_refit", TrainingCheckpoint(running.file.beside("refit")))]
+        callbacks = estimator.callbacks
+        if running.file is not None and not isinstance(callbacks, str):
+            callbacks = list(callbacks or [])
+            if not any(isinstance(callback_of(one), TrainingCheckpoint) for one in callbacks):
+                callbacks.append(("search_refit", TrainingCheckpoint(running.file.beside("refit"))))
         seed = derive_seed(running.task.seed, REFIT) if estimator.random_state is None else estimator.random_state
         estimator.set_params(policy=self.policy_, random_state=seed, callbacks=callbacks)
         began = time.perf_counter()
         data = running.task.data
         self.best_estimator_ = estimator.fit(data.windows, data.labels)
         self.refit_time_ = time.perf_counter() - began
+        self.interrupted_ = estimator.interrupted_
 
     # Prediction ------------------------------------------------------------------------------------------------------
 
@@ -470,12 +446,3 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         # The data, networks and open files of the search stay in this process.
         return {name: value for name, value in super().__getstate__().items() if name != "_running"}
-
-
-class _Running:
-    """A search in this process: its task and state, its file, and time that no row tells of yet."""
-
-    def __init__(self, task: SearchTask, file: SearchFile | None, settings: dict[str, Any]):
-        self.task, self.file, self.settings = task, file, settings
-        self.state: Any = None
-        self.n_steps, self.unnoted_seconds = 0, 0.0

@@ -113,6 +113,9 @@ class FastAutoAugmentSearch(PolicySearch):
     def _n_steps(self) -> int:
         return super()._n_steps() + self.n_folds
 
+    def _next_phase(self) -> str:
+        return "pre-training" if len(self._rows) < self.n_folds else "search"
+
     def _check(self, task: SearchTask) -> None:
         require_optuna(type(self).__name__)
         for name in ("n_folds", "n_copies", "n_best", "n_sub_policies", "n_operations"):

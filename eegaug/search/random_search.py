@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from eegaug.search._task import SearchTask
-from eegaug.search._trials import Steps, TrialSearch
+from eegaug.search._task import SearchTask, Steps
+from eegaug.search._trials import TrialSearch
 
 __all__ = ["RandomSearch"]
 

@@ -127,6 +127,19 @@ def test_before_the_search_the_policy_does_nothing():
     assert len(policies[2].sub_policies) == 5
 
 
+def test_budget_knows_that_trials_are_shorter_than_trainings():
+    class Timed(FastAutoAugmentSearch):
+        def _step(self, task, state):
+            row = super()._step(task, state)
+            return row | {"seconds": 100.0 if row.get("phase") == "pre-training" else 1.0}
+
+    timed = Timed(staging(max_epochs=1), max_steps=50, n_folds=1, operations=OPERATIONS, refit=False, verbose=0)
+    timed.set_params(random_state=0, time_budget=105.5).fit(X, Y, groups=GROUPS)
+    assert len(timed.history_) == 1 + 5
+    with pytest.raises(ValueError, match=r"100\.0 s were spent on 1 step, all before the search itself"):
+        timed.set_params(time_budget=99).fit(X, Y, groups=GROUPS)
+
+
 def test_goes_on_from_its_checkpoint(tmp_path):
     whole = search().fit(X, Y, groups=GROUPS)
     for steps in (1, 4, 6):

@@ -1,0 +1,63 @@
+"""What the policies of a search are made of."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from eegaug._inputs import Signal
+from eegaug.operations import Operation, get_operation, list_operations
+
+__all__ = ["resolve_operations"]
+
+
+def resolve_operations(operations: Any, signal: Signal, positions: Any = None) -> list[Operation]:
+    """The operations of a search, built for a signal.
+
+    Parameters
+    ----------
+    operations : str or sequence of str, Operation or subclass
+        A named group, of which those are left out, with a warning, that mean nothing on this montage or whose
+        electrodes have no known place; or a list, of which nothing is left out.
+    signal : Signal
+    positions : mapping, array or None
+
+    Raises
+    ------
+    ValueError
+        For an empty list, an operation listed twice, an unknown name, or when sampling rate or channels are not known
+        and are needed.
+    """
+    about = {"sfreq": signal.sfreq, "ch_names": signal.ch_names, "positions": positions, "warn": False}
+    if not isinstance(operations, str):
+        built = [get_operation(one, **about) for one in operations]
+        if not built:
+            raise ValueError(
+                "operations is empty; list one or more, or name a group: 'all', 'time-frequency', 'sensors'."
+            )
+        names = [op.name for op in built]
+        twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+        if twice is not None:
+            raise ValueError(f"operations has {twice!r} twice; list each operation once.")
+        for op in built:
+            op.warn_if_void(signal.n_chans)
+        return built
+    built, reasons = [], {}
+    for name in list_operations(operations):
+        try:
+            op = get_operation(name, **about)
+            reason = op.void_reason(signal.n_chans)
+        except ValueError as error:
+            if signal.sfreq is None or signal.ch_names is None:
+                raise
+            op, reason = None, str(error)
+        if reason is None:
+            built.append(op)
+        else:
+            reasons[name] = reason
+    told = "; ".join(f"{name} ({reason})" for name, reason in reasons.items())
+    if not built:
+        raise ValueError(f"no operation of {operations!r} means anything on this montage: {told}.")
+    if reasons:
+        warnings.warn(f"the search goes without operations that mean nothing on this montage: {told}.", stacklevel=4)
+    return built

@@ -1,0 +1,67 @@
+"""A search under way, and what its base class does besides searching."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+from eegaug._durations import duration
+from eegaug.search._checkpoint import SearchFile
+from eegaug.search._task import SearchTask
+
+__all__ = ["Running", "refuse_small_budget", "spell_out_parameters"]
+
+
+class Running:
+    """A search in this process: its task and state, its file, and time that no row tells of yet."""
+
+    def __init__(self, task: SearchTask, file: SearchFile | None, settings: dict[str, Any]):
+        self.task, self.file, self.settings = task, file, settings
+        self.state: Any = None
+        self.n_steps, self.unnoted_seconds = 0, 0.0
+
+    def save(self, rows: list[dict[str, Any]]) -> None:
+        """Write the checkpoint, if there is one."""
+        if self.file is None:
+            return
+        content = {
+            "seed": self.task.seed,
+            "history": json.dumps(rows),
+            "task": self.task.state_dict(),
+            "state": self.state.state_dict(),
+        }
+        self.file.write(self.settings, content)
+
+
+def refuse_small_budget(searcher: str, budget: float, rows: list[dict[str, Any]], kept: bool) -> None:
+    """Say so if a budget in seconds was too small for one step of the search.
+
+    Raises
+    ------
+    ValueError
+        If no step was done, or if the only one was longer than the budget.
+    """
+    searched, spent = sum(row["phase"] == "search" for row in rows), sum(row["seconds"] for row in rows)
+    if searched > 1 or (searched == 1 and spent <= budget):
+        return
+    last = rows[-1]
+    before = "" if searched else f", all before the search itself ({last['phase']})"
+    steps = f"{len(rows)} step{'' if len(rows) == 1 else 's'}"
+    advice = "; the checkpoint goes on from here" if kept else ""
+    raise ValueError(
+        f"time_budget={duration(budget)} is too small for one step of {searcher}, which takes "
+        f"{duration(last['seconds'])} here: {duration(spent)} were spent on {steps}{before}. Give more{advice}."
+    )
+
+
+def spell_out_parameters(cls: type) -> None:
+    """Show, to scikit-learn and to readers, the parameters that a class passes on to its parent as ``**shared``."""
+    if "__init__" not in vars(cls):
+        return
+    own = inspect.signature(cls.__init__).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in own.values()):
+        kept = [p for p in own.values() if p.kind is not p.VAR_KEYWORD]
+        shared = inspect.signature(super(cls, cls).__init__).parameters
+        more = [p for name, p in shared.items() if name not in own and p.kind is p.KEYWORD_ONLY]
+        cls.__init__.__signature__ = inspect.Signature([*kept, *more])

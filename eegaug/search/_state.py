@@ -1,0 +1,56 @@
+"""What a searcher keeps between its steps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["SearchState"]
+
+
+class SearchState:
+    """Named parts of a search that a checkpoint saves: modules, optimisers, tensors and plain data.
+
+    Parameters
+    ----------
+    **parts
+        Kept as attributes; further ones may be set at any time. Whatever has a ``state_dict`` is saved through it, and
+        tensors are restored in place, so that optimisers that hold them stay valid.
+
+    Examples
+    --------
+    >>> state = SearchState(alpha=torch.zeros(2), best=None)
+    >>> saved = SearchState(alpha=torch.ones(2), best=0.5).state_dict()
+    >>> state.load_state_dict(saved)
+    >>> state.alpha.tolist(), state.best
+    ([1.0, 1.0], 0.5)
+    """
+
+    def __init__(self, **parts: Any):
+        vars(self).update(parts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data and tensors."""
+        saved: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if hasattr(value, "state_dict"):
+                saved[name] = {"state_dict": value.state_dict()}
+            else:
+                saved[name] = {"value": value.detach().clone() if isinstance(value, Tensor) else value}
+        return saved
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+        for name, one in saved.items():
+            present = getattr(self, name, None)
+            if "state_dict" in one:
+                present.load_state_dict(one["state_dict"])
+            elif isinstance(present, Tensor) and isinstance(one["value"], Tensor):
+                with torch.no_grad():
+                    present.copy_(one["value"])
+            else:
+                setattr(self, name, copy.deepcopy(one["value"]))
