@@ -8,7 +8,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -172,11 +172,15 @@ class StagingClassifier(StagingData, EEGClassifier):
 
     def initialize(self) -> Self:
         """Build network, optimiser and callbacks; ``fit`` does it by itself."""
-        self.n_forward_backward_ = 0
         if getattr(self, "fitting_", False):
             return super().initialize()
         with contained_rng(resolve_seed(self.random_state), self.device):
             return super().initialize()
+
+    def initialize_history(self) -> Self:
+        """Start the history, and the count of batches."""
+        self.n_forward_backward_ = 0
+        return super().initialize_history()
 
     def initialize_module(self) -> Self:
         """Build the network."""
@@ -320,14 +324,29 @@ class StagingClassifier(StagingData, EEGClassifier):
         self._set_training(True)
         Xi, yi = unpack_data(batch)
         Xi = self._augment(to_tensor(Xi, device=self.device), yi)
-        y_pred = self.infer(Xi, **fit_params)
-        cross_entropy = self.get_loss(y_pred, yi, X=Xi, training=True)
+        with self.accelerator.autocast() if hasattr(self, "accelerator") else nullcontext():
+            y_pred = self.infer(Xi, **fit_params)
+            cross_entropy = self.get_loss(y_pred, yi, X=Xi, training=True)
         penalty = self._penalty()
         loss = cross_entropy if penalty is None else cross_entropy + penalty
-        loss.backward()
+        self._backward(loss)
         self.n_forward_backward_ += 1
         self._note_terms(len(Xi), train_ce=cross_entropy, train_penalty=penalty)
         return {"loss": loss, "y_pred": y_pred}
+
+    def _backward(self, loss: torch.Tensor) -> None:
+        accelerator = getattr(self, "accelerator", None)  # of skorch's AccelerateMixin
+        if accelerator is None:
+            loss.backward()
+        else:
+            accelerator.backward(loss)
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        # The training step of skorch's AccelerateMixin knows neither policies nor what a method adds to the loss.
+        steps = [vars(base)["train_step_single"] for base in cls.__mro__ if "train_step_single" in vars(base)]
+        if steps[0].__module__ == "skorch.hf":
+            cls.train_step_single = next(step for step in steps if step.__module__ != "skorch.hf")
 
     def _augment(self, X: torch.Tensor, y: Any = None) -> torch.Tensor:
         if self.policy is None:

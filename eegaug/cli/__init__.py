@@ -15,11 +15,11 @@ __all__ = ["main"]
 
 _COMMANDS = {
     "compare": "Compare ways to augment, on subject-wise folds.",
-    "search": "Search an augmentation policy.",
+    "search": "Search an augmentation policy and write it to a JSON file.",
     "fit": "Train one model on all nights and save it as a folder.",
     "score": "Score a model on nights with stages.",
     "stage": "Stage recordings with a model.",
-    "reproduce": "Repeat a published experiment.",
+    "reproduce": "Repeat a published experiment, with the paper's numbers beside ours.",
     "doctor": "Say what is installed, what it can use and whether the data can be read.",
     "completion": "Print the script that lets a shell complete commands and options.",
 }

@@ -134,7 +134,7 @@ def test_through_the_command_line(tmp_path):
     path.write_text('[compare]\nmethods = ["nothing"]\n')
     result = CliRunner().invoke(main, ["compare", "--config", str(path), "--out", str(tmp_path / "out")])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("eegaug: error: unknown method 'nothing'; known are none, fixed, augnet")
+    assert result.stderr.startswith("eegaug: error: unknown method 'nothing'; known are none, fixed, ")
     path.write_text("methds = 1")
     result = CliRunner().invoke(main, ["compare", "--config", str(path)])
     assert result.exit_code == 2
