@@ -329,12 +329,12 @@ class StagingClassifier(StagingData, EEGClassifier):
             cross_entropy = self.get_loss(y_pred, yi, X=Xi, training=True)
         penalty = self._penalty()
         loss = cross_entropy if penalty is None else cross_entropy + penalty
-        self._backward(loss)
+        self._backpropagate(loss)
         self.n_forward_backward_ += 1
         self._note_terms(len(Xi), train_ce=cross_entropy, train_penalty=penalty)
         return {"loss": loss, "y_pred": y_pred}
 
-    def _backward(self, loss: torch.Tensor) -> None:
+    def _backpropagate(self, loss: torch.Tensor) -> None:
         accelerator = getattr(self, "accelerator", None)  # of skorch's AccelerateMixin
         if accelerator is None:
             loss.backward()
