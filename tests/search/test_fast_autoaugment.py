@@ -136,7 +136,7 @@ def test_budget_knows_that_trials_are_shorter_than_trainings():
     timed = Timed(staging(max_epochs=1), max_steps=50, n_folds=1, operations=OPERATIONS, refit=False, verbose=0)
     timed.set_params(random_state=0, time_budget=105.5).fit(X, Y, groups=GROUPS)
     assert len(timed.history_) == 1 + 5
-    with pytest.raises(ValueError, match=r"100\.0 s were spent on 1 step, all before the search itself"):
+    with pytest.raises(ValueError, match="1 min 40 s were spent on 1 step, all before the search itself"):
         timed.set_params(time_budget=99).fit(X, Y, groups=GROUPS)
 
 
