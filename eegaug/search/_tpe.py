@@ -165,8 +165,15 @@ class PolicyStudy:
 
     # Keeping ---------------------------------------------------------------------------------------------------------
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the trials are kept nowhere else."""
+        return isinstance(self.study._storage, self.optuna.storages.InMemoryStorage)
+
     def state_dict(self) -> dict[str, Any]:
-        """Finished trials as plain data."""
+        """Finished trials as plain data; of those that a storage keeps, which were given."""
+        if not self.in_memory:
+            return {"trials": [], "emitted": list(self.emitted)}
         finished = self.finished()
         place = {trial.number: i for i, trial in enumerate(finished)}
         trials = [
@@ -182,25 +189,24 @@ class PolicyStudy:
         return {"trials": trials, "emitted": [place[number] for number in self.emitted]}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Put the trials into a study in memory; those of a storage are there, one by one."""
-        optuna, names = self.optuna, self.operations
-        if isinstance(self.study._storage, optuna.storages.InMemoryStorage):
-            self.study = _create(optuna, None, None)
-            states, unit = optuna.trial.TrialState, optuna.distributions.FloatDistribution(0.0, 1.0)
-            choice = optuna.distributions.CategoricalDistribution(names)
-            for one in saved["trials"]:
-                self.study.add_trial(
-                    optuna.trial.create_trial(
-                        state=states.PRUNED if one["pruned"] else states.COMPLETE,
-                        value=one["value"],
-                        params=one["params"],
-                        distributions={k: choice if k.endswith("operation") else unit for k in one["params"]},
-                        intermediate_values=one["curve"],
-                        user_attrs=one["facts"],
-                    )
-                )
-        numbers = [trial.number for trial in self.finished()]
-        self.emitted = [numbers[place] for place in saved["emitted"]]
+        """Restore what :meth:`state_dict` gave."""
+        if self.in_memory:
+            self.study = _create(self.optuna, None, None)
+            self.study.add_trials([self._frozen(one) for one in saved["trials"]])
+        self.emitted = list(saved["emitted"])
+
+    def _frozen(self, one: dict[str, Any]) -> Any:
+        states, distributions = self.optuna.trial.TrialState, self.optuna.distributions
+        unit = distributions.FloatDistribution(0.0, 1.0)
+        choice = distributions.CategoricalDistribution(self.operations)
+        return self.optuna.trial.create_trial(
+            state=states.PRUNED if one["pruned"] else states.COMPLETE,
+            value=one["value"],
+            params=one["params"],
+            distributions={name: choice if name.endswith("operation") else unit for name in one["params"]},
+            intermediate_values=one["curve"],
+            user_attrs=one["facts"],
+        )
 
 
 class PrunerReplica:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
@@ -115,8 +115,7 @@ class TrialSearch(PolicySearch):
     def _at_a_time(self) -> int:
         if self.n_jobs in (None, 1):
             return 1
-        workers = Parallel(n_jobs=self.n_jobs)._effective_n_jobs()
-        return max(1, min(workers, self._running.n_steps - len(self._rows)))
+        return max(1, min(effective_n_jobs(self.n_jobs), self._running.n_steps - len(self._rows)))
 
     def _train(
         self, task: SearchTask, proposed: list[list[Steps]], stop: Callable[[list[float]], bool] | None = None

@@ -132,6 +132,22 @@ def test_trials_that_run_elsewhere_are_not_run_again(tmp_path):
     assert len(found.history_) == 2
 
 
+def test_trials_that_ended_elsewhere_are_taken_over(tmp_path):
+    kept = {"storage": tmp_path / "trials.log", "checkpoint": tmp_path / "s.pt"}
+    search(max_steps=2, **kept).fit(X, Y, groups=GROUPS)
+    study = PolicyStudy(OPERATIONS, 1, 2, 0, storage=tmp_path / "trials.log", study_name="eegaug-autoaugment")
+    trial, steps = study.ask()
+    with pytest.warns(UserWarning, match="run in other processes"):
+        search(max_steps=4, **kept).fit(X, Y, groups=GROUPS)
+    study.tell(trial, [0.99], score=0.99, epochs=1, passes=7, seconds=5.0)
+    found = search(max_steps=4, **kept).fit(X, Y, groups=GROUPS)  # goes on after trials 0, 1 and 3
+    assert found.history_["score"].iloc[-1] == found.history_["best_score"].iloc[-1] == 0.99
+    assert found.history_["seconds"].iloc[-1] == 5.0
+    assert found.n_forward_backward_ == 3 * 2 + 7
+    assert len({str(one) for one in found.history_["trial"]}) == 4
+    assert found.policy_.sub_policies[0].operations[0].probability == steps[0][0][1]
+
+
 def real(storage, **settings):
     return search(AutoAugmentSearch, storage=storage, max_steps=4, max_epochs=3, n_startup_trials=2, **settings)
 
