@@ -100,8 +100,9 @@ def write_page(night: Any, path: str | os.PathLike) -> Path:
 
 def heading(night: Any) -> list[str]:
     """Title of a night, and a line of facts."""
-    seconds = night.onset_s[-1] + night.epoch_s
-    facts = [f"{len(night)} epochs of {night.epoch_s:g} s ({seconds / 3600:.2f} h)"]
+    minutes = len(night) * night.epoch_s / 60
+    length = f"{minutes / 60:.2f} h" if minutes >= 60 else f"{minutes:.4g} min"
+    facts = [f"{len(night)} epochs of {night.epoch_s:g} s ({length})"]
     if night.start is not None:
         facts.append(f"from {night.start:%Y-%m-%d %H:%M:%S}")
     served = [

@@ -241,9 +241,15 @@ def _finished(
     notes: list[str],
     *,
     unit: str = "µV²/Hz",
-    **more: Any,
+    scored: np.ndarray | None = None,
+    start: datetime.datetime | None = None,
 ) -> Prepared:
-    """Look at the windows while they are in µV, then standardise them."""
+    """Put the windows in order, look at them while they are in µV, then standardise them."""
+    onset_s = np.asarray(onset_s, dtype=float)
+    order = np.argsort(onset_s, kind="stable")
+    if (np.diff(order) != 1).any():  # epochs that were chosen one by one
+        X, onset_s = X[order], onset_s[order]
+        scored = None if scored is None else scored[order]
     sd = X.std(axis=-1)
     flat = sd < FLAT_UV
     for k, channel in enumerate(table["recording"]):
@@ -258,14 +264,15 @@ def _finished(
     return Prepared(
         name=name,
         X=standardise(X, p.standardise),
-        onset_s=np.asarray(onset_s, dtype=float),
+        onset_s=onset_s,
         window_s=p.window_s,
         channels=table,
         power=power,
         freqs_hz=freqs_hz,
         power_unit=unit,
+        start=start,
+        scored=scored,
         notes=notes,
-        **more,
     )
 
 

@@ -71,6 +71,16 @@ class TestStage:
         np.testing.assert_allclose(found.proba, eegaug.stage(as_raw(signals), model).proba, atol=2e-3)
         assert found.agreement.scored.tolist() == CODES
 
+    def test_epochs_chosen_one_by_one_are_put_in_order(self, signals, model, tmp_path):
+        X = np.stack([x.reshape(N_EPOCHS, 3000) for x in signals.values()], axis=1)
+        picked = np.array([7, 2, 10])
+        np.savez(tmp_path / "n.npz", X=X[picked], ch_names=list(signals), sfreq=100.0, y=[1, 2, 3], epoch_index=picked)
+        found = eegaug.stage(tmp_path / "n.npz", model)
+        assert found.onset_s.tolist() == [60.0, 210.0, 300.0] and found.agreement.scored.tolist() == [2, 1, 3]
+        assert found.statistics["TIB"] == 4.5 and found.plot().axes
+        alone = eegaug.stage(as_raw({name: x[6000:9000] for name, x in signals.items()}), model)
+        np.testing.assert_allclose(found.proba[0], alone.proba[0], atol=1e-5)
+
     def test_a_night_of_windows(self, nights, model):
         found = eegaug.stage(nights.datasets[1], model)
         np.testing.assert_allclose(found.proba, model.predict_proba(nights.datasets[1]), atol=1e-6)
