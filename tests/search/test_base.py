@@ -155,6 +155,17 @@ def test_registry():
         get_searcher("grid")
 
 
+def test_search_of_the_guide():
+    guide = Path(__file__).parents[2] / "docs" / "searching.md"
+    names = {}
+    exec(guide.read_text(encoding="utf-8").split("```python")[-1].split("```")[0], names)
+    search = names["StrongestNoise"](staging(), operations=OPERATIONS, max_steps=3, random_state=0, verbose=0)
+    search.fit(X, Y, groups=GROUPS)
+    assert search.policy_.searcher == "strongest-noise"
+    assert search.history_["valid_balanced_accuracy"].between(1 / 3, 1).all()
+    assert search.policy_.sub_policies[0].operations[0].magnitude in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
 # Operations and steps ------------------------------------------------------------------------------------------------
 
 
