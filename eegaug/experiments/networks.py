@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FreqNet"]
+__all__ = ["FreqNet", "Perceptron"]
 
 
 class _LongConv1d(nn.Conv1d):
@@ -55,3 +57,32 @@ class FreqNet(nn.Sequential):
             nn.Flatten(),
             nn.Linear(n_filters, n_outputs),
         )
+
+
+class Perceptron(nn.Sequential):
+    """A multilayer perceptron on the samples of one channel.
+
+    Parameters
+    ----------
+    n_times : int
+    n_outputs : int
+    width : int
+        Of every hidden layer.
+    depth : int
+        Number of hidden layers.
+
+    References
+    ----------
+    Rommel et al. (2022), Deep invariant networks with differentiable augmentation layers, NeurIPS, section 4.3.
+
+    Examples
+    --------
+    >>> net = Perceptron(width=2, depth=3)
+    >>> net(torch.zeros(3, 1, 1000)).shape, sum(p.numel() for p in net.parameters())
+    (torch.Size([3, 4]), 2026)
+    """
+
+    def __init__(self, n_times: int = 1000, n_outputs: int = 4, width: int = 2, depth: int = 1):
+        sizes = [n_times] + [width] * depth
+        hidden = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
+        super().__init__(nn.Flatten(), *hidden, nn.Linear(width, n_outputs))
