@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,24 @@ def load_config(ctx: click.Context, param: click.Parameter, value: Path | None) 
     if value is None or ctx.resilient_parsing:
         return
     group = None if ctx.parent is None else ctx.parent.command
-    tables = group.list_commands(ctx.parent) if isinstance(group, click.Group) else []
-    ctx.default_map = {**(ctx.default_map or {}), **read_config(value, ctx.command, tables)}
+    commands: dict[str, click.Command] = {}
+    if isinstance(group, click.Group):
+        commands = {name: group.get_command(ctx.parent, name) for name in group.list_commands(ctx.parent)}
+    ctx.default_map = {**(ctx.default_map or {}), **read_config(value, ctx.command, commands)}
 
 
-def read_config(path: Path, command: click.Command, tables: Iterable[str] = ()) -> dict[str, Any]:
+def read_config(path: Path, command: click.Command, commands: Mapping[str, click.Command]) -> dict[str, Any]:
     """Values of a command's options from a file.
 
-    Keys are the options' long names without the dashes. A table with the name of a command holds for that command
-    alone and wins over what stands above the tables; tables of other commands are passed over.
+    Keys are the options' long names without the dashes. What stands above the tables holds for every command that has
+    the option; a table with the name of a command holds for that command alone and wins.
 
     Parameters
     ----------
     path : Path
     command : click.Command
-    tables : iterable of str
-        Names of all commands.
+    commands : mapping of str to click.Command
+        All commands that the file may be for.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def read_config(path: Path, command: click.Command, tables: Iterable[str] = ()) 
     OSError
         If the file cannot be read.
     ValueError
-        If it is not TOML, or if a key is no option of the command, naming the nearest one.
+        If it is not TOML, or if a key is no option, naming the nearest one.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -54,21 +56,14 @@ def read_config(path: Path, command: click.Command, tables: Iterable[str] = ()) 
         raise ValueError(f"{path} is not a text file in UTF-8 ({error.reason})") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not TOML: {error}") from None
-    known = {
-        name.lstrip("-"): option
-        for option in command.params
-        if isinstance(option, click.Option) and option.name != "config"
-        for name in (*option.opts, *option.secondary_opts)
-        if name.startswith("--")
-    }
-    tables = set(tables)
+    known = _options_of(command)
+    elsewhere = {name for other in commands.values() for name in _options_of(other)}
     found: dict[str, Any] = {}
     own: dict[str, Any] = {}
     for key, value in document.items():
-        if key in tables and isinstance(value, dict):
-            if key == command.name:
-                own = value
-        else:
+        if key in commands and isinstance(value, dict):
+            own = value if key == command.name else own
+        elif _flag(key) in known or _flag(key) not in elsewhere:
             _put(found, key, value, known, f"{path}: ", command)
     of_command: dict[str, Any] = {}
     for key, value in own.items():
@@ -76,12 +71,27 @@ def read_config(path: Path, command: click.Command, tables: Iterable[str] = ()) 
     return found | of_command
 
 
+def _flag(key: str) -> str:
+    return key.replace("_", "-")
+
+
+def _options_of(command: click.Command) -> dict[str, click.Option]:
+    """Long names without the dashes → options; a file does not name a file."""
+    return {
+        name.lstrip("-"): option
+        for option in command.params
+        if isinstance(option, click.Option) and option.name != "config"
+        for name in (*option.opts, *option.secondary_opts)
+        if name.startswith("--")
+    }
+
+
 def _put(
     found: dict[str, Any], key: str, value: Any, known: Mapping[str, click.Option], where: str, command: click.Command
 ) -> None:
-    option = known.get(key.replace("_", "-"))
+    option = known.get(_flag(key))
     if option is None:
-        close = difflib.get_close_matches(key.replace("_", "-"), known, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(_flag(key), known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(known))}"
         raise ValueError(f"{where}eegaug {command.name} has no option {key!r}; {hint}")
     if option.name in found:

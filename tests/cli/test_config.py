@@ -29,7 +29,7 @@ def group():
 
 
 group.add_command(train)
-group.add_command(click.Command("other"))
+group.add_command(click.Command("other", params=[click.Option(["--reference"]), click.Option(["--out"])]))
 
 
 def run(tmp_path, text, *arguments):
@@ -48,6 +48,7 @@ epochs = 5
 lr = 1e-3
 quiet = true
 out = "above"
+reference = "of the other command"
 
 [data-arg]
 labels = "optional"
@@ -96,6 +97,7 @@ def test_names_with_underscores_and_second_names(tmp_path):
     [
         ("epoch = 3", "has no option 'epoch'; did you mean 'epochs'?"),
         ("[train]\npatients = 3", "[train] eegaug train has no option 'patients'; did you mean 'patience'?"),
+        ("[train]\nreference = 'x'", "[train] eegaug train has no option 'reference'"),
         ("zzz = 1", "has no option 'zzz'; it has batch-size, budget,"),
         ("[fit]\nepochs = 3", "has no option 'fit'"),
         ("epochs = 3\nmax-epochs = 4", "'max-epochs' gives --max-epochs a second time"),
@@ -109,7 +111,7 @@ def test_names_with_underscores_and_second_names(tmp_path):
 def test_what_it_cannot_mean_is_refused_by_name(tmp_path, text, words):
     (tmp_path / "here.toml").write_text(text)
     with pytest.raises(ValueError) as error:
-        read_config(tmp_path / "here.toml", train, ["train", "other"])
+        read_config(tmp_path / "here.toml", train, group.commands)
     assert words in str(error.value)
     assert str(tmp_path / "here.toml") in str(error.value)
 
