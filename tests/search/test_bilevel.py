@@ -6,10 +6,10 @@ import copy
 
 import pytest
 import torch
+from small import SmallNet, global_random_states
 from torch import nn
 
 from eegaug.search.bilevel import adam_scale, hypergradient, unrolled_gradient
-from small import SmallNet, global_random_states
 
 F64 = torch.float64
 

@@ -1,0 +1,220 @@
+"""ADDA and CADDA: what they find, what they leave alone, what they count."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from small import SmallNet
+
+from eegaug.operations import get_operation
+from eegaug.policy import ClassPolicy, Policy
+from eegaug.search import ADDASearch
+
+from .bumps import bumps, estimator
+
+CHOICES = ["softmax", "gumbel", "relax"]
+
+
+def operations():
+    """An invariance, and what destroys a bump."""
+    return [
+        get_operation("channels_dropout"),
+        get_operation("sign_flip"),
+        get_operation("time_masking", max_strength=60),
+    ]
+
+
+def search(module=None, **settings):
+    trunk = estimator() if module is None else estimator(module)
+    settings = {
+        "operations": operations(),
+        "valid_size": [1],
+        "refit": False,
+        "max_steps": 2,
+        "warm_start": 1,
+    } | settings
+    return ADDASearch(trunk, **{"random_state": 0, "verbose": 0} | settings)
+
+
+def planted(seed, **settings):
+    """How often each operation is applied, after a search for what makes up for windows that are upside down."""
+    X, y, subjects = bumps(seed=seed)
+    settings = {"max_steps": 12, "warm_start": 4, "policy_lr": 0.04, "random_state": seed} | settings
+    found = search(**settings).fit(X, y, subjects)
+    policy = found._running.state.policy
+    return (policy.weights * torch.stack(list(policy.probabilities))).detach().mean((0, 1, 2)).numpy()
+
+
+def test_a_planted_invariance_has_the_largest_share_in_eight_of_ten_seeds():
+    assert sum(planted(seed).argmax() == 1 for seed in range(10)) >= 8
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"choice": "gumbel"}, {"choice": "relax"}, {"hypergradient": "finite_difference"}, {"class_wise": True}],
+    ids=str,
+)
+def test_a_planted_invariance_is_found_whatever_the_estimator(settings):
+    assert np.mean([planted(seed, **settings) for seed in range(2)], axis=0).argmax() == 1
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_warm_start_changes_the_network_and_not_the_policy(choice):
+    X, y, subjects = bumps()
+    begun = search(choice=choice, warm_start=3, max_steps=1, step_callback=lambda s, row: kept.append(state_of(s)))
+    kept = []
+    begun.fit(X, y, subjects)
+    start = copy.deepcopy(begun._new_policy(fresh_task(begun, X, y, subjects)).state_dict())
+    for _trunk, policy in kept[:3]:
+        assert all(torch.equal(policy[key], start[key]) for key in start)
+    assert not torch.equal(kept[0][0]["conv.weight"], kept[2][0]["conv.weight"])
+    assert not all(torch.equal(kept[3][1][key], start[key]) for key in start)
+    assert begun.history_["phase"].tolist() == ["warm start"] * 3 + ["search"]
+
+
+def state_of(search):
+    state = search._running.state
+    return copy.deepcopy((state.trunk.state_dict(), state.policy.state_dict()))
+
+
+def fresh_task(search, X, y, subjects):
+    return search._make_task(*search._prepare(X, y), subjects, search._running.task.seed)
+
+
+def test_passes_are_counted():
+    X, y, subjects = bumps()  # 64 windows to train on: 4 batches
+    assert search().fit(X, y, subjects).history_["n_forward_backward"].tolist() == [4, 20, 36]
+    differences = search(hypergradient="finite_difference").fit(X, y, subjects)
+    assert differences.n_forward_backward_ == 4 + 2 * 4 * 5
+
+
+def test_the_exact_gradient_and_finite_differences_lead_the_same_way():
+    X, y, subjects = bumps()
+    policies = [
+        search(hypergradient=how, max_steps=1, policy_lr=1e-3).fit(X, y, subjects)._running.state.policy
+        for how in ("exact", "finite_difference")
+    ]
+    a, b = (torch.cat([m.detach().flatten() for m in policy.weight_logits]) for policy in policies)
+    assert torch.nn.functional.cosine_similarity(a, b, dim=0) > 0.8  # kinks of the network apart
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_policy_update_leaves_the_network_and_its_optimiser_alone(choice):
+    X, y, subjects = bumps()
+    begun = search(SmallNet, choice=choice).fit(X, y, subjects)
+    task, state = begun._running.task, begun._running.state
+    before = copy.deepcopy((state.trunk.state_dict(), state.trunk_optimizer.state_dict()))
+    policy = copy.deepcopy(state.policy.state_dict())
+    batch = next(task.batches(task.train))
+    begun.update_policy(task, state, task.new_criterion(), batch)
+    assert all(torch.equal(value, before[0][key]) for key, value in state.trunk.state_dict().items())
+    for index, kept in state.trunk_optimizer.state_dict()["state"].items():
+        assert all(torch.equal(value, before[1]["state"][index][key]) for key, value in kept.items())
+    assert not all(torch.equal(value, policy[key]) for key, value in state.policy.state_dict().items())
+
+
+@pytest.mark.parametrize("settings", [{"choice": c} for c in CHOICES] + [{"class_wise": True}], ids=str)
+def test_a_search_that_was_stopped_ends_as_one_that_was_not(settings, tmp_path):
+    X, y, subjects = bumps()
+    whole = search(**settings, max_steps=3).fit(X, y, subjects)
+    search(**settings, max_steps=1, checkpoint=tmp_path / "search.pt").fit(X, y, subjects)
+    resumed = search(**settings, max_steps=3, checkpoint=tmp_path / "search.pt").fit(X, y, subjects)
+    assert resumed.policy_ == whole.policy_
+    drop = ["seconds"]
+    assert resumed.history_.drop(columns=drop).equals(whole.history_.drop(columns=drop))
+    assert search(**settings, max_steps=2).fit(X, y, subjects).continue_fit(max_epochs=3).policy_ == whole.policy_
+
+
+def test_the_policy_has_one_operation_for_each_stage_and_says_how_sure_it_is():
+    X, y, subjects = bumps()
+    found = search(n_sub_policies=3, n_operations=4).fit(X, y, subjects)
+    assert isinstance(found.policy_, Policy)
+    assert [len(sub.operations) for sub in found.policy_.sub_policies] == [4, 4, 4]
+    assert found.policy_.searcher == "adda"
+    entropy = np.array(found.policy_.settings["entropy"])
+    assert entropy.shape == (3, 4)
+    assert (entropy <= math.log(3) + 1e-4).all()
+    assert found.history_["entropy"].iloc[-1] == pytest.approx(entropy.mean(), abs=1e-3)
+    out = found.policy_.apply(torch.from_numpy(X), generator=torch.Generator().manual_seed(0))
+    assert torch.isfinite(out).all()
+
+
+def test_asking_for_a_sampled_policy_does_not_change_the_search():
+    X, y, subjects = bumps()
+    seen = []
+    asked = search(
+        discretise="sample", step_callback=lambda s, row: seen.append((s.current_policy(), s.current_policy()))
+    )
+    plain = search(discretise="sample").fit(X, y, subjects)
+    assert asked.fit(X, y, subjects).policy_ == plain.policy_
+    assert all(a == b for a, b in seen)
+    assert plain.policy_ != search().fit(X, y, subjects).policy_
+
+
+def test_each_class_has_a_policy_of_its_own():
+    X, y, subjects = bumps()
+    names = np.array(["N2", "REM"])
+    found = search(class_wise=True).fit(X, names[y], subjects)
+    policy = found.policy_
+    assert isinstance(policy, ClassPolicy)
+    assert policy.classes == ("N2", "REM")
+    assert policy.policies[0] != policy.policies[1]
+    assert np.array(policy.settings["entropy"]).shape == (2, 5, 2)
+    out, _ = policy.apply(torch.from_numpy(X), names[y], torch.Generator().manual_seed(0))
+    assert out.shape == X.shape
+
+
+def test_the_policy_is_trained_with():
+    X, y, subjects = bumps()
+    found = search(refit=True, class_wise=True).fit(X, y, subjects)
+    assert found.best_estimator_.policy == found.policy_
+    assert found.predict(X).shape == y.shape
+
+
+@pytest.mark.parametrize("choice", ["softmax", "relax"])
+def test_memory_does_not_grow_with_the_steps(choice):
+    def count(found, row):
+        gc.collect()
+        counts.append(sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects()))
+
+    counts = []
+    search(choice=choice, max_steps=3, step_callback=count).fit(*bumps(32, 16))
+    assert counts[1] == counts[2] == counts[3]
+
+
+def test_a_search_that_diverges_says_so():
+    X, y, subjects = bumps()
+    broken = search().set_params(estimator__lr=1e30, estimator__optimizer=torch.optim.SGD)
+    broken.set_params(estimator__optimizer__betas=(0.0, 0.999))
+    with pytest.raises(ValueError, match=r"diverged: train_loss is (nan|inf)"):
+        broken.fit(X, y, subjects)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"choice": "best"}, "choice is 'best'"),
+        ({"hypergradient": "none"}, "hypergradient is 'none'"),
+        ({"inner_step": "newton"}, "inner_step is 'newton'"),
+        ({"policy_lr": 0}, "policy_lr is 0"),
+        ({"warm_start": -1}, "warm_start is -1"),
+        ({"warm_start": True}, "warm_start is True"),
+        ({"discretise": "mean"}, "discretise is 'mean'"),
+        ({"n_sub_policies": 0}, "n_sub_policies is 0"),
+        ({"mask": "hard"}, "mask is 'hard'"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(settings, message):
+    with pytest.raises(ValueError, match=message):
+        search(**settings).fit(*bumps())
+
+
+def test_settings_survive_cloning():
+    settings = {"choice": "relax", "class_wise": True, "inner_step": "adam", "n_sub_policies": 2}
+    assert {k: clone(search(**settings)).get_params()[k] for k in settings} == settings

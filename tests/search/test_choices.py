@@ -1,0 +1,109 @@
+"""RELAX for choices and the decisions that depend on them: no bias, and less variance once it has learned."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from eegaug.search._choices import Relax, draw_choices
+
+F64 = torch.float64
+N = 20_000
+#: What each choice is worth, undecided and decided.
+WORTH = torch.tensor([[1.0, 3.0], [2.0, 0.5], [0.2, 0.4]], dtype=F64)
+
+
+def law():
+    logits = torch.tensor([0.2, -0.3, 0.5], dtype=F64, requires_grad=True)
+    p = torch.tensor([0.3, 0.6, 0.8], dtype=F64, requires_grad=True)
+    return logits, p
+
+
+def drawn(logits, p, n=N, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    log_probs = torch.log_softmax(logits, 0).expand(n, 3)
+    return draw_choices([log_probs], lambda index: p[index[0]][:, None], torch.zeros(n, 0, dtype=F64), generator)
+
+
+def worth(choices):
+    return WORTH[choices.index[0], choices.b[:, 0].long()]
+
+
+def relax(trained_for=0):
+    logits, p = law()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = Relax([3], 1, 0).double()
+    optimizer = torch.optim.Adam(made.control.parameters(), lr=0.02)
+    for step in range(trained_for):
+        choices = drawn(logits, p, 64, seed=step)
+        made.learn(worth(choices), choices, [logits, p], optimizer)
+    return made
+
+
+def true_gradient():
+    logits, p = law()
+    q = torch.stack([1 - p, p], 1)
+    return torch.autograd.grad((torch.softmax(logits, 0)[:, None] * q * WORTH).sum(), (logits, p))
+
+
+def estimates(made, n_batches=200, size=100):
+    logits, p = law()
+    found = []
+    for seed in range(n_batches):
+        choices = drawn(logits, p, size, seed=1000 + seed)
+        values = worth(choices)
+        scale = made.scale(values)
+        found.append(torch.stack([g.flatten() * scale / size for g in made.gradient(values, choices, [logits, p])]))
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("trained_for", [0, 60])
+def test_the_gradient_has_no_bias(trained_for):
+    made = relax(trained_for)
+    made.mean_square.fill_(2.0)  # the first batch would be scaled by itself
+    found, true = estimates(made), torch.stack(true_gradient())
+    error = found.mean(0) - true
+    assert (error.abs() < 4 * found.std(0) / len(found) ** 0.5).all()
+
+
+def test_the_control_variate_lowers_the_variance():
+    plain, learned = relax(), relax(120)
+    plain.mean_square.fill_(2.0)
+    assert estimates(learned).var(0).sum() < 0.6 * estimates(plain).var(0).sum()
+
+
+def test_draws_follow_their_law():
+    choices = drawn(*law())
+    index, b = choices.index[0], choices.b[:, 0]
+    logits, p = law()
+    for q, (share, chance) in enumerate(zip(torch.softmax(logits, 0).tolist(), p.tolist(), strict=True)):
+        here = index == q
+        assert here.double().mean().item() == pytest.approx(share, abs=0.015)
+        assert b[here].mean().item() == pytest.approx(chance, abs=0.03)
+
+
+def test_values_count_in_their_own_units():
+    made, (logits, p) = relax(), law()
+    choices = drawn(logits, p, 50)
+    optimizer = torch.optim.Adam(made.control.parameters(), lr=0.0)
+    small = made.learn(1e-6 * worth(choices), choices, [logits, p], optimizer)
+    assert made.mean_square.item() == pytest.approx((1e-6 * worth(choices)).square().mean().item())
+    large = relax().learn(worth(choices), choices, [logits, p], optimizer)
+    for a, b in zip(small, large, strict=True):
+        torch.testing.assert_close(a * 1e6, b)
+
+
+def test_values_of_zero_give_no_gradient():
+    made, (logits, p) = relax(), law()
+    choices = drawn(logits, p, 10)
+    found = made.learn(torch.zeros(10, dtype=F64), choices, [logits, p], torch.optim.Adam(made.control.parameters()))
+    assert all(torch.equal(g, torch.zeros(3, dtype=F64)) for g in found)
+
+
+def test_decisions_that_are_certain_still_fall_either_way():
+    logits, _ = law()
+    p = torch.tensor([0.0, 1.0, 0.0], dtype=F64, requires_grad=True)
+    choices = drawn(logits, p)
+    assert 0.01 < choices.b[choices.index[0] == 0].mean() < 0.04
+    assert 0.96 < choices.b[choices.index[0] == 1].mean() < 0.99
