@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from skorch.callbacks import EarlyStopping, EpochScoring
 from small import NAMES, X, Y, staging
 
@@ -104,7 +105,8 @@ def test_trials_stop_early():
 
 def test_trials_in_processes_of_their_own():
     alone = search(max_epochs=1).fit(X, Y, groups=GROUPS)
-    together = search(max_epochs=1, n_jobs=2).fit(X, Y, groups=GROUPS)
+    with parallel_config(backend="multiprocessing"):  # the default one imports everything anew in each process
+        together = search(max_epochs=1, n_jobs=2).fit(X, Y, groups=GROUPS)
     columns = ["step", "score", "best_score", "trial", "n_forward_backward"]
     assert together.history_[columns].equals(alone.history_[columns])
     assert together.policy_.sub_policies == alone.policy_.sub_policies
