@@ -142,7 +142,7 @@ def note(options: argparse.Namespace) -> str:
         "first see two variants of each. The control of λ > 0 is λ = 0 with the same source of variants; that of λ = 0 "
         f"is training without augmentation. Changed test sets: every {options.every}th test window, balanced accuracy, "
         f"mean over one test set for each of {len(OPERATIONS)} operations at the fixed policy's strengths; "
-        "divergence: symmetric KL between these and the original, ratio: distance of features between the two forms of a "
+        "divergence: symmetric KL between these and the original, ratio: distance of features between both forms of a "
         "window over that between windows. For multi-AIT, the score is the ensemble's, the rest that of its first "
         "network. Mean ± SD over seeds."
     )
