@@ -16,6 +16,11 @@ from eegaug.montage import electrode_positions
 
 __all__ = ["AugmentationNetwork", "PairPolicy"]
 
+# Number of standardised features times their scale. A step of Adam moves every weight of a head by its rate, hence the
+# head's output by the rate times the sum of the features: from hundreds of them as they are, a handful of steps would
+# make certain that one pair is drawn.
+_SUM_OF_FEATURES = 16.0
+
 
 class PairPolicy(NamedTuple):
     """Policies over pairs of operations, one for each window.
@@ -37,7 +42,8 @@ class AugmentationNetwork(nn.Module):
     """Predict for each window how it is to be augmented.
 
     Three linear heads on a trunk's features give a probability and a magnitude for both operations of every pair, and
-    the weights of the pairs.
+    the weights of the pairs. The features are standardised over the windows, so that the heads' biases say what all
+    windows have in common and the rest what sets them apart.
 
     Parameters
     ----------
@@ -89,13 +95,15 @@ class AugmentationNetwork(nn.Module):
         }
         self.features = TrunkFeatures(trunk, signal.n_chans, signal.n_times)
         n = self.features.n_features
+        self.standardise = _Standardise(n)
+        self.scale = min(1.0, _SUM_OF_FEATURES / n)
         self.probability = nn.Linear(n, 2 * n_pairs)
         self.magnitude = nn.Linear(n, 2 * n_pairs)
         self.weight = nn.Linear(n, n_pairs)
 
     def forward(self, X: Tensor) -> PairPolicy:
         """The policy of each window of `X`, shape (batch, channels, times)."""
-        features = self.features(X)
+        features = self.standardise(self.features(X)) * self.scale
         two = (len(features), -1, 2)
         return PairPolicy(
             torch.sigmoid(self.probability(features)).reshape(two),
@@ -164,6 +172,31 @@ def _plain_positions(positions: Any, signal: Signal) -> list[list[float]] | None
     if positions is None or signal.ch_names is None:
         return None
     return electrode_positions(list(signal.ch_names), positions).tolist()
+
+
+class _Standardise(nn.Module):
+    """Features less their mean, over their standard deviation: of the batch in training, else of the batches before.
+
+    A batch of one window, which has no deviation, is treated as in evaluation.
+    """
+
+    def __init__(self, n_features: int, rate: float = 0.1):
+        super().__init__()
+        self.rate = rate
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("variance", torch.ones(n_features))
+        self.register_buffer("n_batches", torch.tensor(0))
+
+    def forward(self, features: Tensor) -> Tensor:
+        mean, variance = self.mean, self.variance
+        if self.training and len(features) > 1:
+            variance, mean = torch.var_mean(features, 0, correction=0)
+            with torch.no_grad():
+                self.n_batches += 1
+                rate = (1.0 / self.n_batches).clamp(min=self.rate)  # the mean of the first ones, then a moving one
+                self.mean.lerp_(mean.to(self.mean), rate)
+                self.variance.lerp_(variance.to(self.variance), rate)
+        return (features - mean) * torch.rsqrt(variance + 1e-5)
 
 
 def _trunk_config(trunk: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:

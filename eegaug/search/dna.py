@@ -87,7 +87,8 @@ class DNASearch(PolicySearch):
     References
     ----------
     Mahan, Doster and Kvinge (2021), DNA: dynamic network augmentation, arXiv:2112.09277. Unlike the authors' code, the
-    search applies the operations, and magnitudes have their own derivative.
+    search applies the operations, magnitudes have their own derivative, and the features that the heads read are
+    standardised over windows, without which the first steps settle one policy for all.
 
     Examples
     --------

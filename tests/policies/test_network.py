@@ -113,6 +113,26 @@ def test_arguments_that_are_no_plain_data_need_a_ready_made_trunk():
     assert again.config() == network.config()
 
 
-def test_weights_start_near_even():
-    weights = small_network()(batch()).log_weights
-    assert (weights + math.log(78)).abs().max() < 3
+def test_policies_start_near_even_whatever_the_number_of_features():
+    for trunk, n_features in ((None, 4), (nn.Sequential(nn.Flatten(), nn.Identity(), nn.Linear(400, 3)), 400)):
+        network = small_network(trunk=trunk)
+        assert network.features.n_features == n_features
+        policy = network(1000 * batch())
+        assert (policy.log_weights + math.log(78)).abs().max() < 3
+        assert policy.probabilities.min() > 0.05 and policy.probabilities.max() < 0.95
+
+
+def test_features_are_standardised_over_windows_and_then_as_before():
+    network, X = small_network(), batch(50)
+    network(X)
+    kept = {name: value.clone() for name, value in network.standardise.named_buffers()}
+    features = network.features(X)
+    torch.testing.assert_close(kept["mean"], features.mean(0))
+    torch.testing.assert_close(kept["variance"], features.var(0, correction=0))
+    network(X[:1])  # one window has no deviation
+    network.eval()
+    network(2 * X)
+    assert all(torch.equal(value, kept[name]) for name, value in network.standardise.named_buffers())
+    standard = network.standardise(features)
+    torch.testing.assert_close(standard.mean(0), torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(standard.std(0, correction=0), torch.ones(4), atol=1e-3, rtol=0)

@@ -116,14 +116,14 @@ def test_a_class_that_has_no_sign_is_flipped_more_often_than_classes_that_are_to
         objective="bilevel",
         search_fraction=1.0,
         policy_lr=0.01,
-        max_steps=30,
+        max_steps=15,
         valid_size=[4, 5, 6, 7],
         refit=False,
         random_state=seed,
     ).fit(windows, y, groups=subjects)
     table = found.top_pairs_
     p = table[table["operation"] == "sign_flip"].set_index("class")["probability"]
-    assert p[0] > 2 * max(p[1], p[2])
+    assert p[0] > 0.6 and max(p[1], p[2]) < 0.3
 
 
 def test_training_with_the_policy_leaves_its_network_bit_identical():
