@@ -109,6 +109,7 @@ def night_document(night: Any) -> dict[str, Any]:
         "eegaug": __version__,
         "mean_confidence": round(float(night.confidence.mean()), 4),
         "mean_disagreement": None if night.disagreement is None else round(float(night.disagreement.mean()), 4),
+        "in_bed": list(night.in_bed),
         "statistics": {name: _plain(value) for name, value in night.statistics.items()},
         "agreement": None
         if found is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,8 +113,19 @@ class StagedNight:
 
     @cached_property
     def statistics(self) -> dict[str, float]:
-        """Sleep statistics of the whole recording; by YASA where it is installed."""
-        return sleep_statistics(self.on_grid(self.stages, UNSCORED), self.epoch_s)
+        """Sleep statistics from lights off to lights on, or of the whole recording; by YASA where it is installed."""
+        first, last = self.in_bed
+        return sleep_statistics(self.on_grid(self.stages, UNSCORED)[first:last], self.epoch_s)
+
+    @property
+    def in_bed(self) -> tuple[int, int]:
+        """First epoch after lights off, and the one after the last before lights on; all epochs if nobody says when."""
+        off_s, on_s = self.prepared.lights_s
+        n, start_s = len(self.on_grid(self.stages, UNSCORED)), self.onset_s[0]
+        first = 0 if off_s is None else math.ceil((off_s - start_s) / self.epoch_s - 1e-6)
+        last = n if on_s is None else math.floor((on_s - start_s) / self.epoch_s + 1e-6)
+        first, last = max(first, 0), min(last, n)
+        return (first, last) if first < last else (0, n)
 
     @property
     def transitions(self) -> pd.DataFrame:
@@ -247,6 +259,7 @@ def stage(
     channels: Sequence[str] | Mapping[str, str] | None = None,
     reference: Any = None,
     preprocessing: Preprocessing | None = None,
+    lights: tuple[float | None, float | None] | None = None,
     device: str = "cpu",
 ) -> StagedNight:
     """Stage a night.
@@ -259,7 +272,8 @@ def stage(
     raw : mne.io.BaseRaw | path-like | NightDataset
         The night: a recording in MNE (in volts), an EDF, BDF, npz or other file that MNE reads, or a night of windows.
     model : path-like | classifier
-        A folder that ``eegaug fit`` or :func:`eegaug.save_model` made, or a fitted classifier.
+        A folder that ``eegaug fit`` or :func:`eegaug.save_model` made, or a fitted classifier, or a search that has
+        one as its ``best_estimator_``.
     channels : sequence of str | mapping, optional
         Which channels serve the model's: names in the model's order, or a mapping from the model's channels to the
         recording's. By default they are found by name, or by place where ``raw`` has electrode positions; the result's
@@ -269,6 +283,9 @@ def stage(
         epoch.
     preprocessing : Preprocessing, optional
         How windows are made, for a model that does not say (one trained on arrays).
+    lights : tuple of float or None, optional
+        When lights went off and on, in seconds from the start: statistics are of the epochs in between. By default
+        what the recording's annotations say ("Lights off", "Lights on"); without them the whole recording counts.
     device : str
         Where a model is loaded to, if it is a folder.
 
@@ -296,11 +313,12 @@ def stage(
     >>> night.hypnogram.columns.tolist()[:4], len(night)
     (['onset', 'duration', 'stage', 'p_W'], 40)
     """
-    named = type(model).__name__
+    named = None
     if isinstance(model, (str, os.PathLike)):
         from eegaug.bundle import load_model
 
         named, model = Path(model).resolve().name, load_model(model, device=device)
+    model = getattr(model, "best_estimator_", model)
     if not (hasattr(model, "predict_proba") and hasattr(model, "fit")):
         raise TypeError(f"model is a {type(model).__name__}; pass the folder of a model or a fitted classifier.")
     if hasattr(model, "check_is_fitted"):
@@ -320,10 +338,15 @@ def stage(
         stages=proba.argmax(1),
         proba=proba,
         disagreement=disagreement,
-        model=named,
+        model=named or type(model).__name__,
         notes=prepared.notes,
     )
+    if lights is not None:
+        prepared.lights_s = _checked_lights(lights)
     there = len(night.on_grid(night.stages, UNSCORED))
+    if night.in_bed != (0, there):
+        first, last = night.in_bed
+        night.notes.append(f"statistics from lights off to lights on: epochs {first + 1} to {last}")
     if there > len(night):
         night.notes.append(f"{there - len(night)} of {there} epochs between the first and the last are not there")
     if hypnogram is not None:
@@ -335,6 +358,13 @@ def stage(
         if left := int((scored < 0).sum()):
             night.notes.append(f"{left} of {len(night)} epochs have no stage by the scorer and do not count")
     return night
+
+
+def _checked_lights(lights: Any) -> tuple[float | None, float | None]:
+    off_s, on_s = (None if value is None else float(value) for value in lights)
+    if off_s is not None and on_s is not None and not off_s < on_s:
+        raise ValueError(f"lights go off at {off_s:g} s and on at {on_s:g} s: off comes first.")
+    return off_s, on_s
 
 
 def _as_hypnogram(reference: Any) -> Hypnogram | None:

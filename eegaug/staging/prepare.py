@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import pandas as pd
 from eegaug.data.channels import Pick
 from eegaug.data.convert import Reading, convert, windows_at
 from eegaug.data.discover import Found
-from eegaug.data.files import EdfHeader, read_edf, read_edf_header, read_npz
+from eegaug.data.files import EdfHeader, read_edf, read_edf_annotations, read_edf_header, read_npz
 from eegaug.data.hypnograms import Hypnogram
 from eegaug.data.nights import NightDataset
 from eegaug.data.preprocessing import FLAT_UV, Preprocessing, standardise
@@ -48,6 +49,8 @@ class Prepared:
     """When the recording began, by its own clock."""
     scored: np.ndarray | None = None
     """Stages that the source itself holds, -1 for none."""
+    lights_s: tuple[float | None, float | None] = (None, None)
+    """When lights went off and on, in seconds, by the recording's annotations."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -62,6 +65,7 @@ class _Continuous:
     start: datetime.datetime | None = None
     places: dict[str, np.ndarray] = field(default_factory=dict)
     unitless: tuple[str, ...] = ()
+    lights_s: tuple[float | None, float | None] = (None, None)
 
 
 def prepare(
@@ -131,7 +135,18 @@ def _open_edf(path: Path) -> _Continuous:
         return read_edf(header, moved, start_s, stop_s)
 
     unitless = tuple(name for name, unit in zip(header.labels, header.units, strict=True) if not unit.strip())
-    return _Continuous(path.stem, usable, header.duration_s, read, _edf_start(header), unitless=unitless)
+    onset_s, _, text = read_edf_annotations(header)
+    more = {"unitless": unitless, "lights_s": _lights(onset_s, text)}
+    return _Continuous(path.stem, usable, header.duration_s, read, _edf_start(header), **more)
+
+
+def _lights(onset_s: Sequence[float], text: Sequence[str]) -> tuple[float | None, float | None]:
+    """When lights went off for the first time, and on for the last time after that."""
+    off = [s for s, t in zip(onset_s, text, strict=True) if re.search(r"\blights?\W*(off|out)\b", t, re.IGNORECASE)]
+    on = [s for s, t in zip(onset_s, text, strict=True) if re.search(r"\blights?\W*on\b", t, re.IGNORECASE)]
+    first = float(min(off)) if off else None
+    later = [s for s in on if first is None or s > first]
+    return first, float(max(later)) if later else None
 
 
 def _edf_start(header: EdfHeader) -> datetime.datetime | None:
@@ -173,7 +188,10 @@ def _open_raw(raw: Any, name: str | None = None) -> _Continuous:
         if np.isfinite(ch["loc"][:3]).all() and np.any(ch["loc"][:3] != 0)
     }
     start = None if date is None else date.replace(tzinfo=None)
-    return _Continuous(name, names, raw.n_times / sfreq, read, start, places)
+    marks = raw.annotations
+    # Where a recording has a date, onsets count from it, not from the first sample.
+    lights_s = _lights(marks.onset - (raw.first_time if marks.orig_time is not None else 0.0), marks.description)
+    return _Continuous(name, names, raw.n_times / sfreq, read, start, places, lights_s=lights_s)
 
 
 def _from_continuous(
@@ -203,7 +221,8 @@ def _from_continuous(
     if unitless := sorted(used & set(recording.unitless)):
         notes.append(f"channel {', '.join(unitless)} has no unit: taken as µV")
     X = windows_at(lambda start_s, stop_s: recording.read(picks, start_s, stop_s), onset_s, p)
-    return _finished(recording.name, X, onset_s, p, table, notes, start=recording.start)
+    more = {"start": recording.start, "lights_s": recording.lights_s}
+    return _finished(recording.name, X, onset_s, p, table, notes, **more)
 
 
 def _from_npz(path: Path, p: Preprocessing, channels: Sequence[str] | Mapping[str, str] | None) -> Prepared:
@@ -243,6 +262,7 @@ def _finished(
     unit: str = "µV²/Hz",
     scored: np.ndarray | None = None,
     start: datetime.datetime | None = None,
+    lights_s: tuple[float | None, float | None] = (None, None),
 ) -> Prepared:
     """Put the windows in order, look at them while they are in µV, then standardise them."""
     onset_s = np.asarray(onset_s, dtype=float)
@@ -272,6 +292,7 @@ def _finished(
         power_unit=unit,
         start=start,
         scored=scored,
+        lights_s=lights_s,
         notes=notes,
     )
 

@@ -14,7 +14,7 @@ __all__ = ["STATISTICS", "sleep_statistics", "stage_transitions", "yasa_hypnogra
 
 #: Name of each statistic → what it is, and its unit.
 STATISTICS: dict[str, tuple[str, str]] = {
-    "TIB": ("time in bed: the whole recording", "min"),
+    "TIB": ("time in bed: lights off to on, or all", "min"),
     "TST": ("total sleep time", "min"),
     "SE": ("sleep efficiency: TST / TIB", "%"),
     "SOL": ("sleep onset latency", "min"),

@@ -92,6 +92,10 @@ class TestStage:
         np.testing.assert_allclose(found.proba, night.proba, atol=1e-6)
         assert (found.model, night.model) == ("sleeper", "AugNetClassifier")
 
+    def test_the_best_of_a_search(self, recording, model, night):
+        search = type("Search", (), {"best_estimator_": model})()
+        np.testing.assert_array_equal(eegaug.stage(recording, search).proba, night.proba)
+
     def test_a_model_of_arrays_needs_to_be_told_the_preprocessing(self, recording):
         clf = AugNetClassifier(layers=["sensors"], sfreq=50.0, ch_names=["C3", "C4"], max_epochs=1, verbose=0)
         clf.fit(np.random.default_rng(0).standard_normal((10, 2, 1500)).astype("float32"), ["W", "N2"] * 5)
@@ -162,6 +166,19 @@ class TestForms:
         assert len(found) == 30 and found.statistics["TIB"] == 20.0
         assert sum(found.statistics[name] for name in NAMES) == 15.0
         assert "10 of 40 epochs between the first and the last are not there" in found.notes
+
+    def test_statistics_are_of_the_time_in_bed(self, signals, model, tmp_path):
+        events = [(5.0, 0, "Lights on"), (70.0, 0, "Lights off"), (100.0, 0, "lights on"), (331.0, 0, "Lights ON")]
+        path = write_edf(tmp_path / "a.edf", signals, stages=events)
+        found = eegaug.stage(path, model)
+        assert found.in_bed == (3, 11) and found.statistics["TIB"] == 4.0 and len(found) == N_EPOCHS
+        assert "statistics from lights off to lights on: epochs 4 to 11" in found.notes
+        raw = mne.io.read_raw_edf(path, verbose="error")
+        assert eegaug.stage(raw, model).in_bed == (3, 11)
+        assert eegaug.stage(raw.crop(60.0), model).in_bed == (1, 9)
+        assert eegaug.stage(path, model, lights=(60, None)).in_bed == (2, 12)
+        with pytest.raises(ValueError, match="off comes first"):
+            eegaug.stage(path, model, lights=(60, 30))
 
     def test_annotations(self, night, recording):
         raw = mne.io.read_raw_edf(recording, verbose="error").set_annotations(night.to_annotations())
