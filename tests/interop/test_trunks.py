@@ -5,11 +5,14 @@ import pytest
 import torch
 from braindecode import EEGClassifier
 from braindecode.augmentation import AugmentedDataLoader, Compose
+from braindecode.models.util import _init_models_dict, models_dict
 from small import CHANNELS, SFREQ, SmallNet, X, Y, epochs, tones, windows_dataset
 
 from eegaug import AugAveragedModel, AugmentationModule, AugNetClassifier, Policy, StagingClassifier, load_model
 from eegaug.transforms import ChannelsDropout, FrequencyShift, GaussianNoise, SignFlip
 
+if not models_dict:
+    _init_models_dict()
 TRUNKS = {
     "SleepStagerChambon2018": {},
     "DeepSleepNet": {},
@@ -91,6 +94,20 @@ def test_braindecodes_estimator_with_our_transforms():
         iterator_train__transforms=transforms()["list"],
     )
     assert clf.fit(X, Y).score(X, Y) > 0.8
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_braindecodes_estimator_with_layers_before_each_trunk(name):
+    torch.manual_seed(0)
+    trunk = models_dict[name](n_chans=2, n_outputs=3, n_times=300, sfreq=100, **TRUNKS[name])
+    layers = AugmentationModule([["frequency_shift"], ["channels_dropout"]], sfreq=100, ch_names=["C3", "C4"])
+    clf = eeg_classifier(AugAveragedModel(trunk, layers, n_copies=2), batch_size=9, max_epochs=1)
+    clf.fit(X_TRUNK, Y_TRUNK)
+    moved = [layer.strengths.item() != pytest.approx(0.1) for layer in clf.module_.augmentation.layers]
+    assert all(moved)
+    proba = clf.predict_proba(X_TRUNK)
+    assert proba.shape == (18, 3) and np.isfinite(proba).all()
+    assert np.array_equal(clf.predict(X_TRUNK), proba.argmax(1))
 
 
 @pytest.mark.parametrize("source", ["arrays", "epochs", "braindecode"])
