@@ -185,24 +185,33 @@ def stage_files(
     return result
 
 
-_models: dict[tuple[str, str], Any] = {}
+#: The model of this process, loaded once for all recordings.
+_models: dict[tuple, Any] = {}
+
+
+def _loaded(model: str, n_copies: int | None, device: str) -> Any:
+    from eegaug.bundle import load_model
+
+    key = (model, *_file_mark(Path(model) / "model.json"), n_copies, device)
+    if key not in _models:
+        _models.clear()
+        clf = load_model(model, device=device)
+        if n_copies is not None and hasattr(clf, "n_copies"):
+            clf.n_copies = n_copies
+        _models[key] = clf
+    return _models[key]
 
 
 def _stage_one(
     task: Task, model: str, channels: Any, page: bool, n_copies: int | None, device: str, mark: str
 ) -> tuple[Task, str | None]:
     """Stage one recording; the reason why not, if it cannot be."""
-    from eegaug.bundle import load_model
     from eegaug.staging.night import stage
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters is among the notes of the night
-            if (model, device) not in _models:
-                _models[model, device] = load_model(model, device=device)
-            clf = _models[model, device]
-            if n_copies is not None and hasattr(clf, "n_copies"):
-                clf.n_copies = n_copies
+            clf = _loaded(model, n_copies, device)
             night = stage(task.path, clf, channels=channels, reference=task.reference)
             night.model = Path(model).resolve().name
             night.save(task.folder, page=page, made_from=mark)

@@ -331,7 +331,7 @@ def stage(
     hypnogram = _as_hypnogram(reference)
     prepared = prepare(raw, preprocessing, channels, hypnogram)
     proba, disagreement = predict_stages(model, prepared.X)
-    prepared.X = prepared.X[:0]  # the largest part of it; nothing looks at it again
+    prepared.X = np.empty((0, *prepared.X.shape[1:]), np.float32)  # the largest part; nothing looks at it again
     night = StagedNight(
         name=prepared.name,
         prepared=prepared,

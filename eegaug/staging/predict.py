@@ -49,10 +49,17 @@ def predict_stages(model: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray | 
         0 for stages that the model does not know.
     disagreement : array, shape (n_windows,) | None
         See :func:`copy_disagreement`; None for a model that is not averaged over copies.
+
+    Raises
+    ------
+    ValueError
+        If a class of the model is no stage, or its probabilities are nan.
     """
     codes = stage_codes(model.classes_)
     copies = _copies(model, X)
     found = np.asarray(model.predict_proba(X) if copies is None else _aggregated(model, copies), dtype=np.float64)
+    if not np.isfinite(found).all():
+        raise ValueError("the model's probabilities are not numbers: were its weights, after training?")
     probabilities = np.zeros((len(X), len(STAGES)))
     probabilities[:, codes] = found / found.sum(1, keepdims=True)
     if copies is None:

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 from data.edf_files import noise, write_edf
@@ -86,6 +87,18 @@ class TestStageFiles:
         assert stage_files(tasks, bundle, out=out, page=False, n_copies=2).n_kept == 0
         assert stage_files(tasks, bundle, out=out, page=False, n_copies=2, again=True).n_kept == 0
         assert stage_files(tasks, bundle, out=out, page=False, n_copies=2).n_kept == 2
+
+    def test_a_model_trained_anew_is_noticed(self, folder, model, tmp_path):
+        out, saved = tmp_path / "out", model.save(tmp_path / "model")
+        tasks = find_tasks([folder / "anna.edf"], out)
+        before = stage_files(tasks, saved, out=out, page=False).done[0]["mean_confidence"]
+        other = model.__class__(**model.get_params(deep=False)).set_params(
+            random_state=5, sfreq=50.0, ch_names=["C3", "C4"]
+        )
+        other.fit(np.random.default_rng(0).standard_normal((20, 2, 1500)).astype("float32"), np.arange(20) % 5)
+        other.save(saved, preprocessing=model.preprocessing_)
+        after = stage_files(tasks, saved, out=out, page=False)
+        assert after.n_kept == 0 and after.done[0]["mean_confidence"] != before
 
     def test_ctrl_c_leaves_what_is_finished(self, folder, bundle, tmp_path, monkeypatch):
         def stopped(task, *rest):

@@ -62,6 +62,12 @@ class TestPredict:
         np.testing.assert_allclose(proba[:, [2, 4, 0]], augnet.predict_proba(X), atol=1e-6)
         assert disagreement is None
 
+    def test_a_network_whose_training_went_astray(self):
+        clf = staging().fit(X, NAMES[Y])
+        clf.module_.final_layer.bias.data[0] = float("nan")
+        with pytest.raises(ValueError, match="not numbers"):
+            predict_stages(clf, X)
+
     def test_a_classifier_without_layers(self):
         proba, disagreement = predict_stages(staging().fit(X, NAMES[Y]), X)
         assert disagreement is None and proba.sum(1) == pytest.approx(1)
