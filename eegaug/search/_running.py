@@ -6,11 +6,14 @@ import inspect
 import json
 from typing import Any
 
+from sklearn.base import clone
+
 from eegaug._durations import duration
+from eegaug.classifier import StagingClassifier
 from eegaug.search._checkpoint import SearchFile
 from eegaug.search._task import SearchTask
 
-__all__ = ["Running", "refuse_small_budget", "spell_out_parameters"]
+__all__ = ["Running", "checked_clone", "refuse_small_budget", "spell_out_parameters"]
 
 
 class Running:
@@ -32,6 +35,25 @@ class Running:
             "state": self.state.state_dict(),
         }
         self.file.write(self.settings, content)
+
+
+def checked_clone(estimator: Any, **signal: Any) -> Any:
+    """A clone of the estimator of a search, with what the search was told about the signal.
+
+    Raises
+    ------
+    TypeError
+        If it does not train with policies.
+    ValueError
+        If it has a policy of its own.
+    """
+    if not isinstance(estimator, StagingClassifier):
+        raise TypeError(
+            f"estimator is a {type(estimator).__name__}; pass an eegaug.StagingClassifier: it trains with policies."
+        )
+    if estimator.policy is not None:
+        raise ValueError("the estimator has a policy of its own; pass it with policy=None, the search finds one.")
+    return clone(estimator).set_params(**{name: value for name, value in signal.items() if value is not None})
 
 
 def refuse_small_budget(searcher: str, budget: float, rows: list[dict[str, Any]], kept: bool) -> None:

@@ -25,7 +25,7 @@ from eegaug.operations import Operation, get_operation
 from eegaug.policies import Policy, PolicyOperation, SubPolicy
 from eegaug.search._state import SearchState
 
-__all__ = ["Part", "SearchState", "SearchTask", "Steps", "callback_of", "take"]
+__all__ = ["Part", "SearchState", "SearchTask", "Steps", "callback_of", "make_task", "take"]
 
 #: A sub-policy as a searcher proposes it: (index of the operation, probability, magnitude) of each step.
 Steps = Sequence[tuple[int, float, float]]
@@ -306,3 +306,25 @@ class SearchTask:
 
 def callback_of(entry: Any) -> Any:
     return entry[1] if isinstance(entry, tuple) else entry
+
+
+def make_task(
+    estimator: Any, data: Part, rows: tuple[np.ndarray, np.ndarray], operations: list[Operation], seed: int
+) -> SearchTask:
+    """The task of a search, from an estimator that has seen its data and the rows to train and to validate on."""
+    train, valid = map(data.take, rows)
+    weights = estimator._class_weights(train.labels)
+    return SearchTask(
+        estimator=estimator,
+        train=train,
+        valid=valid,
+        data=data,
+        n_classes=len(estimator.classes_),
+        class_weights=None if weights is None else torch.as_tensor(weights, dtype=torch.float32),
+        signal=estimator.signal_,
+        positions=estimator.positions,
+        operations=operations,
+        seed=seed,
+        device=torch.device(estimator.device or "cpu"),
+        batch_size=len(train) if estimator.batch_size == -1 else int(estimator.batch_size),
+    )

@@ -22,10 +22,10 @@ from eegaug.policies import Policy
 from eegaug.search._checkpoint import SearchFile, plain_row, search_settings
 from eegaug.search._operations import resolve_operations
 from eegaug.search._progress import SearchBar
-from eegaug.search._running import Running, refuse_small_budget, spell_out_parameters
+from eegaug.search._running import Running, checked_clone, refuse_small_budget, spell_out_parameters
 from eegaug.search._split import check_groups, hold_out, subjects_of
 from eegaug.search._state import SearchState
-from eegaug.search._task import REFIT, SPLIT, STEP, Part, SearchTask, callback_of
+from eegaug.search._task import REFIT, SPLIT, STEP, Part, SearchTask, callback_of, make_task
 
 __all__ = ["PolicySearch", "SearchState", "SearchTask"]
 
@@ -282,18 +282,8 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _prepare(self, X: Any, y: Any) -> tuple[Any, Any, np.ndarray]:
         """Check the data and let the estimator note what it has to know of them."""
-        estimator = StagingClassifier() if self.estimator is None else self.estimator
-        if not isinstance(estimator, StagingClassifier):
-            raise TypeError(
-                f"estimator is a {type(estimator).__name__}; pass an eegaug.StagingClassifier: it trains with policies."
-            )
-        if estimator.policy is not None:
-            raise ValueError("the estimator has a policy of its own; pass it with policy=None, the search finds one.")
-        estimator = clone(estimator)
-        for name in ("sfreq", "ch_names", "positions"):
-            value = getattr(self, name)
-            if value is not None:
-                estimator.set_params(**{name: value})
+        signal = {"sfreq": self.sfreq, "ch_names": self.ch_names, "positions": self.positions}
+        estimator = checked_clone(StagingClassifier() if self.estimator is None else self.estimator, **signal)
         return estimator, *estimator._prepare(X, y, True)
 
     def _make_task(
@@ -301,25 +291,12 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     ) -> SearchTask:
         self.classes_ = estimator.classes_
         self.operations_ = resolve_operations(self.operations, estimator.signal_, estimator.positions)
-        train_rows, valid_rows = hold_out(labels, groups, self.valid_size, derive_seed(seed, SPLIT))
-        data = Part(windows, labels, estimator._codes(labels), groups)
-        train, valid = data.take(train_rows), data.take(valid_rows)
-        self.valid_groups_ = None if groups is None else np.unique(valid.groups)
-        weights = estimator._class_weights(train.labels)
-        return SearchTask(
-            estimator=estimator,
-            train=train,
-            valid=valid,
-            data=data,
-            n_classes=len(self.classes_),
-            class_weights=None if weights is None else torch.as_tensor(weights, dtype=torch.float32),
-            signal=estimator.signal_,
-            positions=estimator.positions,
-            operations=self.operations_,
-            seed=seed,
-            device=torch.device(estimator.device or "cpu"),
-            batch_size=len(train) if estimator.batch_size == -1 else int(estimator.batch_size),
+        rows = hold_out(labels, groups, self.valid_size, derive_seed(seed, SPLIT))
+        task = make_task(
+            estimator, Part(windows, labels, estimator._codes(labels), groups), rows, self.operations_, seed
         )
+        self.valid_groups_ = None if groups is None else np.unique(task.valid.groups)
+        return task
 
     @staticmethod
     def _check_steps(name: str, n: Any) -> None:
