@@ -144,7 +144,8 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
         """Build the network, and what makes its variants."""
         trunk = self._build_trunk()
         self._build_variants(self._variant_specs(), 2)
-        self.module_ = VariantModel(trunk, self.variants_.modules) if self.variants_.modules else trunk
+        modules = self.variants_.take_modules()
+        self.module_ = VariantModel(trunk, modules) if modules else trunk
         self._find_compared([trunk])
         self._penalty()  # refuses unknown kinds before training
         return self
@@ -172,7 +173,9 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
                 raise ValueError(f"{name} is {value}; it is 0 or more.")
         self.consistency_loss_ = AugmentationInvariantLoss(self.metric, self.detach_target)
         signal = self._known_signal()
-        self.variants_ = Variants(specs, n, signal, self.positions)
+        known = self if signal is None else signal
+        about = {"sfreq": known.sfreq, "ch_names": known.ch_names, "positions": self.positions}
+        self.variants_ = Variants(specs, n, **about)
         if signal is not None:
             for policy in self.variants_.policies:
                 self._check_policy(signal, policy)
@@ -183,7 +186,7 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
                 find_layer(trunk, self.compare)
 
     def _learned_layers(self) -> list[AugmentationLayer]:
-        return self.module_.augmentation.layers if self.variants_.modules else []
+        return self.module_.augmentation.layers if self.variants_.n_modules else []
 
     # Training --------------------------------------------------------------------------------------------------------
 
@@ -202,7 +205,7 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
 
     def _make_variants(self, X: Any, y: Any) -> tuple[Tensor, Any]:
         """All variants of a batch, one after the other, and their labels."""
-        modules = self.module_.augmentation if self.variants_.modules else ()
+        modules = self.module_.augmentation if self.variants_.n_modules else ()
         X = self.variants_.make(to_tensor(X, device=self.device), y, modules)
         return X, tiled(y, len(self.variants_))
 

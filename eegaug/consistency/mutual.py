@@ -145,7 +145,7 @@ class MutualClassifier(AITClassifier):
             self._build_variants(specs[:1], 1)
         else:
             self._build_variants(specs, len(trunks))
-        self.module_ = MutualModel(trunks, self.variants_.modules)
+        self.module_ = MutualModel(trunks, self.variants_.take_modules())
         self._find_compared(trunks)
         self._who(len(trunks))
         self._penalty()

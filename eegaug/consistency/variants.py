@@ -11,7 +11,6 @@ import torch
 from braindecode.augmentation import Transform
 from torch import Tensor, nn
 
-from eegaug._inputs import Signal
 from eegaug._named_operations import as_policy, is_one_operation, named_operation
 from eegaug.augnet.layers import AugmentationLayer, AugmentationModule
 from eegaug.augnet.penalties import augmentation_norm
@@ -33,33 +32,36 @@ class Variants:
         One source for all variants, which draws for each of them, or one for each; see :class:`eegaug.AITClassifier`.
     n : int
         Number of variants, where there is one source for all.
-    signal : Signal | None
-        The windows' channels and sampling rate.
-    positions : mapping | array | None
-        Electrode positions.
+    sfreq, ch_names, positions
+        What operations have to know, see :func:`eegaug.operations.get_operation`.
 
     Attributes
     ----------
-    modules : list of torch.nn.Module
-        Copies of those sources that are modules, each once. They belong into the network, which moves, saves and trains
-        them, and are given back to :meth:`make`.
+    n_modules : int
+        How many sources are modules; see :meth:`take_modules`.
     policies : list
         Sources that are policies, each once.
     """
 
-    def __init__(self, specs: Sequence[Any], n: int, signal: Signal | None, positions: Any = None):
-        self.modules: list[nn.Module] = []
+    def __init__(self, specs: Sequence[Any], n: int, **about: Any):
+        self._modules: list[nn.Module] = []
         self.policies: list[Any] = []
-        self.sources = [self._source(spec, signal, positions) for spec in specs]
+        self.sources = [self._source(spec, about) for spec in specs]
         if len(specs) == 1:
             self.sources *= n
+        self.n_modules = len(self._modules)
 
-    def _source(self, spec: Any, signal: Signal | None, positions: Any) -> Any:
+    def take_modules(self) -> list[nn.Module]:
+        """Copies of the sources that are modules, to be had, moved, saved and trained by the network."""
+        modules, self._modules = self._modules, []
+        return modules
+
+    def _source(self, spec: Any, about: dict[str, Any]) -> Any:
         """A policy, a function, None, or the place of a module in the list."""
-        source = variant_source(spec, signal, positions)
+        source = variant_source(spec, **about)
         if isinstance(source, nn.Module):
-            self.modules.append(source)
-            return len(self.modules) - 1
+            self._modules.append(source)
+            return len(self._modules) - 1
         if hasattr(source, "apply"):
             self.policies.append(source)
         return source
@@ -76,7 +78,7 @@ class Variants:
         y : labels
             For policies that look at them.
         modules : sequence of torch.nn.Module
-            The network's, in the order of ``modules``.
+            Those of :meth:`take_modules`, in their order.
 
         Returns
         -------
@@ -130,7 +132,9 @@ class VariantModel(nn.Module):
         self.augmentation.project_()
 
 
-def variant_source(spec: Any, signal: Signal | None, positions: Any = None) -> Any:
+def variant_source(
+    spec: Any, *, sfreq: float | None = None, ch_names: Sequence[str] | None = None, positions: Any = None
+) -> Any:
     """What makes a variant: a policy, a module of its own, a function, or None for windows as they are.
 
     Raises
@@ -140,7 +144,6 @@ def variant_source(spec: Any, signal: Signal | None, positions: Any = None) -> A
     ValueError
         If an operation is unknown or lacks something it needs.
     """
-    sfreq, ch_names = (None, None) if signal is None else (signal.sfreq, signal.ch_names)
     about = {"sfreq": sfreq, "ch_names": ch_names, "positions": positions}
     if spec is None:
         return None

@@ -60,7 +60,7 @@ def plot_invariance_scores(scores: Mapping[str, Any], *, title: str | None = Non
         ax.annotate(f"{score.median:.2f}", (1.0, row), xytext=(34, 0), **_beside(ax))
         if score.by_stage is not None:
             for stage, median in score.by_stage["median"].items():
-                ax.scatter([max(median, _LOWEST)], [row + 0.28], color=colours[stage], s=12, marker="|", linewidth=1.6)
+                ax.scatter([max(median, _LOWEST)], [row + 0.28], color=colours[stage], s=40, marker="|", linewidth=1.6)
     ax.set_yticks(range(len(scores)), [str(name).replace("_", " ") for name in scores])
     ax.set_ylim(len(scores) - 0.4, -0.6)
     ax.set_xlim(_LOWEST - 0.03, 1.03)
@@ -244,7 +244,7 @@ def plot_augmentation_variation(
         for stage, colour in colours.items():
             if stage != "all":
                 found = [values.get((*pair, stage), np.nan) for pair in pairs]
-                ax.scatter(found, np.arange(len(pairs)) + 0.3, s=12, marker="|", linewidth=1.6, color=colour)
+                ax.scatter(found, np.arange(len(pairs)) + 0.3, s=40, marker="|", linewidth=1.6, color=colour)
     names = [b if a == "original" else f"{a} – {b}" for a, b in pairs]
     ax.set_yticks(range(len(pairs)), [name.replace("_", " ") for name in names])
     ax.set_ylim(len(pairs) - 0.4, -0.6)
