@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from joblib import effective_n_jobs
+
 from eegaug.comparison.fitting import training_settings
+from eegaug.comparison.forecast import Forecast, forecast
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import (
     Plan,
-    RunSpec,
     check_settings,
     describe_data,
     make_plan,
@@ -21,7 +24,7 @@ from eegaug.comparison.plan import (
     write_json,
 )
 from eegaug.comparison.progress import ProgressReporter
-from eegaug.comparison.run import ERROR, ROW, run_folder, run_one
+from eegaug.comparison.run import ERROR, ROW, run_folder
 from eegaug.comparison.sources import (
     as_tuple,
     augnet_options,
@@ -30,11 +33,13 @@ from eegaug.comparison.sources import (
     get_folds,
     get_nights,
     planted_truth,
+    search_options,
     writable_folder,
 )
 from eegaug.comparison.table import FOLDS, SETTINGS, Comparison, load_comparison
+from eegaug.comparison.workers import Work, check_backend, make_runs
 
-__all__ = ["compare"]
+__all__ = ["compare", "describe_plan"]
 
 
 def compare(
@@ -53,6 +58,8 @@ def compare(
     budget: float | str | None = None,
     out: str | os.PathLike = "eegaug-compare",
     n_jobs: int = 1,
+    backend: str = "local",
+    scheduler: str | None = None,
     trunk: str = "SleepStagerChambon2018",
     trunk_args: Mapping[str, Any] | None = None,
     lr: float | None = None,
@@ -80,7 +87,10 @@ def compare(
     ----------
     methods : iterable of str or Method
         ``"none"`` (no augmentation), ``"fixed"`` (one operation per window, at strengths that were good for sleep),
-        ``"augnet"``, those added by :func:`eegaug.comparison.register_method`, or :class:`eegaug.comparison.Method`.
+        ``"uniform"``, ``"trivial-augment"``, ``"rand-augment"`` (random operations), ``"augnet"``, the searches
+        ``"random"``, ``"autoaugment"``, ``"fast-autoaugment"``, ``"faster-autoaugment"``, ``"dada"``, ``"adda"``,
+        ``"cadda"``, ``"dna"``, those added by :func:`eegaug.comparison.register_method`, or
+        :class:`eegaug.comparison.Method`.
     data : str, path or Nights
         ``"simulated"``, ``"sleep-edf"``, ``"mass"``, a folder of recordings, or nights.
     root : path, optional
@@ -98,11 +108,19 @@ def compare(
     patience : int
         Epochs without a better validation score after which training stops.
     budget : float or str, optional
-        Training time of each run in seconds or as ``"30min"``, ``"2h"``; the epoch under way is finished.
+        Time of each run, in seconds or as ``"30min"``, ``"2h"``: all that a method does, search and training; tests
+        cost nothing. The epoch under way is finished. A search stops in time to train with the policy it has found.
     out : path
         Folder of the results.
     n_jobs : int
-        Runs at a time (joblib; −1 is one for each core).
+        Runs at a time on this machine (−1 is one for each core). A run whose process dies is begun once more and then
+        reported as failed; the others go on.
+    backend : {"local", "dask"}
+        Where runs are made: in processes of this machine, or by the workers of a Dask cluster, all of which must see
+        ``out``. Needs the extra ``eegaug[distributed]``.
+    scheduler : str, optional
+        Address of the cluster's scheduler, ``"tcp://host:8786"``. None: the client that is there already, or else a
+        cluster on this machine.
     trunk : str
         Network: the name of a braindecode model.
     trunk_args : mapping, optional
@@ -158,31 +176,15 @@ def compare(
     >>> result.table[["method", "fold", "epochs"]].to_dict("records")
     [{'method': 'none', 'fold': 0, 'epochs': 1}]
     """
-    out = writable_folder(out)
-    methods = as_tuple(methods)
-    make_plan(methods, 1, seeds, fractions)  # whatever is wrong with them is said before the nights are read
-    lr, max_epochs = default_for("lr", data, lr), default_for("max_epochs", data, max_epochs)
-    training = training_settings(trunk, trunk_args, lr, batch_size, max_epochs, patience, parse_budget(budget))
-    options = {name: dict(given) for name, given in (method_options or {}).items()}
-    options["augnet"] = {**augnet_options(data, penalty, n_copies), **options.get("augnet", {})}
-    nights, source = get_nights(data, root=root, preprocessing=preprocessing, data_args=data_args, verbose=verbose)
-    sizes = {"n_train": n_train, "n_valid": n_valid, "n_test": n_test}
-    if folds is None and data_args is None and not any(sizes.values()):
-        sizes = default_for("sizes", data)
-    splits = get_folds(default_for("folds", data, folds), nights, sizes, split_seed)
-    plan = make_plan(methods, len(splits), seeds, fractions)
-    settings = settings_document(
-        {**describe_data(nights, source), "truth": planted_truth(nights)},
-        [split.model_dump(mode="json") for split in splits],
-        training,
-        {method.name: method.options(options.get(method.name)) for method in plan.methods},
-        {method.name: method.label for method in plan.methods},
-    )
-    settings = check_settings(out / SETTINGS, settings)
-    write_json(out / SETTINGS, settings)
-    write_json(out / FOLDS, {"format": "eegaug-splits", "version": 1, "splits": settings["folds"]})
+    given = dict(locals())
+    check_backend(backend, scheduler)
+    writable_folder(out)
+    plan, work = _prepare(given)
+    out = work.out
+    write_json(out / SETTINGS, work.settings)
+    write_json(out / FOLDS, {"format": "eegaug-splits", "version": 1, "splits": work.settings["folds"]})
     try:
-        _make_runs(plan, splits, nights, settings, out, n_jobs, device or default_device(), verbose)
+        _make_missing(plan, work, n_jobs, backend, scheduler, verbose)
     except KeyboardInterrupt:
         load_comparison(out).save()
         there = sum((run_folder(out, run) / ROW).exists() for run in plan.runs)
@@ -197,38 +199,94 @@ def compare(
     return comparison
 
 
-def _make_runs(
-    plan: Plan,
-    splits: Sequence[Any],
-    nights: Any,
-    settings: Mapping[str, Any],
-    out: Path,
-    n_jobs: int,
-    device: str,
-    verbose: bool,
-) -> None:
-    """Make the runs that are not there yet, here or in other processes."""
-    missing = [run for run in plan.runs if not (run_folder(out, run) / ROW).exists()]
+def describe_plan(
+    methods: Iterable[str | Method] = ("none", "fixed", "augnet"), data: Any = "simulated", **settings: Any
+) -> Forecast:
+    """Say what :func:`eegaug.compare` would do with the same arguments, and how long that may take.
+
+    Nothing is written into ``out``; recordings that were never read are prepared, as always, once. Times are bounds: of
+    runs that go to their last epoch. They come from finished runs in ``out`` or else from a few training steps that are
+    measured now; of a search that has not finished a run yet, a budget is the only bound.
+
+    Parameters
+    ----------
+    methods, data, **settings
+        As for :func:`eegaug.compare`.
+
+    Returns
+    -------
+    eegaug.comparison.forecast.Forecast
+        Its ``runs``, ``missing`` and ``seconds``; :func:`eegaug.comparison.forecast.forecast_lines` puts it in words.
+
+    Raises
+    ------
+    ValueError, OSError
+        As :func:`eegaug.compare`.
+
+    Examples
+    --------
+    >>> from eegaug.comparison import describe_plan
+    >>> small = {"n_subjects": 3, "n_windows": 20, "ch_names": ("C3", "C4"), "sfreq": 64}
+    >>> plan = describe_plan(["none", "random"], folds=2, max_epochs=1, data_args=small, budget="1h", out="nowhere")
+    >>> [(run["method"], run["state"], run["estimated_from"]) for run in plan.runs[:2]]
+    [('none', 'new', 'measured steps'), ('random', 'new', 'budget')]
+    """
+    bound = inspect.signature(compare).bind(methods, data, **settings)
+    bound.apply_defaults()
+    given = bound.arguments
+    check_backend(given["backend"], given["scheduler"])
+    plan, work = _prepare(given)
+    n_jobs = effective_n_jobs(given["n_jobs"])
+    return forecast(plan.runs, work, n_jobs)
+
+
+def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
+    """The plan, and what its runs need, from the arguments of :func:`compare`; nothing is written."""
+    data, out, folds = given["data"], Path(given["out"]), given["folds"]
+    methods = as_tuple(given["methods"])
+    # Whatever is wrong with them is said before the nights are read.
+    chosen = make_plan(methods, 1, given["seeds"], given["fractions"]).methods
+    training = training_settings(
+        given["trunk"],
+        given["trunk_args"],
+        default_for("lr", data, given["lr"]),
+        given["batch_size"],
+        default_for("max_epochs", data, given["max_epochs"]),
+        given["patience"],
+        parse_budget(given["budget"]),
+    )
+    options = {method.name: search_options(data, method.name) for method in chosen if method.searches}
+    options["augnet"] = augnet_options(data, given["penalty"], given["n_copies"])
+    for name, own in (given["method_options"] or {}).items():
+        options[name] = {**options.get(name, {}), **own}
+    nights, source = get_nights(
+        data,
+        root=given["root"],
+        preprocessing=given["preprocessing"],
+        data_args=given["data_args"],
+        verbose=given["verbose"],
+    )
+    sizes = {name: given[name] for name in ("n_train", "n_valid", "n_test")}
+    if folds is None and given["data_args"] is None and not any(sizes.values()):
+        sizes = default_for("sizes", data)
+    splits = get_folds(default_for("folds", data, folds), nights, sizes, given["split_seed"])
+    plan = make_plan(methods, len(splits), given["seeds"], given["fractions"])
+    settings = settings_document(
+        {**describe_data(nights, source), "truth": planted_truth(nights)},
+        [split.model_dump(mode="json") for split in splits],
+        training,
+        {method.name: method.options(options.get(method.name)) for method in plan.methods},
+        {method.name: method.label for method in plan.methods},
+    )
+    settings = check_settings(out / SETTINGS, settings)
+    known = {method.name: method for method in plan.methods}
+    return plan, Work(known, splits, nights, settings, out, given["device"] or default_device())
+
+
+def _make_missing(plan: Plan, work: Work, n_jobs: int, backend: str, scheduler: str | None, verbose: bool) -> None:
+    """Make the runs that are not there yet."""
+    missing = [run for run in plan.runs if not (run_folder(work.out, run) / ROW).exists()]
     for run in missing:
-        (run_folder(out, run) / ERROR).unlink(missing_ok=True)
-
-    def arguments(run: RunSpec) -> tuple[Any, ...]:
-        return (run, plan.method(run.method), splits[run.fold], nights, settings, out, device)
-
-    with ProgressReporter(out, plan.runs, settings["training"]["max_epochs"], enabled=verbose):
-        if n_jobs == 1 or len(missing) <= 1:
-            for run in missing:
-                run_one(*arguments(run))
-            return
-        from joblib import Parallel, delayed
-
-        try:
-            Parallel(n_jobs=n_jobs)(delayed(run_one)(*arguments(run)) for run in missing)
-        except Exception as error:
-            # run_one catches what goes wrong in a run; what comes here is a worker that died under it.
-            if type(error).__name__ not in ("TerminatedWorkerError", "BrokenProcessPool"):
-                raise
-            raise RuntimeError(
-                f"a worker process died, perhaps for want of memory ({str(error).splitlines()[0]}); finished runs are "
-                f"kept in {out}: run it again, with a smaller n_jobs than {n_jobs} if this comes back"
-            ) from error
+        (run_folder(work.out, run) / ERROR).unlink(missing_ok=True)
+    with ProgressReporter(work.out, plan.runs, work.settings["training"]["max_epochs"], enabled=verbose):
+        make_runs(work, missing, n_jobs, backend, scheduler)

@@ -11,6 +11,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 __all__ = ["Method", "get_method", "list_methods", "register_method"]
@@ -32,12 +33,17 @@ class Method:
         only this method takes.
     defaults : mapping
         The options of this method and their defaults; any other option is refused by name.
+    searches : bool
+        Whether ``build`` gives a :class:`eegaug.search.PolicySearch`, which finds a policy to train with. Then
+        ``common`` holds what describes the network and its training only, and ``defaults`` also ``retrain_every``,
+        the steps between two trainings with the policy found so far; ``build`` does not get it.
     """
 
     name: str
     label: str
     build: Callable[..., Any]
     defaults: Mapping[str, Any]
+    searches: bool = False
 
     def options(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The method's options: its defaults, replaced by ``given``.
@@ -97,18 +103,24 @@ def register_method(method: Method, *, replace: bool = False) -> Method:
 
 
 def list_methods() -> list[str]:
-    """Names of the methods that :func:`eegaug.compare` knows, in the order in which they were registered."""
-    return list(_METHODS)
+    """Names of the methods that :func:`eegaug.compare` knows: those without a search, the searches, the user's own."""
+    from eegaug.comparison.search_methods import SEARCHES
+
+    return list(dict.fromkeys([*_BUILT_IN, *SEARCHES, *_METHODS]))
 
 
 def get_method(method: str | Method) -> Method:
     """The method of this name; a :class:`Method` passes through. ValueError names those that exist."""
+    from eegaug.comparison.search_methods import SEARCHES, search_method
+
     if isinstance(method, Method):
         return method
+    if isinstance(method, str) and method in SEARCHES and method not in _METHODS:
+        _METHODS[method] = search_method(method)
     try:
         return _METHODS[method]
     except (KeyError, TypeError):
-        raise ValueError(f"unknown method {method!r}; known are {', '.join(_METHODS)}") from None
+        raise ValueError(f"unknown method {method!r}; known are {', '.join(list_methods())}") from None
 
 
 def _none(common: dict[str, Any]) -> Any:
@@ -122,6 +134,14 @@ def _fixed(common: dict[str, Any]) -> Any:
     from eegaug.policy import Policy
 
     policy = Policy.fixed_sleep(sfreq=common["sfreq"], ch_names=common["ch_names"])
+    return StagingClassifier(**common, policy=policy)
+
+
+def _ready_made(common: dict[str, Any], *, kind: str, **options: Any) -> Any:
+    from eegaug.classifier import StagingClassifier
+    from eegaug.policy import Policy
+
+    policy = getattr(Policy, kind)(sfreq=common["sfreq"], ch_names=common["ch_names"], **options)
     return StagingClassifier(**common, policy=policy)
 
 
@@ -178,3 +198,24 @@ register_method(
         },
     )
 )
+register_method(
+    Method("uniform", "uniform random", partial(_ready_made, kind="uniform"), {"operations": "all", "probability": 0.5})
+)
+register_method(
+    Method(
+        "trivial-augment",
+        "TrivialAugment",
+        partial(_ready_made, kind="trivial_augment"),
+        {"operations": "all", "max_magnitude": 1.0},
+    )
+)
+register_method(
+    Method(
+        "rand-augment",
+        "RandAugment",
+        partial(_ready_made, kind="rand_augment"),
+        {"operations": "all", "n_operations": 2, "magnitude": 0.3},
+    )
+)
+
+_BUILT_IN = tuple(_METHODS)

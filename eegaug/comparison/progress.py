@@ -121,7 +121,12 @@ class ProgressReporter:
                 done += self.max_epochs
                 continue
             progress = _read(run_folder(self.out, run) / PROGRESS)
-            if progress is not None:
+            if progress is None:
+                continue
+            if "share" in progress:  # of a search, whose steps are no epochs
+                done += round(progress["share"] * self.max_epochs)
+                active.append(f"{_name(run)}: {progress['words']}")
+            else:
                 done += progress["epoch"]
                 active.append(f"{_name(run)}: epoch {progress['epoch']}/{self.max_epochs}")
         return done, "; ".join(active[:2]) + (f" and {len(active) - 2} more" if len(active) > 2 else "")

@@ -1,4 +1,4 @@
-"""One run of a comparison: train a method on a fold, stop on validation, test, write one row."""
+"""One run of a comparison: search and train a method on a fold, stop on validation, test, write one row."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,13 +25,20 @@ import numpy as np
 from eegaug._version import __version__
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import RunSpec, write_json, write_text
-from eegaug.comparison.scores import stage_scores
+from eegaug.comparison.scores import stage_scores, subject_table
 
-__all__ = ["build_estimator", "code_versions", "run_folder", "run_one", "uninterrupted"]
+__all__ = ["Outcome", "build_estimator", "code_versions", "run_folder", "run_one", "uninterrupted"]
 
 ROW, ERROR, CURVE = "row.json", "error.json", "curve.csv"
 CHECKPOINT, PROGRESS = "checkpoint", "progress.json"
 INVARIANCES, HISTORY = "invariances.csv", "invariances_history.csv"
+SUBJECTS, POLICY = "subjects.csv", "policy.json"
+#: What a search leaves while it is under way; how often a run was begun in one call of a comparison.
+SEARCH, ATTEMPT = "search", "attempt.json"
+#: How often a run is begun again whose process has died.
+RETRIES = 1
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 # Warnings that libraries address to programmers.
@@ -50,6 +58,7 @@ def run_one(
     settings: Mapping[str, Any],
     out: str | os.PathLike,
     device: str = "cpu",
+    session: str | None = None,
 ) -> dict[str, Any]:
     """Make one run, or read it where it is already there.
 
@@ -69,6 +78,8 @@ def run_one(
     out : path
         Folder of the comparison.
     device : str
+    session : str, optional
+        Name of one call of a comparison. A run whose process has died twice in one session is not begun a third time.
 
     Returns
     -------
@@ -80,23 +91,55 @@ def run_one(
         return json.loads((folder / ROW).read_text())
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ERROR).unlink(missing_ok=True)
+    deaths = _deaths(folder, session)
+    if deaths > RETRIES:
+        (folder / ATTEMPT).unlink(missing_ok=True)
+        return report_death(folder, spec, deaths)
+    if session is not None:
+        write_json(folder / ATTEMPT, {"session": session, "number": deaths + 1})
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        # torch's generator is one for the process: runs in threads of one worker take turns.
+        with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("default")
-            row = _train_and_test(spec, method, split, nights, settings, folder, device)
+            row = _make(spec, method, split, nights, settings, folder, device)
     except Exception as error:
         document = {**spec.as_dict(), "error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         write_json(folder / ERROR, document)
+        (folder / ATTEMPT).unlink(missing_ok=True)
         return document
+    except KeyboardInterrupt:
+        (folder / ATTEMPT).unlink(missing_ok=True)
+        raise
     told = dict.fromkeys(str(w.message) for w in caught if not issubclass(w.category, _OF_OTHERS))
     row = {**row, "warnings": list(told)}
     write_json(folder / ROW, row)
-    _remove(folder / CHECKPOINT)
-    _remove(folder / PROGRESS)
+    for name in (ATTEMPT, CHECKPOINT, PROGRESS, SEARCH):
+        _remove(folder / name)
     return row
 
 
-def _train_and_test(
+def _deaths(folder: Path, session: str | None) -> int:
+    """How often this run was begun in this session by processes that did not come to tell of its end."""
+    try:
+        found = json.loads((folder / ATTEMPT).read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
+    return found["number"] if session is not None and found.get("session") == session else 0
+
+
+def report_death(folder: Path, spec: RunSpec, deaths: int) -> dict[str, Any]:
+    """Note that a run has failed because the processes died that made it."""
+    document = {
+        **spec.as_dict(),
+        "error": f"the process that made this run died {deaths} times, perhaps for want of memory: try fewer runs at a "
+        "time, or smaller batches",
+        "traceback": "",
+    }
+    write_json(folder / ERROR, document)
+    return document
+
+
+def _make(
     spec: RunSpec,
     method: Method,
     split: Any,
@@ -105,52 +148,108 @@ def _train_and_test(
     folder: Path,
     device: str,
 ) -> dict[str, Any]:
+    """Train, test, write what the run leaves, and return its row."""
     part = split.fraction(spec.fraction, random_state=spec.seed)
-    train, valid, test = (nights.select(subjects=list(names)) for names in (part.train, part.valid, part.test))
     started = time.perf_counter()
-    estimator = build_estimator(
-        method,
-        settings["methods"][method.name],
-        settings["training"],
-        nights,
-        valid=valid,
-        test=test,
-        seed=spec.seed,
-        device=device,
-        folder=folder,
-    )
-    with uninterrupted():
-        estimator.fit(train)
-    if estimator.interrupted_:
-        raise KeyboardInterrupt
-    scores = stage_scores(test.y, estimator.predict(test))
-    curve = _curve(estimator)
-    best = int(np.argmax(curve["valid_balanced_accuracy"].to_numpy()))
-    write_text(folder / CURVE, curve.to_csv(index=False))
-    for name, attribute in ((INVARIANCES, "invariances_"), (HISTORY, "invariances_history_")):
-        if hasattr(estimator, attribute):
-            write_text(folder / name, getattr(estimator, attribute).to_csv(index=False))
+    options, training = settings["methods"][method.name], settings["training"]
+    if method.searches:
+        from eegaug.comparison.searching import search_and_train
+
+        outcome = search_and_train(method, options, training, nights, part, spec.seed, device, folder)
+    else:
+        outcome = _train(method, options, training, nights, part, spec.seed, device, folder)
+    for name, table in outcome.tables.items():
+        write_text(folder / name, table.to_csv(index=False))
+    if hasattr(outcome.policy, "save"):
+        outcome.policy.save(folder / POLICY)
+    train, valid, test = (nights.select(subjects=list(names)) for names in (part.train, part.valid, part.test))
+    write_text(folder / SUBJECTS, subject_table(test, outcome.predicted).to_csv(index=False))
+    scores = stage_scores(test.y, outcome.predicted)
     return {
         **spec.as_dict(),
         **{f"test_{name}": None if np.isnan(value) else value for name, value in scores.items()},
-        "valid_balanced_accuracy": float(curve["valid_balanced_accuracy"].iloc[best]),
-        "epochs": len(curve),
-        "best_epoch": best + 1,
-        "train_seconds": float(curve["train_seconds"].iloc[-1]),
-        "best_train_seconds": float(curve["train_seconds"].iloc[best]),
-        "passes": int(curve["passes"].iloc[-1]),
+        **outcome.numbers,
         "wall_seconds": time.perf_counter() - started,
-        "n_parameters": sum(p.numel() for p in estimator.module_.parameters()),
         "train_subjects": " ".join(part.train),
         "valid_subjects": " ".join(part.valid),
         "test_subjects": " ".join(part.test),
         "train_windows": len(train),
         "valid_windows": len(valid),
         "test_windows": len(test),
+        "policy": f"runs/{spec.key}/{POLICY}" if hasattr(outcome.policy, "save") else None,
         **code_versions(),
         "device": _device_name(device),
         "threads": _threads(),
     }
+
+
+@dataclass
+class Outcome:
+    """What a run has come to.
+
+    Attributes
+    ----------
+    predicted : array of int, (n_windows,)
+        Stages of the test windows.
+    numbers : dict
+        Columns of the row: scores on validation subjects and costs.
+    tables : dict
+        File → table.
+    policy : policy or None
+        With which the tested network was trained.
+    """
+
+    predicted: np.ndarray
+    numbers: dict[str, Any]
+    tables: dict[str, Any]
+    policy: Any = None
+
+
+def _train(
+    method: Method,
+    options: Mapping[str, Any],
+    training: Mapping[str, Any],
+    nights: Any,
+    part: Any,
+    seed: int,
+    device: str,
+    folder: Path,
+) -> Outcome:
+    """Train a method that needs no search."""
+    train, valid, test = (nights.select(subjects=list(names)) for names in (part.train, part.valid, part.test))
+    estimator = build_estimator(
+        method, options, training, nights, valid=valid, test=test, seed=seed, device=device, folder=folder
+    )
+    fit_uninterrupted(estimator, train)
+    curve = _curve(estimator)
+    best = int(np.argmax(curve["valid_balanced_accuracy"].to_numpy()))
+    tables = {CURVE: curve}
+    for name, attribute in ((INVARIANCES, "invariances_"), (HISTORY, "invariances_history_")):
+        if hasattr(estimator, attribute):
+            tables[name] = getattr(estimator, attribute)
+    numbers = {
+        "valid_balanced_accuracy": float(curve["valid_balanced_accuracy"].iloc[best]),
+        "epochs": len(curve),
+        "best_epoch": best + 1,
+        "train_seconds": float(curve["train_seconds"].iloc[-1]),
+        "best_train_seconds": float(curve["train_seconds"].iloc[best]),
+        "passes": int(curve["passes"].iloc[-1]),
+        "n_parameters": count_parameters(estimator),
+    }
+    return Outcome(estimator.predict(test), numbers, tables, getattr(estimator, "policy", None))
+
+
+def fit_uninterrupted(estimator: Any, data: Any) -> None:
+    """Train; KeyboardInterrupt if it was ended by Ctrl-C."""
+    with uninterrupted():
+        estimator.fit(data)
+    if estimator.interrupted_:
+        raise KeyboardInterrupt
+
+
+def count_parameters(estimator: Any) -> int:
+    """Trained numbers of an estimator's network."""
+    return sum(p.numel() for p in estimator.module_.parameters())
 
 
 def build_estimator(
@@ -191,6 +290,24 @@ def build_estimator(
     -------
     StagingClassifier
     """
+    common = common_arguments(
+        training, nights, valid=valid, test=test, seed=seed, device=device, folder=folder, callbacks=callbacks
+    )
+    return method.build(common, **options)
+
+
+def common_arguments(
+    training: Mapping[str, Any],
+    nights: Any,
+    *,
+    valid: Any = None,
+    test: Any = None,
+    seed: int = 0,
+    device: str = "cpu",
+    folder: Path | None = None,
+    callbacks: list[Any] | None = None,
+) -> dict[str, Any]:
+    """Arguments of an estimator that all methods share; parameters as for :func:`build_estimator`."""
     from skorch.callbacks import EarlyStopping, EpochScoring
     from skorch.helper import predefined_split
 
@@ -218,7 +335,16 @@ def build_estimator(
     if folder is not None:
         # Last, so that it saves what all others did in the epoch.
         steps.append(("checkpoint", TrainingCheckpoint(folder / CHECKPOINT)))
-    common = {
+    return {
+        **trunk_arguments(training, nights, seed, device),
+        "train_split": None if valid is None else predefined_split(valid),
+        "callbacks": steps,
+    }
+
+
+def trunk_arguments(training: Mapping[str, Any], nights: Any, seed: int, device: str) -> dict[str, Any]:
+    """Arguments of an estimator: the network and how it is trained, without what happens beside the training."""
+    return {
         "module": training["trunk"],
         **{f"module__{name}": value for name, value in training["trunk_args"].items()},
         "sfreq": nights.sfreq,
@@ -226,13 +352,10 @@ def build_estimator(
         "max_epochs": training["max_epochs"],
         "batch_size": training["batch_size"],
         "lr": training["lr"],
-        "train_split": None if valid is None else predefined_split(valid),
-        "callbacks": steps,
         "random_state": seed,
         "device": device,
         "verbose": 0,
     }
-    return method.build(common, **options)
 
 
 def _silent(*args: Any, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from eegaug.data import STAGES
 
-__all__ = ["recording_table", "stage_confusion", "stage_scores"]
+__all__ = ["recording_table", "stage_confusion", "stage_scores", "subject_table"]
 
 
 def stage_confusion(y_true: Any, y_pred: Any, n_stages: int = len(STAGES)) -> np.ndarray:
@@ -78,6 +78,31 @@ def stage_scores(y_true: Any, y_pred: Any) -> dict[str, float]:
         "macro_f1": float(f1[present].mean()),
     }
     return {**scores, **{f"f1_{stage}": float(value) for stage, value in zip(STAGES, f1, strict=True)}}
+
+
+def subject_table(nights: Any, y_pred: Any) -> Any:
+    """Scores of each subject by itself.
+
+    Parameters
+    ----------
+    nights : Nights
+        With stages.
+    y_pred : array-like of int, (n_windows,)
+        Predicted stages of all of its windows.
+
+    Returns
+    -------
+    DataFrame
+        One row per subject: subject, windows and the scores of :func:`stage_scores`.
+    """
+    import pandas as pd
+
+    subjects, y_true, y_pred = np.asarray(nights.subjects), np.asarray(nights.y), np.asarray(y_pred)
+    rows = []
+    for subject in dict.fromkeys(subjects.tolist()):
+        own = subjects == subject
+        rows.append({"subject": subject, "windows": int(own.sum()), **stage_scores(y_true[own], y_pred[own])})
+    return pd.DataFrame(rows)
 
 
 def recording_table(subjects: Sequence[Any], nights: Sequence[Any], y_true: Any, y_pred: Any) -> Any:

@@ -18,6 +18,7 @@ __all__ = [
     "get_folds",
     "get_nights",
     "planted_truth",
+    "search_options",
     "writable_folder",
 ]
 
@@ -54,6 +55,14 @@ _EMBEDDED_DEFAULTS: dict[str, Any] = {
 }
 
 
+#: What differs for single searches on the embedded nights. A step of Fast AutoAugment takes forward passes only.
+_EMBEDDED_SEARCHES: dict[str, dict[str, Any]] = {
+    "fast-autoaugment": {"max_steps": 30, "retrain_every": 15, "n_folds": 2, "n_best": 5},
+    "adda": {"warm_start": 5},
+    "cadda": {"warm_start": 5},
+}
+
+
 def default_for(name: str, data: Any, given: Any = None) -> Any:
     """What is given, or else the default for this data: few folds and epochs for the embedded nights.
 
@@ -74,6 +83,15 @@ def augnet_options(data: Any, penalty: float | None = None, n_copies: int = 4) -
         "n_copies": int(n_copies),
         "augmentation_lr": default_for("augmentation_lr", data),
     }
+
+
+def search_options(data: Any, name: str) -> dict[str, Any]:
+    """Options of a search for this data: few steps for the embedded nights, else what the searcher itself takes."""
+    from eegaug.comparison.search_methods import SEARCHES
+
+    if not (isinstance(data, str) and data == "simulated" and name in SEARCHES):
+        return {}
+    return {"max_steps": 6, "retrain_every": 3, **_EMBEDDED_SEARCHES.get(name, {})}
 
 
 def get_nights(

@@ -12,13 +12,17 @@ from typing import Any
 import pandas as pd
 
 from eegaug.comparison.plan import write_text
-from eegaug.comparison.run import CURVE, ERROR, HISTORY, INVARIANCES, ROW
+from eegaug.comparison.run import CURVE, ERROR, HISTORY, INVARIANCES, ROW, SUBJECTS
+from eegaug.comparison.statistics import compare_pairs
 from eegaug.data import STAGES
 
 __all__ = ["Comparison", "load_comparison"]
 
 SETTINGS, FOLDS, RESULTS, CURVES = "settings.json", "folds.json", "results.csv", "curves.csv"
-FIGURES = {"comparison": "comparison.png", "invariances": "invariances.png"}
+SUBJECT_SCORES, PAIRS = "subjects.csv", "pairs.csv"
+FIGURES = {"comparison": "comparison.png", "invariances": "invariances.png", "policies": "policies.png"}
+#: Policies in the figure that is saved: those of all folds if they are no more, else of the first fold.
+_MOST_POLICIES = 12
 _AXES = ["method", "fold", "seed", "fraction"]
 
 
@@ -37,6 +41,10 @@ class Comparison:
         What AugNet learned in each of its runs: layer, operation, weight, magnitude, strength, unit. Empty without one.
     failed : DataFrame
         Runs that failed, with their error.
+    subjects : DataFrame
+        One row per run and test subject: windows and scores of this subject by itself.
+    policies : dict
+        Method, fold, seed, fraction → the policy that the run trained with, of methods that have one.
     settings : dict
         What the runs have in common.
     truth : mapping or None
@@ -61,10 +69,12 @@ class Comparison:
     labels: Mapping[str, str] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    subjects: pd.DataFrame = field(default_factory=pd.DataFrame)
+    policies: dict[tuple[str, int, int, float], Any] = field(default_factory=dict)
 
     @property
     def figures(self) -> dict[str, Path]:
-        """The figures that are saved: ``comparison`` and, with AugNet, ``invariances``."""
+        """The figures that are saved: ``comparison``, with AugNet ``invariances``, with a search ``policies``."""
         return {name: self.out / file for name, file in FIGURES.items() if (self.out / file).exists()}
 
     def summary(self, metric: str = "test_balanced_accuracy") -> pd.DataFrame:
@@ -106,6 +116,26 @@ class Comparison:
                     row |= {"gain": gain.mean(), "gain_sd": gain.std(), "folds_gained": int((gain > 0).sum())}
                 rows.append(row)
         return pd.DataFrame(rows)
+
+    def pairs(self, metric: str = "balanced_accuracy", fraction: float | None = None) -> pd.DataFrame:
+        """Methods against each other, subject by subject; see :func:`eegaug.comparison.statistics.compare_pairs`.
+
+        Parameters
+        ----------
+        metric : str
+            A column of ``subjects``.
+        fraction : float, optional
+            Of the training subjects. Default: the largest.
+
+        Returns
+        -------
+        DataFrame
+            One row per pair of methods; empty for a single method.
+        """
+        if not len(self.subjects):
+            return compare_pairs(pd.DataFrame(columns=["method", "fold", "subject", metric]), metric)
+        chosen = self.subjects["fraction"].max() if fraction is None else fraction
+        return compare_pairs(self.subjects[self.subjects["fraction"] == chosen], metric)
 
     def sentence(self) -> str:
         """What it means, in one sentence that claims no more than the folds can carry."""
@@ -174,8 +204,42 @@ class Comparison:
             raise ValueError("no run of AugNet has finished, so there is nothing learned to draw")
         return plot_invariances(_largest_fraction(self.invariances), truth=self.truth, ax=ax, **options)
 
+    def plot_policies(self, fold: int | None = None, **options: Any) -> Any:
+        """Policies that were searched, side by side, see :func:`eegaug.plotting.plot_policies`.
+
+        Parameters
+        ----------
+        fold : int, optional
+            Default: all folds.
+        **options
+            Of :func:`eegaug.plotting.plot_policies`.
+
+        Returns
+        -------
+        matplotlib Figure
+        """
+        from eegaug.plotting import plot_policies
+
+        found = {key: policy for key, policy in self._searched().items() if fold in (None, key[1])}
+        if not found:
+            raise ValueError("no run of a search has finished, so there is no learned policy to draw")
+        seeds, fractions = ({key[place] for key in found} for place in (2, 3))
+        titles = {}
+        for key, policy in found.items():
+            method, of, seed, fraction = key
+            words = [f"{self.labels.get(method, method)}, fold {of}"]
+            words += [f"seed {seed}"] if len(seeds) > 1 else []
+            words += [f"{100 * fraction:.3g} % of the subjects"] if len(fractions) > 1 else []
+            titles[", ".join(words)] = policy
+        return plot_policies(titles, **options)
+
+    def _searched(self) -> dict[tuple[str, int, int, float], Any]:
+        """Policies of the methods that searched them."""
+        searched = set(self.table.loc[self.table["steps"].notna(), "method"]) if "steps" in self.table else set()
+        return {key: policy for key, policy in self.policies.items() if key[0] in searched}
+
     def save(self) -> dict[str, Path]:
-        """Write results.csv, curves.csv and the figures into the comparison's folder.
+        """Write results.csv, curves.csv, subjects.csv, pairs.csv and the figures into the comparison's folder.
 
         Returns
         -------
@@ -185,10 +249,19 @@ class Comparison:
         written = {"table": self.out / RESULTS, "curves": self.out / CURVES}
         write_text(written["table"], self.table.to_csv(index=False))
         write_text(written["curves"], self.curves.to_csv(index=False))
+        if len(self.subjects):
+            written["subjects"] = self.out / SUBJECT_SCORES
+            write_text(written["subjects"], self.subjects.to_csv(index=False))
+        if self.table["method"].nunique() > 1 and len(self.subjects):
+            written["pairs"] = self.out / PAIRS
+            write_text(written["pairs"], self.pairs().to_csv(index=False))
         if len(self.table):
             written["comparison"] = self._save_comparison()
         if len(self.invariances):
             written["invariances"] = self._save_invariances()
+        if self._searched():
+            figure = self.plot_policies(None if len(self._searched()) <= _MOST_POLICIES else 0)
+            written["policies"] = _save_figure(figure, self.out / FIGURES["policies"])
         self.files = written
         return written
 
@@ -238,14 +311,17 @@ def load_comparison(out: str | os.PathLike) -> Comparison:
     if not (out / SETTINGS).exists():
         raise FileNotFoundError(f"{out} holds no comparison: there is no {SETTINGS} in it")
     settings = json.loads((out / SETTINGS).read_text())
-    rows, failed, curves, invariances = [], [], [], []
+    rows, failed, curves, invariances, subjects = [], [], [], [], []
+    policies = {}
     told: dict[str, None] = {}
     for folder in sorted((out / "runs").glob("*")):
         if (folder / ROW).exists():
             row = json.loads((folder / ROW).read_text())
             rows.append({name: value for name, value in row.items() if name != "warnings"})
             told.update(dict.fromkeys(row["warnings"]))
-            for name, parts in ((CURVE, curves), (INVARIANCES, invariances)):
+            if row.get("policy") and (out / row["policy"]).exists():
+                policies[tuple(row[axis] for axis in _AXES)] = _read_policy(out / row["policy"], told)
+            for name, parts in ((CURVE, curves), (INVARIANCES, invariances), (SUBJECTS, subjects)):
                 if (folder / name).exists():
                     part = pd.read_csv(folder / name)
                     for place, axis in enumerate(_AXES):
@@ -264,7 +340,22 @@ def load_comparison(out: str | os.PathLike) -> Comparison:
         truth=settings["data"].get("truth"),
         labels=settings.get("labels", {}),
         warnings=list(told),
+        subjects=_in_order(subjects, order),
+        policies={
+            key: policies[key] for key in sorted(policies, key=lambda key: (key[2:], key[1], order.index(key[0])))
+        },
     )
+
+
+def _read_policy(path: Path, told: dict[str, None]) -> Any:
+    """The policy of a run; None, and a word about it, where it cannot be read."""
+    from eegaug.policy import load_policy
+
+    try:
+        return load_policy(path)
+    except (ValueError, OSError) as error:
+        told[f"{path}: {error}"] = None
+        return None
 
 
 def load_histories(out: str | os.PathLike) -> pd.DataFrame:

@@ -49,7 +49,8 @@ def score_bands(curves: Any, x: str = "train_seconds", n_points: int = 200) -> A
     Parameters
     ----------
     curves : DataFrame
-        One row per run and epoch: method, fold, seed, fraction, epoch, train_seconds (cumulated), passes (cumulated),
+        One row per run and epoch (of a search: per training with the policy found so far, in the order of
+        train_seconds): method, fold, seed, fraction, epoch, train_seconds (cumulated), passes (cumulated),
         valid_balanced_accuracy, test_balanced_accuracy.
     x : {"train_seconds", "passes", "epoch"}
     n_points : int
@@ -65,7 +66,7 @@ def score_bands(curves: Any, x: str = "train_seconds", n_points: int = 200) -> A
     end = float(curves[x].max())
     for method, rows in curves.groupby("method", sort=False):
         runs = []
-        for _, run in rows.sort_values("epoch").groupby(["fold", "seed", "fraction"], sort=False):
+        for _, run in rows.sort_values(["epoch", x]).groupby(["fold", "seed", "fraction"], sort=False):
             score = best_so_far(run["valid_balanced_accuracy"], run["test_balanced_accuracy"])
             runs.append((run[x].to_numpy(float), score))
         start = max(times[0] for times, _ in runs)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eegaug import compare
+from eegaug import Policy, compare
 from eegaug.comparison import Comparison, Method, SettingsMismatchError, load_comparison
 from eegaug.comparison.run import ERROR, ROW, uninterrupted
 from eegaug.data import Split, save_splits
@@ -78,6 +78,8 @@ class TestCompare:
         assert {name: path.name for name, path in result.files.items()} == {
             "table": "results.csv",
             "curves": "curves.csv",
+            "subjects": "subjects.csv",
+            "pairs": "pairs.csv",
             "comparison": "comparison.png",
             "invariances": "invariances.png",
         }
@@ -88,7 +90,9 @@ class TestCompare:
         assert written["test_kappa"].tolist() == pytest.approx(result.table["test_kappa"].tolist())
         # Nothing of a finished run is left but its results.
         names = {p.name for p in (result.out / "runs" / "augnet-fold0-seed0-fraction1").iterdir()}
-        assert names == {"row.json", "curve.csv", "invariances.csv", "invariances_history.csv"}
+        assert names == {"row.json", "curve.csv", "subjects.csv", "invariances.csv", "invariances_history.csv"}
+        fixed = result.out / "runs" / "fixed-fold0-seed0-fraction1" / "policy.json"
+        assert Policy.load(fixed) == result.policies["fixed", 0, 0, 1.0]
 
     def test_what_is_there_is_not_run_again(self, result):
         rows = {p: p.stat().st_mtime_ns for p in (result.out / "runs").glob(f"*/{ROW}")}
@@ -161,7 +165,7 @@ class TestResuming:
     SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
-from eegaug import compare
+from eegaug import Policy, compare
 compare(out=sys.argv[1], **{arguments})
 """
 

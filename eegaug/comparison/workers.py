@@ -1,0 +1,320 @@
+"""Where runs are made: in this process, in local ones, or on a Dask cluster. A process that dies costs its own run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import queue
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eegaug.comparison.methods import Method
+from eegaug.comparison.plan import RunSpec
+from eegaug.comparison.run import RETRIES, report_death, run_folder, run_one
+
+__all__ = ["BACKENDS", "Work", "check_backend", "make_runs"]
+
+BACKENDS = ("local", "dask")
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+_LOOK_EVERY_S = 0.5
+_CONNECT_S = 30
+#: Runs that are with a cluster at a time.
+_MOST_WAITING = 256
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all runs of a comparison need."""
+
+    methods: Mapping[str, Method]
+    splits: Sequence[Any]
+    nights: Any
+    settings: Mapping[str, Any]
+    out: Path
+    device: str
+
+    def run(self, spec: RunSpec, session: str | None = None) -> dict[str, Any]:
+        """Make one run."""
+        method, split = self.methods[spec.method], self.splits[spec.fold]
+        return run_one(spec, method, split, self.nights, self.settings, self.out, self.device, session)
+
+
+def check_backend(backend: str, scheduler: str | None) -> None:
+    """Refuse a backend that does not exist or is not installed, before any work.
+
+    Raises
+    ------
+    ValueError
+        For an unknown backend, or a scheduler's address without the Dask backend.
+    ImportError
+        When Dask is missing, naming the extra to install.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; use {' or '.join(map(repr, BACKENDS))}")
+    if scheduler is not None and backend != "dask":
+        raise ValueError(f"scheduler={scheduler!r} goes with backend='dask'")
+    if backend == "dask":
+        try:
+            import distributed  # noqa: F401
+        except ImportError:
+            raise ImportError("backend='dask' needs Dask; install it with: pip install 'eegaug[distributed]'") from None
+
+
+def make_runs(
+    work: Work, runs: Sequence[RunSpec], n_jobs: int = 1, backend: str = "local", scheduler: str | None = None
+) -> None:
+    """Make runs, several at a time.
+
+    A run whose process dies is begun once more, from its last checkpoint, and then reported as failed; others go on.
+
+    Parameters
+    ----------
+    work : Work
+    runs : sequence of RunSpec
+    n_jobs : int
+        Runs at a time on this machine. A Dask cluster takes as many as it has threads.
+    backend : {"local", "dask"}
+    scheduler : str, optional
+        Address of Dask's scheduler; None: the client that is there already, or else a cluster on this machine.
+    """
+    if not runs:
+        return
+    if backend == "dask":
+        _make_on_dask(work, runs, n_jobs, scheduler)
+        return
+    from joblib import effective_n_jobs
+
+    slots = min(effective_n_jobs(n_jobs), len(runs))
+    if slots > 1:
+        _make_in_processes(work, runs, slots)
+        return
+    for run in runs:
+        work.run(run)
+
+
+# Local processes -----------------------------------------------------------------------------------------------------
+
+_received: Work | None = None
+
+
+def _make_in_processes(work: Work, runs: Sequence[RunSpec], slots: int) -> None:
+    session = uuid.uuid4().hex
+    free: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+    everyone = [_Slot(work, slots) for _ in range(slots)]
+    for slot in everyone:
+        free.put(slot)
+
+    def make(run: RunSpec) -> None:
+        slot = free.get()
+        try:
+            slot.make(run, session)
+        finally:
+            free.put(slot)
+
+    try:
+        _spread(make, runs, slots)
+    finally:
+        for slot in everyone:
+            slot.close()
+
+
+def _spread(make: Callable[[RunSpec], None], runs: Sequence[RunSpec], n: int) -> None:
+    """Make runs, so many at a time: by threads that wait, each for another process, so that it is known which one died.
+
+    joblib's own processes all end when one of them dies.
+    """
+    from joblib import Parallel, delayed
+
+    Parallel(n_jobs=n, backend="threading", batch_size=1)(delayed(make)(run) for run in runs)
+
+
+class _Slot:
+    """Room for one run at a time: a process that is started anew after it has died."""
+
+    def __init__(self, work: Work, slots: int):
+        self.work = work
+        self.threads = _threads_each(slots)
+        self.closed = False
+        self._executor: Any = None
+
+    def make(self, run: RunSpec, session: str) -> None:
+        """Make a run, and begin it once more if the process dies."""
+        from joblib.externals.loky.process_executor import BrokenProcessPool, ShutdownExecutorError
+
+        for _ in range(RETRIES + 1):
+            if self.closed:
+                return
+            try:
+                self._get().submit(_run_received, run, session).result()
+                return
+            except BrokenProcessPool:
+                self._drop()
+            except ShutdownExecutorError:
+                return
+        if not self.closed:
+            report_death(run_folder(self.work.out, run), run, RETRIES + 1)
+
+    def _get(self) -> Any:
+        from joblib.externals.loky import ProcessPoolExecutor
+
+        if self._executor is None:
+            env = {} if any(name in os.environ for name in _THREADS) else dict.fromkeys(_THREADS, str(self.threads))
+            self._executor = ProcessPoolExecutor(
+                max_workers=1,
+                timeout=None,
+                initializer=_receive,
+                initargs=(self.work, os.getpid(), None if not env else self.threads),
+                env=env,
+            )
+        return self._executor
+
+    def _drop(self) -> None:
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=False, kill_workers=True)
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self.closed = True
+        self._drop()
+
+
+def _threads_each(slots: int) -> int:
+    from joblib import cpu_count
+
+    return max(1, cpu_count() // slots)
+
+
+def _receive(work: Work, parent: int, threads: int | None) -> None:
+    """Begin a worker process: what it needs for all of its runs."""
+    global _received
+    _received = work
+    die_with(parent)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _run_received(run: RunSpec, session: str) -> None:
+    _received.run(run, session)
+
+
+def die_with(parent: int) -> None:
+    """End this process when its parent is gone: killed outright, a parent cannot tell its children.
+
+    Parameters
+    ----------
+    parent : int
+        Process id. Nothing happens if it is not that of the parent.
+    """
+    if os.getppid() != parent:
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_EVERY_S)
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    threading.Thread(target=watch, name="eegaug-parent", daemon=True).start()
+
+
+# A Dask cluster ------------------------------------------------------------------------------------------------------
+
+_loaded: dict[str, Work] = {}
+_loading = threading.Lock()
+
+
+def _make_on_dask(work: Work, runs: Sequence[RunSpec], n_jobs: int, scheduler: str | None) -> None:
+    import cloudpickle
+    from distributed import KilledWorker
+
+    session = uuid.uuid4().hex
+    # Read by the workers from the folder into which they write: what Dask itself holds is lost with a worker.
+    shared = work.out.resolve() / f".work-{session}"
+    shared.write_bytes(cloudpickle.dumps(work))
+
+    def make(run: RunSpec) -> None:
+        # Dask itself begins a task anew whose worker has died, unless the cluster is told otherwise.
+        for _ in range(RETRIES + 1):
+            future = client.submit(
+                _run_shared, str(shared), run, session, pure=False, key=f"{run.key}-{uuid.uuid4().hex}"
+            )
+            submitted.append(future)
+            try:
+                future.result()
+                return
+            except KilledWorker:
+                pass
+        report_death(run_folder(work.out, run), run, RETRIES + 1)
+
+    submitted: list[Any] = []
+    try:
+        with _client(scheduler, min(n_jobs, len(runs)) if n_jobs > 0 else n_jobs) as client:
+            try:
+                _spread(make, runs, min(len(runs), _MOST_WAITING))
+            finally:
+                client.cancel(submitted)
+    finally:
+        shared.unlink(missing_ok=True)
+
+
+def _run_shared(shared: str, run: RunSpec, session: str) -> None:
+    with _loading:
+        if session not in _loaded:
+            import cloudpickle
+
+            if not Path(shared).exists():
+                raise FileNotFoundError(
+                    f"the worker on {platform.node()} does not see {Path(shared).parent}: the output folder must lie "
+                    "where all workers can write"
+                )
+            _loaded.clear()
+            _loaded[session] = cloudpickle.loads(Path(shared).read_bytes())
+    _loaded[session].run(run, session)
+
+
+@contextmanager
+def _client(scheduler: str | None, n_jobs: int) -> Iterator[Any]:
+    """A client of the scheduler, of the cluster that is there, or of one on this machine."""
+    import dask
+    import distributed
+    from joblib import effective_n_jobs
+
+    if scheduler is not None:
+        try:
+            client = distributed.Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise ConnectionError(f"there is no Dask scheduler at {scheduler!r} ({error})") from None
+        with client:
+            yield client
+        return
+    try:
+        there = distributed.default_client()
+    except ValueError:
+        there = None
+    if there is not None:
+        yield there
+        return
+    with (
+        # A worker that begins anew imports torch first; a cluster that has not heard of it for 15 s gives it up.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10 min"}),
+        distributed.LocalCluster(
+            n_workers=effective_n_jobs(n_jobs), threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client

@@ -1,0 +1,196 @@
+"""Runs of searches: what is trained when, what counts, what a budget leaves, what a kill changes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eegaug import compare
+from eegaug.comparison import Method, list_methods, register_method
+from eegaug.comparison.run import ERROR, ROW
+from eegaug.policy import Policy
+from eegaug.search import PolicySearch, list_searchers
+
+
+class Counting(PolicySearch):
+    """Takes a number of passes a step; its policy says how many steps it took."""
+
+    name = "counting"
+
+    def __init__(self, estimator=None, *, pause=0.0, **shared):
+        super().__init__(estimator, **shared)
+        self.pause = pause
+
+    def _begin(self, task):
+        from eegaug.search import SearchState
+
+        return SearchState(count=0)
+
+    def _step(self, task, state):
+        state.count += 1
+        task.n_forward_backward += 10
+        time.sleep(self.pause)
+        return {}
+
+    def _policy(self, task, state):
+        step = ("gaussian_noise", 0.5, state.count / 100)
+        return Policy(sub_policies=[{"operations": [step]}], searcher=self.name, settings={"count": state.count})
+
+
+def build(common, **options):
+    from eegaug import StagingClassifier
+
+    return Counting(StagingClassifier(**common), **options)
+
+
+def counting(**defaults):
+    return Method("counting", "counting", build, {"retrain_every": 2, "max_steps": 5, "pause": 0.0, **defaults}, True)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    from .conftest import SMALL
+
+    out = tmp_path_factory.mktemp("searching") / "out"
+    return compare(["none", counting()], folds=2, max_epochs=2, data_args=SMALL, out=out, verbose=False)
+
+
+class TestCurve:
+    def test_a_point_every_few_steps_and_at_the_end(self, result):
+        for _, curve in result.curves[result.curves["method"] == "counting"].groupby("fold"):
+            assert sorted(curve["step"]) == [2, 4, 5]
+
+    def test_one_clock_and_passes_of_search_and_training(self, result):
+        row = result.table[result.table["method"] == "counting"].iloc[0]
+        curve = result.curves[(result.curves["method"] == "counting") & (result.curves["fold"] == row["fold"])]
+        total = curve["pretrain_seconds"] + curve["search_seconds"] + curve["retrain_seconds"]
+        assert curve["train_seconds"].to_numpy() == pytest.approx(total.to_numpy())
+        # Two epochs of two batches for each training; ten passes a step.
+        assert curve.set_index("step")["passes"].to_dict() == {2: 24, 4: 44, 5: 54}
+        last = curve.set_index("step").loc[5]
+        assert (row["passes"], row["steps"], row["retrainings"]) == (54, 5, 3)
+        assert row["train_seconds"] == pytest.approx(last["train_seconds"])
+        assert row["train_seconds"] < row["wall_seconds"]
+
+    def test_the_result_is_the_best_by_validation(self, result):
+        for row in result.table[result.table["method"] == "counting"].itertuples():
+            curve = result.curves[(result.curves["method"] == "counting") & (result.curves["fold"] == row.fold)]
+            best = curve.loc[curve["valid_balanced_accuracy"].idxmax()]
+            assert row.best_step == best["step"]
+            assert row.test_balanced_accuracy == pytest.approx(best["test_balanced_accuracy"])
+            assert row.best_train_seconds == pytest.approx(best["train_seconds"])
+            policy = result.policies["counting", row.fold, 0, 1.0]
+            assert policy.settings["count"] == row.best_step
+            assert row.policy == f"runs/counting-fold{row.fold}-seed0-fraction1/policy.json"
+
+    def test_files(self, result):
+        folder = result.out / "runs" / "counting-fold0-seed0-fraction1"
+        assert sorted(path.name for path in folder.iterdir()) == [
+            *("curve.csv", "policy.json", "row.json", "search_history.csv", "subjects.csv")
+        ]
+        assert pd.read_csv(folder / "search_history.csv")["step"].tolist() == [1, 2, 3, 4, 5]
+        assert {"policies", "pairs", "subjects"} <= set(result.files)
+        assert "policies" in result.figures
+
+    def test_figures_side_by_side(self, result):
+        titles = [ax.get_title(loc="left") for ax in result.plot_policies().axes]
+        assert titles == ["counting, fold 0", "counting, fold 1"]
+        assert len(result.plot_policies(fold=1).axes) == 1
+        assert result.plot().get_xlabel().startswith("training time")
+
+    def test_subjects(self, result):
+        own = result.subjects[result.subjects["method"] == "counting"]
+        assert sorted(own["subject"]) == ["sim-001", "sim-002", "sim-003", "sim-004"]
+        assert result.pairs()["subjects"].tolist() == [4]
+
+
+class TestBudget:
+    def test_room_is_left_to_train(self, tmp_path, small):
+        arguments = {**small, "folds": 1, "max_epochs": 1}
+        method = counting(pause=0.2, max_steps=1000, retrain_every=2)
+        result = compare([method], out=tmp_path, budget=3.0, **arguments)
+        row = result.table.iloc[0]
+        assert row["search_seconds"] + row["pretrain_seconds"] <= 3.0 and 2 <= row["steps"] <= 14
+        assert row["retrainings"] >= 2
+
+    def test_too_small_for_one_step(self, tmp_path, small):
+        arguments = {**small, "folds": 1, "max_epochs": 1}
+        result = compare([counting(pause=0.3)], out=tmp_path, budget=0.1, **arguments)
+        assert "is too small for one step of Counting" in result.failed["error"].item()
+
+
+class TestResuming:
+    SCRIPT = """
+import sys, torch
+torch.set_num_threads(1)
+sys.path.insert(0, {tests!r})
+from comparison.test_searching import counting
+from eegaug import compare
+compare([counting(pause={pause})], out=sys.argv[1], **{arguments})
+"""
+
+    def test_killed_and_started_again_gives_the_same_row(self, tmp_path, small):
+        arguments = {**small, "folds": 1, "max_epochs": 2}
+        tests = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        script = self.SCRIPT.format(tests=tests, pause=0.3, arguments=arguments)
+        killed = subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path / "killed")],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+        )
+        # In the middle of the search: the first training is over, the next step is not.
+        point = tmp_path / "killed" / "runs" / "counting-fold0-seed0-fraction1" / "search" / "step-00002" / "point.json"
+        while not point.exists():
+            assert killed.poll() is None, killed.stderr.read()
+            time.sleep(0.005)
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
+        before = point.read_text()
+        again = compare([counting(pause=0.3)], out=tmp_path / "killed", **arguments)
+        whole = compare([counting(pause=0.3)], out=tmp_path / "whole", **arguments)
+        same = ["test_balanced_accuracy", "test_kappa", "valid_balanced_accuracy", "passes", "steps", "best_step"]
+        pd.testing.assert_frame_equal(again.table[same], whole.table[same], check_exact=True)
+        columns = ["step", "valid_balanced_accuracy", "test_balanced_accuracy", "passes"]
+        one, other = (r.curves.sort_values("step")[columns].reset_index(drop=True) for r in (again, whole))
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+        # The first training was not made again: its time is what it was.
+        kept = again.curves.set_index("step").loc[2, "retrain_seconds"]
+        assert json.loads(before)["retrain_seconds"] == pytest.approx(kept)
+
+
+class TestMethods:
+    def test_every_searcher_is_a_method(self):
+        assert set(list_searchers()) <= set(list_methods())
+
+    def test_a_real_search_and_a_policy_without_one(self, tmp_path, small):
+        options = {"random": {"max_steps": 2, "retrain_every": 2, "operations": ["sign_flip", "gaussian_noise"]}}
+        arguments = {**small, "folds": 1, "max_epochs": 1, "method_options": options}
+        result = compare(["random", "rand-augment"], out=tmp_path, **arguments)
+        assert not len(result.failed), result.failed["error"].tolist()
+        random, fixed = (result.policies[name, 0, 0, 1.0] for name in ("random", "rand-augment"))
+        assert random.searcher == "random" and fixed.draws == 2
+        assert {op.name for op in random.operations} <= {"sign_flip", "gaussian_noise"}
+        # Only what was searched is drawn.
+        assert len(result.plot_policies().axes) == 1
+
+    def test_options_are_checked(self, tmp_path, small):
+        for given, reason in [
+            ({"colour": 1}, "does not take colour"),
+            ({"checkpoint": "x"}, "does not take checkpoint"),
+        ]:
+            with pytest.raises(ValueError, match=reason):
+                compare(["random"], out=tmp_path, **{**small, "method_options": {"random": given}})
+        result = compare([counting(retrain_every=0)], out=tmp_path, **{**small, "folds": 1})
+        assert "retrain_every of method 'counting' must be at least 1" in result.failed["error"].item()
+        assert (tmp_path / "runs" / "counting-fold0-seed0-fraction1" / ERROR).exists()
+        assert not (tmp_path / "runs" / "counting-fold0-seed0-fraction1" / ROW).exists()
+
+    def test_a_users_own_search_joins_the_list(self):
+        register_method(counting(), replace=True)
+        assert list_methods()[-1] == "counting" and np.unique(list_methods()).size == len(list_methods())

@@ -1,0 +1,69 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import wilcoxon
+
+from eegaug.comparison import compare_pairs
+from eegaug.comparison.statistics import holm
+
+
+def scores(**methods):
+    """One row per method and subject; a list of lists is one list per seed."""
+    rows = []
+    for method, values in methods.items():
+        for seed, of_seed in enumerate(np.atleast_2d(values)):
+            rows += [
+                {"method": method, "seed": seed, "subject": f"s{i}", "balanced_accuracy": value}
+                for i, value in enumerate(of_seed)
+            ]
+    return pd.DataFrame(rows)
+
+
+class TestHolm:
+    def test_step_down(self):
+        # Sorted 0.01, 0.02, 0.03, 0.5: times 4, 3, 2, 1, never falling.
+        assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
+
+    def test_never_above_one_and_missing_values_do_not_count(self):
+        assert holm([0.9, np.nan, 0.6]) == pytest.approx([1.0, np.nan, 1.0], nan_ok=True)
+        assert holm([]).shape == (0,)
+
+
+class TestPairs:
+    def test_each_pair_once_with_the_signed_rank_test(self):
+        rng = np.random.default_rng(0)
+        base = rng.uniform(0.4, 0.8, 15)
+        table = compare_pairs(scores(none=base, augnet=base + rng.normal(0.05, 0.03, 15), adda=base + 0.001))
+        assert table[["method", "other"]].values.tolist() == [["none", "augnet"], ["none", "adda"], ["augnet", "adda"]]
+        by = scores(none=base)["balanced_accuracy"].to_numpy()
+        row = compare_pairs(scores(augnet=by + rng.normal(0.02, 0.05, 15), none=by)).iloc[0]
+        assert row["subjects"] == 15
+        assert table["p_holm"].to_numpy() == pytest.approx(holm(table["p"]))
+        assert table["p"].iloc[0] < 0.001 and table["mean_difference"].iloc[0] < 0
+
+    def test_p_is_that_of_scipy(self):
+        rng = np.random.default_rng(1)
+        a, b = rng.uniform(size=(2, 20))
+        row = compare_pairs(scores(a=a, b=b)).iloc[0]
+        assert row["p"] == pytest.approx(wilcoxon(a, b).pvalue)
+        assert row["p_holm"] == row["p"]
+        assert row["median_difference"] == pytest.approx(np.median(a - b))
+        assert row["better_in"] == (a > b).sum()
+
+    def test_seeds_of_a_subject_are_averaged(self):
+        table = compare_pairs(scores(a=[[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]], b=[0.1, 0.2, 0.3]))
+        assert table["subjects"].item() == 3
+        assert table["mean_difference"].item() == pytest.approx(0.1)
+
+    def test_only_subjects_that_both_were_tested_on(self):
+        table = compare_pairs(scores(a=[0.1, 0.2, 0.3, 0.4], b=[0.0, 0.1]))
+        assert table["subjects"].item() == 2
+
+    def test_nothing_differs(self):
+        assert compare_pairs(scores(a=[0.5, 0.6], b=[0.5, 0.6 + 1e-15]))["p"].item() == 1.0
+
+    def test_too_few(self):
+        assert np.isnan(compare_pairs(scores(a=[0.5], b=[0.6]))["p"].item())
+        assert len(compare_pairs(scores(a=[0.5, 0.6]))) == 0
+        with pytest.raises(ValueError, match="no column 'speed'"):
+            compare_pairs(scores(a=[0.5]), "speed")

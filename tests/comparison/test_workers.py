@@ -1,0 +1,131 @@
+"""Processes that make runs: those that die, those whose parent dies, and a Dask cluster."""
+
+import builtins
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import pytest
+
+from eegaug import StagingClassifier, compare
+from eegaug.comparison import Method
+from eegaug.comparison.run import ATTEMPT, ERROR, ROW
+from eegaug.comparison.workers import check_backend
+
+
+def dies(common, times, path):
+    """Kills its own process the first few times."""
+    with open(path, "a") as file:
+        file.write(".")
+    if os.path.getsize(path) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return StagingClassifier(**common)
+
+
+def method(name, times, folder):
+    return Method(name, name, partial(dies, times=times, path=str(folder / name)), {})
+
+
+def one_fold(small):
+    return {**small, "folds": 1}
+
+
+class TestLocal:
+    def test_a_process_that_dies_costs_its_own_run_which_is_begun_once_more(self, tmp_path, small):
+        methods = ["none", method("once", 1, tmp_path), method("always", 99, tmp_path)]
+        result = compare(methods, out=tmp_path / "out", n_jobs=2, **one_fold(small))
+        assert sorted(result.table["method"]) == ["none", "once"]
+        assert result.failed["method"].tolist() == ["always"]
+        assert "the process that made this run died 2 times" in result.failed["error"].item()
+        assert [os.path.getsize(tmp_path / name) for name in ("once", "always")] == [2, 2]
+        assert not (tmp_path / "out" / "runs" / "once-fold0-seed0-fraction1" / ATTEMPT).exists()
+        # A later call begins it anew.
+        again = compare(methods, out=tmp_path / "out", n_jobs=2, **one_fold(small))
+        assert os.path.getsize(tmp_path / "always") > 2 and len(again.failed) == 1
+
+    SCRIPT = """
+import sys, time
+from eegaug import compare
+from eegaug.comparison import Method
+def forever(common):
+    open(sys.argv[1] + f"/pid-{__import__('os').getpid()}", "w").close()
+    time.sleep(600)
+if __name__ == "__main__":
+    methods = [Method(name, name, forever, {}) for name in ("one", "two")]
+    compare(methods, out=sys.argv[1] + "/out", n_jobs=2, **%r)
+"""
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+    def test_no_worker_outlives_its_parent(self, tmp_path, small, number):
+        (tmp_path / "script.py").write_text(self.SCRIPT.replace("sys.argv[1]", repr(str(tmp_path))) % one_fold(small))
+        parent = subprocess.Popen(
+            [sys.executable, str(tmp_path / "script.py")],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+        )
+        while len(list(tmp_path.glob("pid-*"))) < 2:
+            assert parent.poll() is None, parent.stderr.read()
+            time.sleep(0.02)
+        workers = [int(path.name.removeprefix("pid-")) for path in tmp_path.glob("pid-*")]
+        assert all(alive(pid) for pid in workers)
+        parent.send_signal(number)
+        parent.wait(timeout=60)
+        deadline = time.monotonic() + 60
+        while any(alive(pid) for pid in workers):
+            assert time.monotonic() < deadline, "a worker computes on"
+            time.sleep(0.05)
+
+
+def alive(pid):
+    """Whether a process runs; a dead one that nobody has asked after does not."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class TestDask:
+    def test_two_processes_of_which_one_dies(self, tmp_path, small):
+        distributed = pytest.importorskip("distributed")
+        methods = ["none", method("once", 1, tmp_path), method("always", 99, tmp_path)]
+        dask = pytest.importorskip("dask")
+        with (
+            # Workers that begin anew import torch first: on a busy machine that takes a while.
+            dask.config.set({"distributed.deploy.lost-worker-timeout": "10 min"}),
+            distributed.LocalCluster(
+                n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+            ) as cluster,
+        ):
+            address = cluster.scheduler_address
+            result = compare(methods, out=tmp_path / "out", backend="dask", scheduler=address, **one_fold(small))
+        assert sorted(result.table["method"]) == ["none", "once"]
+        assert result.failed["method"].tolist() == ["always"]
+        assert "died 2 times" in result.failed["error"].item()
+        assert not list((tmp_path / "out").glob(".work-*"))
+        rows = [json.loads(path.read_text()) for path in (tmp_path / "out" / "runs").glob(f"*/{ROW}")]
+        assert {row["test_subjects"] for row in rows} == {result.table["test_subjects"].iloc[0]}
+        assert not (tmp_path / "out" / "runs" / "none-fold0-seed0-fraction1" / ERROR).exists()
+
+    def test_missing(self, monkeypatch):
+        original = builtins.__import__
+
+        def without(name, *args, **kwargs):
+            if name.startswith("distributed"):
+                raise ImportError(name)
+            return original(name, *args, **kwargs)
+
+        monkeypatch.setattr(builtins, "__import__", without)
+        with pytest.raises(ImportError, match=r"pip install 'eegaug\[distributed\]'"):
+            check_backend("dask", None)
+
+    def test_refusals(self, tmp_path, small):
+        with pytest.raises(ValueError, match="unknown backend 'spark'"):
+            compare(out=tmp_path / "out", backend="spark", **small)
+        with pytest.raises(ValueError, match="goes with backend='dask'"):
+            compare(out=tmp_path / "out", scheduler="tcp://here:1", **small)
+        assert not (tmp_path / "out").exists()
