@@ -238,6 +238,8 @@ def comparison_lines(result: Comparison) -> list[str]:
     words = {
         "table": "every run",
         "curves": "every epoch",
+        "subjects": "every test subject",
+        "pairs": "methods against each other",
         "comparison": "test score against training time",
         "invariances": "what AugNet learned",
     }

@@ -9,17 +9,13 @@ import time
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from eegaug.cli import main
 from eegaug.data import load_nights
 
+from .calls import SMALL, run
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
-TINY = ["--data-arg", "n_subjects=3", "--data-arg", "n_windows=20", "--channels", "C3,C4"]
-
-
-def run(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
+FEW = [*SMALL, "--channels", "C3,C4"]
 
 
 @pytest.fixture
@@ -53,7 +49,7 @@ def interrupt(tmp_path, monkeypatch):
 
 def test_compare_in_several_processes(interrupt, tmp_path):
     out = tmp_path / "out"
-    settings = [*TINY, "--epochs", 300, "--patience", 300, "--methods", "none", "--folds", 2, "--out", out]
+    settings = [*FEW, "--epochs", 300, "--patience", 300, "--methods", "none", "--folds", 2, "--out", out]
 
     def epochs():
         """Epochs done by each run that has begun."""
@@ -74,13 +70,13 @@ def test_compare_in_several_processes(interrupt, tmp_path):
 
 def test_fit_saves_the_best_network(interrupt, tmp_path):
     model = tmp_path / "model"
-    settings = ["fit", *TINY, "--method", "none", "--epochs", 3000, "--patience", 3000, "--out", model, "--json"]
+    settings = ["fit", *FEW, "--method", "none", "--epochs", 3000, "--patience", 3000, "--out", model, "--json"]
     checkpoint = model / "unfinished" / "checkpoint"
     code, out, _ = interrupt(checkpoint.exists, *settings)
     document = json.loads(out)
     assert code == 130 and document["interrupted"]
     assert 1 <= document["epochs"] < 3000
-    assert json.loads(run("score", *TINY[:4], "--model", model, "--json").stdout)["only_seen"]
+    assert json.loads(run("score", *SMALL, "--model", model, "--json").stdout)["only_seen"]
     text = run(*settings[:-1], "--epochs", 1, "--quiet").stdout  # another training: begun anew, finished
     assert "Stopped" not in text and not checkpoint.exists()
 

@@ -9,9 +9,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from eegaug import __version__
 from eegaug.cli import _COMMANDS, main
 from eegaug.cli import _common as common
 from eegaug.cli._group import Commands
+
+from .calls import run
 
 COMMANDS = main.list_commands(click.Context(main))
 
@@ -33,6 +36,10 @@ def raising(error):
 
 
 class TestHelp:
+    def test_version(self):
+        result = run("--version")
+        assert result.exit_code == 0 and __version__ in result.stdout
+
     def test_lists_every_command_there_is_in_one_line(self):
         text = CliRunner().invoke(main, ["--help"], terminal_width=120).stdout
         for name in ("compare", "fit", "score", "doctor", "completion"):
@@ -109,6 +116,36 @@ class TestErrors:
         result = CliRunner().invoke(main, ["fit", "--out", str(tmp_path / "model"), "--sfreq", "-5"])
         assert result.exit_code == 2
         assert result.stderr == "eegaug: error: sfreq is -5.0: input should be greater than 0\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["compare", "--methods", "nothing"], "unknown method 'nothing'; known are none, fixed, "),
+            (["compare", "--budget", "soon"], "budget 'soon' is not a duration"),
+            (["compare", "--data", "no-such-folder"], "no-such-folder"),
+            (["compare", "--data", "mass"], "MASS"),
+            (["compare", "--seeds", "a"], "'a' is not a list of whole numbers such as 0"),
+            (["compare", "--data-arg", "n_subjects"], "'n_subjects' is not NAME=VALUE"),
+            (["compare", "--folds", "many"], "many"),
+            (["fit", "--method", "none"], "--out"),
+            (["fit", "--method", "nothing", "--out", "model"], "unknown method 'nothing'"),
+            (["score", "--model", "no-model"], "no model in no-model"),
+            (["dance"], "dance"),
+        ],
+    )
+    def test_wrong_calls_end_with_2_and_one_line(self, arguments, message, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert message in result.stderr
+        assert result.stdout == "" and len(result.stderr.splitlines()) == 1
+
+    @pytest.mark.parametrize("command", ["compare", "fit"])
+    def test_output_that_cannot_be_written_is_found_first(self, command, tmp_path):
+        (tmp_path / "file").write_text("")
+        result = run(command, "--data", "no-such-folder", "--out", tmp_path / "file")
+        assert result.exit_code == 2
+        assert "cannot write to the output folder" in result.stderr and "no-such-folder" not in result.stderr
 
     @pytest.mark.parametrize(
         ("arguments", "words"),
