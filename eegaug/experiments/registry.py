@@ -12,6 +12,7 @@ __all__ = ["get_experiment", "list_experiments"]
 _MODULES: dict[str, str] = {
     "sinusoids": "eegaug.experiments.sinusoids",
     "capacity": "eegaug.experiments.capacity",
+    "rotation": "eegaug.experiments.rotation",
 }
 
 
