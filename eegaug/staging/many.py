@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -15,9 +16,11 @@ from typing import Any
 
 import pandas as pd
 
+from eegaug._progress import track
 from eegaug._version import __version__
 from eegaug.data.atomic import write_atomically
-from eegaug.data.discover import RECORDINGS, find_recordings
+from eegaug.data.discover import RECORDINGS, Found, find_recordings
+from eegaug.data.files import read_npz
 
 __all__ = ["StagedFiles", "Task", "find_tasks", "stage_files"]
 
@@ -32,6 +35,10 @@ class Task:
     folder: Path
     """Where its files go."""
     reference: Path | None = None
+    subject: str | None = None
+    """Whose night it is, by the names of files."""
+    note: str | None = None
+    """Why it has no reference, where one was looked for."""
 
 
 @dataclass
@@ -88,25 +95,26 @@ def find_tasks(
     ValueError
         If one hypnogram is given for several recordings.
     """
-    found: dict[Path, Path | None] = {}
-    for source in sources:
-        for path in _expanded(source):
-            found.setdefault(path.resolve(), None)
-    paths = list(found)
-    references: dict[Path, Path | None] = dict.fromkeys(paths)
-    if reference is not None:
-        reference = Path(reference)
-        if reference.is_dir():
-            if known := [path for path in paths if path.suffix.lower() in RECORDINGS]:
-                references |= {one.path: one.hypnogram for one in find_recordings(known, hypnograms=reference)[0]}
-        elif not reference.is_file():
+    paths = list(dict.fromkeys(path.resolve() for source in sources for path in _expanded(source)))
+    folder = None if reference is None else Path(reference)
+    if folder is not None and not folder.is_dir():
+        if not folder.is_file():
             raise FileNotFoundError(f"There is no hypnogram {reference}.")
-        elif len(paths) > 1:
+        if len(paths) > 1:
             raise ValueError(f"{reference} is one hypnogram for {len(paths)} recordings: pass a folder of hypnograms.")
-        else:
-            references = {paths[0]: reference}
-    folders = _folders(paths)
-    return [Task(path, Path(out) / folders[path], references.get(path)) for path in paths]
+    beside = folder if folder is not None and folder.is_dir() else None
+    known = [path for path in paths if path.suffix.lower() in RECORDINGS]
+    found = {one.path: one for one in find_recordings(known, hypnograms=beside)[0]} if known else {}
+    names, tasks = _folders(paths), []
+    for path in paths:
+        one, hypnogram, note = found.get(path), folder, None
+        if beside is not None:
+            hypnogram = None if one is None else one.hypnogram
+            if hypnogram is None:
+                note = f"no reference: {(one and one.problem) or f'no hypnogram of its name in {reference}'}"
+        subject = None if one is None else _subject(one)
+        tasks.append(Task(path, Path(out) / names[path], hypnogram, subject, note))
+    return tasks
 
 
 def stage_files(
@@ -154,7 +162,6 @@ def stage_files(
     StagedFiles
     """
     from joblib import Parallel, delayed
-    from tqdm import tqdm
 
     from eegaug.bundle import load_model
 
@@ -170,7 +177,7 @@ def stage_files(
     )
     errors: dict[Path, str | None] = {}
     try:
-        for task, error in tqdm(jobs, total=len(todo), desc="Recordings", unit="night", disable=not verbose):
+        for task, error in track(jobs, len(todo), "Recordings", unit="night", verbose=verbose):
             errors[task.path] = error
     except KeyboardInterrupt:
         result.interrupted, result.n_left = True, len(todo) - len(errors)
@@ -214,11 +221,21 @@ def _stage_one(
             clf = _loaded(model, n_copies, device)
             night = stage(task.path, clf, channels=channels, reference=task.reference)
             night.model = Path(model).resolve().name
+            night.notes += [task.note] if task.note and night.agreement is None else []
+            if night.agreement is not None and task.subject in _seen_subjects(model):
+                night.notes.append(f"the model was trained or stopped on {task.subject}: the agreement flatters it")
             night.save(task.folder, page=page, made_from=mark)
     except Exception as error:  # whatever a damaged file makes its reader stumble over: the other nights go on
         text = " ".join(str(error).split()) or "no message"
         return task, text if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
     return task, None
+
+
+def _seen_subjects(model: str) -> set[str]:
+    from eegaug.comparison.commands import model_splits
+
+    splits = model_splits(model)
+    return {name for side in ("train", "valid") for name in splits.get(side, ())}
 
 
 def _mark(task: Task, settings: list) -> str:
@@ -245,6 +262,14 @@ def _finished_mark(task: Task) -> str | None:
         return json.loads((task.folder / "night.json").read_text(encoding="utf-8")).get("made_from")
     except (OSError, ValueError):
         return None
+
+
+def _subject(found: Found) -> str:
+    """Whose night it is: as an npz file says, else by the names of files."""
+    if found.path.suffix.lower() == ".npz":
+        with contextlib.suppress(ValueError):  # said again, with the reason, when it is staged
+            return read_npz(found.path, signal=False).subject or found.subject
+    return found.subject
 
 
 def _expanded(source: str | os.PathLike) -> Iterator[Path]:

@@ -43,12 +43,22 @@ class TestFindTasks:
             None,
             None,
         ]
+        assert tasks[0].note is None and "no hypnogram of its name" in tasks[3].note
+        (folder / "bert_stages.csv").write_text("W\n" * 12)
+        (task,) = find_tasks([folder / "bert.edf"], tmp_path, reference=folder)
+        assert task.reference is None and "several hypnograms could be its own" in task.note
 
     def test_one_reference_is_for_one_recording(self, folder, tmp_path):
         hypnogram = folder / "anna-Hypnogram.edf"
         assert find_tasks([folder / "anna.edf"], tmp_path, hypnogram)[0].reference == hypnogram
         with pytest.raises(ValueError, match="one hypnogram for 4 recordings"):
             find_tasks([folder], tmp_path, hypnogram)
+
+    def test_subjects(self, folder, tmp_path):
+        np.savez(folder / "x.npz", X=np.zeros((1, 1, 10)), ch_names=["C3"], sfreq=1.0, subject="carl")
+        (folder / "y.npz").write_text("no archive")
+        tasks = find_tasks([folder / name for name in ("anna.edf", "x.npz", "y.npz")], tmp_path)
+        assert [task.subject for task in tasks] == ["anna", "carl", "y"]
 
     def test_recordings_of_one_name_get_folders_of_their_own(self, folder, tmp_path):
         for subject in ("s1", "s 2"):
@@ -74,6 +84,13 @@ class TestStageFiles:
         table = pd.read_csv(out / "summary.csv")
         assert table["recording"].tolist() == ["anna", "bert"] and table["agreement_epochs"].tolist() == [12, 12]
         assert table["TIB"].tolist() == [6.0, 6.0]
+
+    def test_subjects_that_the_model_has_seen_are_named(self, folder, model, tmp_path):
+        saved = model.save(tmp_path / "model", splits={"train": ["anna"], "valid": [], "test": None})
+        files = [folder / "anna.edf", folder / "bert.edf"]
+        result = stage_files(find_tasks(files, tmp_path, folder), saved, out=tmp_path, page=False)
+        said = [any("trained or stopped on" in note for note in one["notes"]) for one in result.done]
+        assert said == [True, False]
 
     def test_what_is_finished_is_kept(self, folder, bundle, tmp_path):
         out, files = tmp_path / "out", [folder / "anna.edf", folder / "bert.edf"]
