@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pandas as pd
 import torch
+from sklearn.exceptions import NotFittedError
 from torch import Tensor, nn
 
 from eegaug.policy import BasePolicy, ClassPolicy
@@ -43,6 +45,10 @@ class BilevelSearch(PolicySearch):
         """For each class (or one in all) the sub-policies found."""
         raise NotImplementedError
 
+    def _shares(self, policy: nn.Module) -> Tensor:
+        """How often each operation is applied to a window, shape (classes or 1, n_operations)."""
+        raise NotImplementedError
+
     def _columns(self, policy: nn.Module) -> dict[str, float]:
         """Columns of the history that tell of the policy."""
         return {}
@@ -50,6 +56,22 @@ class BilevelSearch(PolicySearch):
     def _remarks(self, policy: nn.Module) -> dict[str, Any]:
         """What a policy's settings say of how it was found, as plain data."""
         return {}
+
+    def operation_shares(self) -> pd.DataFrame:
+        """How often each operation is applied to a window, by what has been learned so far.
+
+        Unlike `policy_`, which keeps the operations of largest weight, this tells of all of them.
+
+        Returns
+        -------
+        DataFrame
+            A row per operation. Columns: ``all``, or the classes.
+        """
+        if self._running is None:
+            raise NotFittedError(f"this {type(self).__name__} holds no search: ask in the process that fitted it.")
+        shares = self._shares(self._running.state.policy).detach().cpu().double().numpy()
+        names = [op.name for op in self.operations_]
+        return pd.DataFrame(shares.T, index=names, columns=self.classes_ if self.class_wise else ["all"])
 
     # Hooks of the base class -----------------------------------------------------------------------------------------
 

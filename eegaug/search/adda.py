@@ -152,6 +152,9 @@ class ADDASearch(BilevelSearch):
         generator = torch.Generator().manual_seed(derive_seed(task.seed, len(self._rows)))
         return policy.sub_policies(self.discretise, generator)
 
+    def _shares(self, policy: SearchedStages) -> Tensor:
+        return (policy.weights * torch.stack(list(policy.probabilities))).mean(1).sum(1)
+
     def _columns(self, policy: SearchedStages) -> dict[str, float]:
         return {"entropy": float(policy.entropy().mean())}
 

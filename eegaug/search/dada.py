@@ -117,6 +117,11 @@ class DADASearch(BilevelSearch):
     def _sub_policies(self, task: SearchTask, policy: Pairs) -> list[list[Any]]:
         return policy.best(self.n_sub_policies)
 
+    def _shares(self, policy: Pairs) -> Tensor:
+        applied = policy.weights[..., None] * torch.stack(list(policy.probabilities))
+        shares = applied.new_zeros(len(applied), len(policy.operations))
+        return shares.index_add(1, policy.places.flatten(), applied.flatten(1))
+
     def _columns(self, policy: Pairs) -> dict[str, float]:
         return {"entropy": float(torch.special.entr(policy.weights.detach()).sum(-1).mean())}
 

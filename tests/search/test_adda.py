@@ -46,9 +46,7 @@ def planted(seed, **settings):
     """How often each operation is applied, after a search for what makes up for windows that are upside down."""
     X, y, subjects = bumps(seed=seed)
     settings = {"max_steps": 12, "warm_start": 4, "policy_lr": 0.04, "random_state": seed} | settings
-    found = search(**settings).fit(X, y, subjects)
-    policy = found._running.state.policy
-    return (policy.weights * torch.stack(list(policy.probabilities))).detach().mean((0, 1, 2)).numpy()
+    return search(**settings).fit(X, y, subjects).operation_shares().mean(axis=1).to_numpy()
 
 
 def test_a_planted_invariance_has_the_largest_share_in_eight_of_ten_seeds():
@@ -175,6 +173,22 @@ def test_the_policy_is_trained_with():
     found = search(refit=True, class_wise=True).fit(X, y, subjects)
     assert found.best_estimator_.policy == found.policy_
     assert found.predict(X).shape == y.shape
+
+
+def test_shares_are_how_often_operations_are_applied():
+    X, y, subjects = bumps(32, 16)
+    found = search(class_wise=True, max_steps=1).fit(X, np.array(["N2", "REM"])[y], subjects)
+    shares = found.operation_shares()
+    assert shares.columns.tolist() == ["N2", "REM"]
+    assert shares.index.tolist() == ["channels_dropout", "sign_flip", "time_masking"]
+    policy = found._running.state.policy.eval()
+    n, counts = 3000, torch.zeros(3)
+    rows = policy.draw_rows(n, torch.ones(n, dtype=torch.int64), torch.Generator().manual_seed(0), "cpu")
+    for k in range(2):
+        lots, u = torch.rand(2, n, 3, generator=torch.Generator().manual_seed(k))
+        chosen = policy._choose(k, rows, lots[:, None].expand(n, 2, 3))
+        counts += (chosen * (u < policy.of(policy.probabilities, k, rows))).sum(0)
+    np.testing.assert_allclose(counts / n, shares["REM"], atol=0.05)
 
 
 @pytest.mark.parametrize("choice", ["softmax", "relax"])

@@ -44,10 +44,23 @@ def test_a_planted_invariance_has_the_largest_share(choice):
     for seed in range(2):
         X, y, subjects = bumps(seed=seed)
         found = search(choice=choice, max_steps=12, warm_start=4, policy_lr=0.04, random_state=seed).fit(X, y, subjects)
-        policy = found._running.state.policy
-        applied = (policy.weights[0][:, None] * policy.probabilities[0]).detach()
-        shares.append(torch.zeros(3).index_add_(0, policy.places.flatten(), applied.flatten()).numpy())
+        shares.append(found.operation_shares()["all"].to_numpy())
     assert np.mean(shares, axis=0).argmax() == 1
+
+
+def test_shares_are_how_often_operations_are_applied():
+    found = search(max_steps=1).fit(*bumps(32, 16))
+    policy, shares = found._running.state.policy, found.operation_shares()["all"]
+    by_hand = {name: 0.0 for name in shares.index}
+    for pair in policy.best(10)[0]:
+        i = [
+            i
+            for i, places in enumerate(policy.places)
+            if [policy.operations[q] for q in places] == [s[0] for s in pair]
+        ]
+        for op, p, _ in pair:
+            by_hand[op.name] += policy.weights[0, i[0]].item() * p
+    assert shares.to_dict() == pytest.approx(by_hand)
 
 
 def test_there_is_a_pair_for_every_two_operations():
