@@ -20,6 +20,7 @@ def track(
     what: str,
     *,
     unit: str = "it",
+    done: int = 0,
     verbose: bool | None = None,
     stream: TextIO | None = None,
     every_s: float = 30.0,
@@ -30,11 +31,13 @@ def track(
     ----------
     items : iterable
     total : int
-        How many there will be.
+        How many there will be, with those that are done already.
     what : str
         What is done, such as "Recordings".
     unit : str
         What an item is, for the bar.
+    done : int
+        How many were done before; they do not come.
     verbose : bool, optional
         True: a bar on a terminal, lines elsewhere. None: the bar on a terminal, nothing elsewhere. False: nothing.
     stream : file, optional
@@ -57,22 +60,22 @@ def track(
     """
     stream = sys.stderr if stream is None else stream
     terminal = stream.isatty()
-    if not total or verbose is False or (verbose is None and not terminal):
+    if done >= total or verbose is False or (verbose is None and not terminal):
         yield from items
     elif terminal:
         from tqdm import tqdm
 
-        yield from tqdm(items, total=total, desc=what, unit=unit, file=stream, dynamic_ncols=True)
+        yield from tqdm(items, total=total, initial=done, desc=what, unit=unit, file=stream, dynamic_ncols=True)
     else:
-        yield from _with_lines(items, total, what, stream, every_s)
+        yield from _with_lines(items, total, done, what, stream, every_s)
 
 
-def _with_lines(items: Iterable[T], total: int, what: str, stream: TextIO, every_s: float) -> Iterator[T]:
+def _with_lines(items: Iterable[T], total: int, done: int, what: str, stream: TextIO, every_s: float) -> Iterator[T]:
     begin = last = time.monotonic()
-    for done, item in enumerate(items, start=1):
-        now = time.monotonic()
-        if done < total and now - last >= every_s:
-            last, left = now, (now - begin) / done * (total - done)
-            print(f"{what}: {done} of {total}, about {duration(left)} left", file=stream, flush=True)
+    for new, item in enumerate(items, start=1):
+        now, left = time.monotonic(), total - done - new
+        if left and now - last >= every_s:
+            last, left = now, (now - begin) / new * left
+            print(f"{what}: {done + new} of {total}, about {duration(left)} left", file=stream, flush=True)
         yield item
     print(f"{what}: all {total} after {duration(time.monotonic() - begin)}", file=stream, flush=True)

@@ -44,5 +44,12 @@ def test_a_bar_on_a_terminal(verbose):
     assert "\r" in text and "3/3" in text and "night" in text
 
 
+def test_what_was_done_before_counts():
+    stream = io.StringIO()
+    assert list(track("ab", 5, "Runs", done=3, verbose=True, stream=stream, every_s=0)) == ["a", "b"]
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("Runs: 4 of 5, about") and lines[1].startswith("Runs: all 5 after")
+
+
 def test_no_items():
     assert told(Terminal(), True, n=0) == ""

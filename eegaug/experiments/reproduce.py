@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm.auto import tqdm
 
+from eegaug._progress import track
 from eegaug._version import __version__
 from eegaug.comparison.run import code_versions, uninterrupted
 from eegaug.comparison.sources import writable_folder
@@ -167,21 +166,10 @@ def _make(
     experiment: Experiment, missing: list[tuple[dict, Path]], n_jobs: int, total: int, verbose: bool
 ) -> list[dict[str, Any]]:
     """Make the missing runs; those that failed."""
-    bar = tqdm(
-        total=total,
-        initial=total - len(missing),
-        unit="run",
-        desc=experiment.name,
-        disable=not verbose,
-        file=sys.stderr,
-    )
-    failed = []
-    with bar:
-        for outcome in _outcomes(experiment, missing, n_jobs):
-            bar.update()
-            if outcome is not None:
-                failed.append(outcome)
-    return failed
+    outcomes = _outcomes(experiment, missing, n_jobs)
+    done = total - len(missing)
+    told = track(outcomes, total, experiment.name, unit="run", done=done, verbose=verbose)
+    return [outcome for outcome in told if outcome is not None]
 
 
 def _outcomes(experiment: Experiment, missing: list[tuple[dict, Path]], n_jobs: int) -> Iterator[dict | None]:
