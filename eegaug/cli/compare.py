@@ -50,9 +50,27 @@ from eegaug.cli import _common as common
 @common.training_options
 @common.preprocessing_options
 @common.jobs_option("Runs at a time (one per core, at most 8; 1 on an accelerator).")
+@click.option(
+    "--backend",
+    type=click.Choice(["local", "dask"]),
+    default="local",
+    show_default=True,
+    help="Runs on this machine, or by the workers of a Dask cluster.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="The cluster's scheduler, such as tcp://host:8786.")
 @common.device_option
+@click.option("--dry-run", is_flag=True, help="Say what would run, what is there, and how long it may take.")
 @common.output_options
-def compare(methods: Any, data: str, out: Path, folds: str | None, quiet: bool, as_json: bool, **given: Any) -> int:
+def compare(
+    methods: Any,
+    data: str,
+    out: Path,
+    folds: str | None,
+    dry_run: bool,
+    quiet: bool,
+    as_json: bool,
+    **given: Any,
+) -> int:
     """Compare ways to augment, on subject-wise folds.
 
     Without options: no augmentation, a fixed policy and AugNet on simulated nights. Leaves results.csv and two figures.
@@ -61,26 +79,39 @@ def compare(methods: Any, data: str, out: Path, folds: str | None, quiet: bool, 
     \b
     Example:
       eegaug compare --data nights/ --methods none,augnet --folds 5 --seeds 0,1,2
+      eegaug compare --data nights/ --methods none,augnet --dry-run
     """
+    arguments = {
+        "root": given["root"],
+        "folds": int(folds) if folds is not None and folds.lstrip("-").isdigit() else folds,
+        "seeds": given["seeds"],
+        "fractions": given["fractions"],
+        "out": out,
+        "n_jobs": given["jobs"] or common.default_jobs(given["device"]),
+        "backend": given["backend"],
+        "scheduler": given["scheduler"],
+        "preprocessing": common.get_preprocessing(given),
+        "penalty": given["penalty"],
+        "n_copies": given["copies"],
+        "data_args": common.get_data_arguments(data, given) or None,
+        "device": given["device"],
+        "verbose": not quiet,
+        **common.get_training(given),
+    }
+    if dry_run:
+        return _describe(methods, data, arguments, as_json)
     from eegaug.comparison import commands
     from eegaug.comparison import compare as run_comparison
 
-    result = run_comparison(
-        methods,
-        data,
-        root=given["root"],
-        folds=int(folds) if folds is not None and folds.lstrip("-").isdigit() else folds,
-        seeds=given["seeds"],
-        fractions=given["fractions"],
-        out=out,
-        n_jobs=given["jobs"] or common.default_jobs(given["device"]),
-        preprocessing=common.get_preprocessing(given),
-        penalty=given["penalty"],
-        n_copies=given["copies"],
-        data_args=common.get_data_arguments(data, given) or None,
-        verbose=not quiet,
-        **common.get_training(given),
-        device=given["device"],
-    )
+    result = run_comparison(methods, data, **arguments)
     common.print_result(commands.comparison_lines(result), commands.comparison_document(result), as_json)
     return common.FAILED if len(result.failed) else common.OK
+
+
+def _describe(methods: Any, data: str, arguments: dict[str, Any], as_json: bool) -> int:
+    from eegaug.comparison import describe_plan, forecast_lines
+
+    plan = describe_plan(methods, data, **arguments)
+    document = {"out": str(plan.out), "n_jobs": plan.n_jobs, "seconds": plan.seconds, "runs": plan.runs}
+    common.print_result([*forecast_lines(plan), f"results would go to {plan.out}"], document, as_json)
+    return common.OK
