@@ -12,6 +12,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from eegaug._random import derive_seed
+from eegaug.augnet.judges import Judged
 from eegaug.augnet.layers import SELECTIONS, AugmentationModule
 from eegaug.augnet.learned import DEFAULTS, LearnedAugmentation
 from eegaug.augnet.model import AugAveragedModel
@@ -25,7 +26,7 @@ __all__ = ["AugNetClassifier"]
 _PREDICTION = 1 << 20
 
 
-class AugNetClassifier(LearnedAugmentation, StagingClassifier):
+class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
     r"""Stage sleep with a network that learns which transformations of EEG do not matter.
 
     Augmentation layers stand before the trunk. Their weights and strengths are trained with it, on the same batches,
@@ -45,6 +46,10 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
         far it may go, for itself (see Notes).
     identity_share : float
         With ``selection="single"``, the share of the windows that a layer leaves as they are, in [0, 1).
+    judge_share : float
+        With ``selection="single"``, the share of the training windows, drawn at random, that move the strengths and do
+        not train the network, in [0, 1). 0: all windows do both. Where the network learns its windows by heart, only
+        windows that it does not know tell how far an operation may go; each step then takes two passes.
     penalty : float | None
         :math:`\lambda`, 0 or more: how much strength is rewarded. None: 10, or 0.06 with ``selection="single"``. 10 is
         the paper's for MASS (of 1, 5, 10, 50). Its norm is at most the square root of the number of layers, so that
@@ -133,6 +138,7 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
         layers: Iterable[Any] = ("time-frequency", "time-frequency", "sensors"),
         selection: str = "weighted",
         identity_share: float = 0.0,
+        judge_share: float = 0.0,
         penalty: float | None = None,
         penalty_kind: str | None = None,
         penalty_reduction: str = "global",
@@ -151,6 +157,7 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
         self.layers = layers
         self.selection = selection
         self.identity_share = identity_share
+        self.judge_share = judge_share
         self.penalty = penalty
         self.penalty_kind = penalty_kind
         self.penalty_reduction = penalty_reduction
@@ -197,11 +204,15 @@ class AugNetClassifier(LearnedAugmentation, StagingClassifier):
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Forward and backward for one batch."""
-        # The loss of each window tells what an operation without a magnitude did to it, if each is in one copy only.
-        comparable = self.n_copies_train == 1 and getattr(self.criterion_, "reduction", None) == "mean"
-        for layer in self._learned_layers():
-            layer.compares_losses = comparable and layer.selection == "single"
+        self._compare_losses(self._judge_batches is None)
         return super().train_step_single(batch, **fit_params)
+
+    def _compare_losses(self, wanted: bool) -> None:
+        """Whether the loss of each window of the next batch says what operations without a magnitude did to it."""
+        one_copy = self.n_copies_train == 1 or self._judge_batches is not None
+        comparable = one_copy and getattr(self.criterion_, "reduction", None) == "mean"
+        for layer in self._learned_layers():
+            layer.compares_losses = wanted and comparable and layer.selection == "single"
 
     def get_loss(self, y_pred: torch.Tensor, y_true: Any, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         """Cross-entropy of a batch; `y_true` are labels as the user gave them."""

@@ -85,12 +85,16 @@ class LearnedAugmentation:
             self._measure_effects(windows, labels)
 
     def _measure_effects(self, windows: Any, labels: np.ndarray) -> None:
-        """Measure what operations that were learned one by one do to training windows, spread over all of them."""
+        """Measure what operations that were learned one by one do to training windows, spread over all of them.
+
+        Where some windows judge the strengths, on these.
+        """
         layers = [layer for layer in self._learned_layers() if layer.selection == "single"]
         if not layers:
             return
         trunk = getattr(self.module_, "trunk", self.module_)
-        some = np.unique(np.linspace(0, len(windows) - 1, _MEASURED).round().astype(int))
+        known = getattr(self, "judge_indices_", None) or range(len(windows))
+        some = np.asarray(known)[np.unique(np.linspace(0, len(known) - 1, _MEASURED).round().astype(int))]
         batches = self.get_iterator(Subset(self.get_dataset(windows, labels), some.tolist()), training=False)
         modes = {module: module.training for module in self.module_.modules()}
         self.module_.eval()

@@ -1,0 +1,83 @@
+"""Windows that judge the strengths and do not train the network."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from small import CHANNELS, SFREQ, SmallNet, X, Y, nights
+
+from eegaug import AugNetClassifier
+
+
+def judged(**settings):
+    settings = {"layers": [["frequency_shift", "sign_flip"]], "selection": "single", "judge_share": 0.25} | settings
+    common = {"sfreq": SFREQ, "ch_names": CHANNELS, "max_epochs": 2, "lr": 0.01, "random_state": 0, "verbose": 0}
+    return AugNetClassifier(SmallNet, **common | settings)
+
+
+def trunk(clf):
+    return torch.cat([p.detach().flatten() for p in clf.module_.trunk.parameters()])
+
+
+def test_judges_are_a_share_of_their_own():
+    clf = judged().fit(X, Y)
+    assert len(clf.judge_indices_) == len(set(clf.judge_indices_)) == 12
+    assert clf.judge_indices_ == clone(clf).fit(X, Y).judge_indices_
+    assert clf.judge_indices_ != judged(random_state=1).fit(X, Y).judge_indices_
+    # 36 windows are three batches of 16, 16 and 4; each has a batch of judges.
+    assert clf.n_forward_backward_ == 2 * 2 * 3
+    assert clf.history[-1, "judge_ce"] > 0
+    assert clf.invariances_["loss_rise"].notna().all()
+
+
+def test_judges_do_not_train_the_network():
+    still = {"augmentation_lr": 0.0}
+    clf = judged(**still).fit(X, Y)
+    other = X.copy()
+    other[clf.judge_indices_] = other[clf.judge_indices_][::-1]
+    assert torch.equal(trunk(judged(**still).fit(other, Y)), trunk(clf))
+    others = np.setdiff1d(np.arange(len(X)), clf.judge_indices_)
+    other = X.copy()
+    other[others[0]] *= 2
+    assert not torch.equal(trunk(judged(**still).fit(other, Y)), trunk(clf))
+
+
+def test_strengths_are_moved_by_judges_alone():
+    """Without a rate of its own the network stays as it was drawn: then only the judges can make a difference."""
+    frozen = {"lr": 0.0, "augmentation_lr": 0.05}
+    clf = judged(**frozen).fit(X, Y)
+    assert (clf.invariances_["magnitude"] != 0.1).all()
+    others = np.setdiff1d(np.arange(len(X)), clf.judge_indices_)
+    other = X.copy()
+    other[others] = other[others][::-1]
+    assert judged(**frozen).fit(other, Y).invariances_["magnitude"].equals(clf.invariances_["magnitude"])
+    other = X.copy()
+    other[clf.judge_indices_] = other[clf.judge_indices_][::-1]
+    assert not judged(**frozen).fit(other, Y).invariances_["magnitude"].equals(clf.invariances_["magnitude"])
+
+
+def test_training_goes_on_and_is_pickled_with_datasets_too():
+    clf = judged().fit(nights())
+    proba = clf.predict_proba(X)
+    again = pickle.loads(pickle.dumps(clf))
+    assert np.array_equal(again.predict_proba(X), proba)
+    first = clf.judge_indices_
+    clf.partial_fit(nights())
+    assert clf.judge_indices_ == first
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"judge_share": 1.0}, "judge_share is 1.0"),
+        ({"selection": "weighted"}, "goes with selection='single'"),
+        ({"judge_share": 0.001}, "leaves nothing to judge on"),
+    ],
+)
+def test_what_is_wrong_is_named(settings, words):
+    with pytest.raises(ValueError, match=words):
+        judged(**settings).fit(X, Y)
