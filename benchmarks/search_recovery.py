@@ -1,11 +1,11 @@
 """Do searches find what was planted? Shares of planted and of destructive operations, on simulated nights.
 
 ``python -m benchmarks.search_recovery``: subjects are simulated whose polarity, left and right, and frequencies differ.
-Every search has the operations that undo these, and others that destroy a window at full strength. A search succeeds
-where a planted operation has a larger share than every destructive one: a share is how often the operation is applied
-to a window, by the weights and probabilities learned (for searches without weights: by the policy found). Each seed has
-subjects, split, initial weights and draws of its own. Every run is in the CSV ``search-recovery-runs``; nothing is
-selected.
+Every search chooses between the operations that undo these and others that destroy a window, always at full strength
+(``--free-strength``: with magnitudes, that a search may lower until they do no harm). A search succeeds where a planted
+operation has a larger share than every destructive one: a share is how often the operation is applied to a window, by
+the weights and probabilities learned (for searches without weights: by the policy found). Each seed has subjects,
+split, initial weights and draws of its own. Every run is in the CSV ``search-recovery-runs``; nothing is selected.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from benchmarks._timing import RESULTS, write
 from eegaug import StagingClassifier
 from eegaug.data import Planted, simulate_nights
-from eegaug.operations import get_operation
+from eegaug.operations import Operation, get_operation, register_operation
 from eegaug.search import get_searcher
 
 DATA: dict[str, Any] = {"ch_names": ("F3", "F4", "O1", "O2"), "sfreq": 64.0, "h_freq": 25.0}
@@ -72,6 +72,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=15, help="epochs (or trials) of a search")
     parser.add_argument("--warm-start", type=int, default=5, help="epochs before it, where the search has them")
     parser.add_argument("--policy-lr", type=float, default=0.02, help="Adam of the policy, where the search has one")
+    parser.add_argument("--free-strength", action="store_true", help="destructive operations with a magnitude")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="1 seed, 3 steps: does it run?")
     parser.add_argument("--name", default="search-recovery", help="name of the results' files")
@@ -84,10 +85,26 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def operations() -> list[Any]:
+def operations(free_strength: bool = False) -> list[Operation]:
     """What every search chooses from."""
     about = {"sfreq": DATA["sfreq"], "ch_names": DATA["ch_names"]}
-    return [get_operation(name, **about, **options) for name, options in (PLANTED | DESTRUCTIVE).items()]
+    planted = [get_operation(name, **about, **options) for name, options in PLANTED.items()]
+    destructive = [get_operation(name, **about, **options) for name, options in DESTRUCTIVE.items()]
+    if not free_strength:
+        destructive = [at_full_strength(op) for op in destructive]
+    return planted + destructive
+
+
+def at_full_strength(operation: Operation) -> Operation:
+    """The operation without a magnitude, known to policies as ``full_…``."""
+    parent = type(operation)
+
+    def transform(self: Operation, X: torch.Tensor, magnitude: Any, noise: dict[str, torch.Tensor]) -> torch.Tensor:
+        return parent.transform(self, X, X.new_ones(1), noise)
+
+    made = {"name": f"full_{operation.name}", "has_magnitude": False, "transform": transform, "__module__": __name__}
+    cls = register_operation(type(f"Full{parent.__name__}", (parent,), made))
+    return cls(**{key: value for key, value in operation.get_config().items() if key != "name"})
 
 
 def run(method: str, seed: int, options: argparse.Namespace) -> list[dict]:
@@ -102,7 +119,7 @@ def run(method: str, seed: int, options: argparse.Namespace) -> list[dict]:
     more = {"policy_lr": options.policy_lr, "warm_start": options.warm_start}
     search = searcher(
         StagingClassifier(max_epochs=options.steps, verbose=0),
-        operations=operations(),
+        operations=operations(options.free_strength),
         max_steps=options.steps,
         valid_size=options.valid,
         refit=False,
@@ -130,13 +147,13 @@ def shares_of(search: Any) -> dict[str, float]:
     """How often each operation is applied to a window."""
     if hasattr(search, "operation_shares"):
         return search.operation_shares().mean(axis=1).to_dict()
-    return applied(search.policy_)
+    return applied(search.policy_, search.operations_)
 
 
-def applied(policy: Any) -> dict[str, float]:
+def applied(policy: Any, operations: list[Operation]) -> dict[str, float]:
     """Expected number of times that a policy applies each operation to a window; classes count alike."""
     policy = getattr(policy, "mean", None) or policy  # of an input-conditional policy, the mean over the windows
-    shares = dict.fromkeys(PLANTED | DESTRUCTIVE, 0.0)
+    shares = {op.name: 0.0 for op in operations}
     policies = getattr(policy, "policies", (policy,))
     for one in policies:
         for sub in one.sub_policies:
@@ -182,17 +199,18 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 def note(options: argparse.Namespace) -> str:
     """What the table shows."""
 
-    def words(group: dict[str, dict[str, float]]) -> str:
-        return ", ".join(op.describe(1.0) for op in operations() if op.name in group)
-
+    ops = operations(options.free_strength)
+    planted, destructive = (
+        ", ".join(op.describe(1.0) for op in ops if (op.name in PLANTED) is own) for own in (True, False)
+    )
+    free = "; a search may lower the strength" if options.free_strength else ", always at this strength"
     return (
         f"Simulated nights ({', '.join(DATA['ch_names'])} at {DATA['sfreq']:g} Hz, {options.windows} windows a night): "
         f"polarity and sides exchanged in half of the subjects, frequencies moved by up to ±{options.jitter:g} Hz. "
         f"{options.train} subjects to train on and {options.valid} to validate on, the Chambon net, {options.steps} "
         f"steps of each search after a warm start of {options.warm_start} epochs where it has one, policy's Adam "
-        f"{options.policy_lr:g}; {options.seeds} seeds. Planted operations, at full strength: {words(PLANTED)}. "
-        f"Destructive ones: {words(DESTRUCTIVE)}. A share is how often an operation is applied to a window; how "
-        "strongly, its magnitude says, which searches lower for the destructive ones."
+        f"{options.policy_lr:g}; {options.seeds} seeds. Planted operations, at full strength: {planted}. "
+        f"Destructive ones{free}: {destructive}. A share is how often an operation is applied to a window."
     )
 
 
