@@ -86,7 +86,7 @@ def test_recordings_that_were_prepared_are_kept(interrupt, tmp_path):
     folder.mkdir()
     night = load_nights("simulated", n_subjects=1, n_windows=60, ch_names=("C3", "C4"), sfreq=100.0, random_state=3)
     X, y, _ = night.as_arrays()
-    for k in range(40):
+    for k in range(15):
         np.savez(folder / f"s{k:02}.npz", X=20 * X, y=y, ch_names=["C3", "C4"], sfreq=100.0)
     settings = ["--data", folder, "--sfreq", 64, "--method", "none", "--epochs", 1, "--quiet"]
 
