@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from eegaug.policy import BasePolicy, ClassPolicy
 from eegaug.search._choices import Relax
+from eegaug.search._divergence import refuse_divergence
 from eegaug.search._task import SearchState, SearchTask
 from eegaug.search.base import PolicySearch
 from eegaug.search.bilevel import METHODS, PASSES, Hypergradient, adam_scale, hypergradient
@@ -116,12 +117,8 @@ class BilevelSearch(PolicySearch):
                 losses["valid_loss"].append(self.update_policy(task, state, criterion, (X, y)).valid_loss)
             losses["train_loss"].append(self.update_trunk(task, state, criterion, (X, y), augmented=not warming))
         row: dict[str, Any] = {name: float(torch.stack(each).mean()) for name, each in losses.items()}
-        for name, value in row.items():
-            if not math.isfinite(value):
-                raise ValueError(
-                    f"the search diverged: {name} is {value} in step {len(self._rows) + 1}. Lower the estimator's lr "
-                    f"(now {_lr(state.trunk_optimizer):g})."
-                )
+        remedy = f"Lower the estimator's lr (now {_lr(state.trunk_optimizer):g})."
+        refuse_divergence(row, len(self._rows) + 1, remedy)
         return ({"phase": "warm start"} if warming else {}) | row | self._columns(state.policy)
 
     def update_policy(
