@@ -42,6 +42,8 @@ def predict_stages(model: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray | 
     model : classifier
         Fitted, with ``predict_proba`` and ``classes_``.
     X : array, shape (n_windows, n_channels, n_times)
+        In the order of the night: a network of sequences gets them in sequences of the length it was trained on, which
+        overlap by half; its probabilities are averaged.
 
     Returns
     -------
@@ -53,18 +55,44 @@ def predict_stages(model: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray | 
     Raises
     ------
     ValueError
-        If a class of the model is no stage, or its probabilities are nan.
+        If a class of the model is no stage, its probabilities are nan, or the night is shorter than its sequences.
     """
     codes = stage_codes(model.classes_)
-    copies = _copies(model, X)
-    found = np.asarray(model.predict_proba(X) if copies is None else _aggregated(model, copies), dtype=np.float64)
+    length = getattr(getattr(model, "signal_", None), "n_windows", None)
+    starts = None if length is None else _starts(len(X), length)
+    given = X if starts is None else np.stack([X[s : s + length] for s in starts])
+    copies = _copies(model, given)
+    found = model.predict_proba(given) if copies is None else _aggregated(model, copies)
+    found = _per_window(np.asarray(found, dtype=np.float64), starts, len(X))
     if not np.isfinite(found).all():
         raise ValueError("the model's probabilities are not numbers: were its weights, after training?")
     probabilities = np.zeros((len(X), len(STAGES)))
     probabilities[:, codes] = found / found.sum(1, keepdims=True)
     if copies is None:
         return probabilities, None
-    return probabilities, copy_disagreement(torch.softmax(copies.double(), dim=-1).numpy())
+    each = torch.softmax(copies.double(), dim=2).numpy()
+    return probabilities, copy_disagreement(np.stack([_per_window(one, starts, len(X)) for one in each]))
+
+
+def _starts(n: int, length: int) -> list[int]:
+    """First windows of the sequences of a night: each begins half a sequence after the one before, the last fits in.
+
+    So every window but the first and last few stands once away from the edges of a sequence, where it has context.
+    """
+    if n < length:
+        raise ValueError(f"it has {n} epochs, and the model takes sequences of {length}.")
+    return sorted({*range(0, n - length + 1, max(1, length // 2)), n - length})
+
+
+def _per_window(probabilities: np.ndarray, starts: list[int] | None, n: int) -> np.ndarray:
+    """Of sequences, (n_sequences, n_classes, length), to windows, (n, n_classes): the mean where sequences overlap."""
+    if starts is None:
+        return probabilities
+    total, count = np.zeros((n, probabilities.shape[1])), np.zeros((n, 1))
+    for start, one in zip(starts, probabilities, strict=True):
+        total[start : start + one.shape[1]] += one.T
+        count[start : start + one.shape[1]] += 1
+    return total / count
 
 
 def copy_disagreement(probabilities: Any) -> np.ndarray:
@@ -106,7 +134,7 @@ def _entropy(p: np.ndarray) -> np.ndarray:
 
 
 def _copies(model: Any, X: np.ndarray) -> torch.Tensor | None:
-    """Logits of each copy, (n_copies, n_windows, n_classes); None where there are no copies to compare."""
+    """Logits of each copy, (n_copies, n_windows, n_classes), of sequences (…, length); None where there is none."""
     if getattr(model, "n_copies", 0) < 2 or not hasattr(model.module_, "copies"):
         return None
     module = model.module_
@@ -126,4 +154,4 @@ def _copies(model: Any, X: np.ndarray) -> torch.Tensor | None:
 def _aggregated(model: Any, copies: torch.Tensor) -> np.ndarray:
     from eegaug.augnet.model import aggregate_copies
 
-    return torch.softmax(aggregate_copies(iter(copies), model.aggregate), dim=-1).numpy()
+    return torch.softmax(aggregate_copies(iter(copies), model.aggregate), dim=1).numpy()

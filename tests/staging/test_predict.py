@@ -3,7 +3,7 @@ import pytest
 from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, staging
 
 from eegaug import AugNetClassifier
-from eegaug.staging.predict import copy_disagreement, predict_stages, stage_codes
+from eegaug.staging.predict import _starts, copy_disagreement, predict_stages, stage_codes
 
 P = np.random.default_rng(0).dirichlet(np.ones(5), size=(4, 30))
 
@@ -71,3 +71,38 @@ class TestPredict:
     def test_a_classifier_without_layers(self):
         proba, disagreement = predict_stages(staging().fit(X, NAMES[Y]), X)
         assert disagreement is None and proba.sum(1) == pytest.approx(1)
+
+
+class Sequences(SmallNet):
+    """Each window of a sequence by itself, so that a night's stages do not depend on how it is cut."""
+
+    def forward(self, X):
+        out = super().forward(X.flatten(0, 1))
+        return out.reshape(*X.shape[:2], -1).movedim(1, 2)
+
+
+class TestSequences:
+    """Networks of sequences see overlapping stretches of the night; every window gets one answer."""
+
+    @pytest.mark.parametrize(("n", "length"), [(48, 6), (47, 6), (7, 6), (6, 6), (5, 1)])
+    def test_starts_cover_the_night(self, n, length):
+        starts = _starts(n, length)
+        covered = [window for start in starts for window in range(start, start + length)]
+        assert set(covered) == set(range(n)) and starts[-1] == n - length
+        assert max(covered.count(window) for window in covered) <= 3
+
+    @pytest.mark.parametrize("copies", [0, 4])
+    def test_windows_in_order(self, copies):
+        settings = {"layers": [["frequency_shift"]], "n_copies": copies, "max_epochs": 2, "verbose": 0}
+        clf = AugNetClassifier(Sequences, sfreq=SFREQ, ch_names=CHANNELS, random_state=0, **settings)
+        clf.fit(X.reshape(8, 6, 4, 100), Y.reshape(8, 6))
+        clf.set_params(n_copies=copies)
+        proba, disagreement = predict_stages(clf, X[:47])
+        one_by_one = np.concatenate([clf.predict_proba(X[None, i : i + 6]) for i in range(0, 42, 6)])
+        np.testing.assert_allclose(proba[:42, :3], one_by_one.swapaxes(1, 2).reshape(42, 3), atol=1e-6)
+        assert (disagreement is None) == (copies == 0) and len(proba) == 47
+
+    def test_a_night_shorter_than_a_sequence(self):
+        clf = staging(Sequences).fit(X.reshape(8, 6, 4, 100), Y.reshape(8, 6))
+        with pytest.raises(ValueError, match="has 5 epochs, and the model takes sequences of 6"):
+            predict_stages(clf, X[:5])
