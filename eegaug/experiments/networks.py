@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FreqNet", "Perceptron"]
+__all__ = ["BandPowerNet", "FreqNet", "Perceptron"]
 
 
 class _LongConv1d(nn.Conv1d):
@@ -86,3 +86,30 @@ class Perceptron(nn.Sequential):
         sizes = [n_times] + [width] * depth
         hidden = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
         super().__init__(nn.Flatten(), *hidden, nn.Linear(width, n_outputs))
+
+
+class BandPowerNet(nn.Module):
+    """Logarithm of the power behind learned filters, and a small network on it: quick, and enough for simulated nights.
+
+    Parameters
+    ----------
+    n_chans, n_outputs : int
+    n_filters : int
+    kernel_size : int
+    n_hidden : int
+
+    Examples
+    --------
+    >>> BandPowerNet(n_chans=4, n_outputs=5)(torch.zeros(3, 4, 500)).shape
+    torch.Size([3, 5])
+    """
+
+    def __init__(self, n_chans: int, n_outputs: int, n_filters: int = 16, kernel_size: int = 49, n_hidden: int = 32):
+        super().__init__()
+        self.conv = nn.Conv1d(n_chans, n_filters, kernel_size, bias=False)
+        self.norm = nn.BatchNorm1d(n_filters)
+        self.head = nn.Sequential(nn.Linear(n_filters, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_outputs))
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Logits of windows (batch, channels, times)."""
+        return self.head(self.norm(self.conv(X).square().mean(-1).add(1e-3).log()))
