@@ -11,6 +11,7 @@ __all__ = ["get_experiment", "list_experiments"]
 # Name and module; the module holds the experiment as EXPERIMENT.
 _MODULES: dict[str, str] = {
     "sinusoids": "eegaug.experiments.sinusoids",
+    "planted": "eegaug.experiments.planted",
     "capacity": "eegaug.experiments.capacity",
     "rotation": "eegaug.experiments.rotation",
 }
