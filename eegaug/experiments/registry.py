@@ -8,12 +8,16 @@ from eegaug.experiments.base import Experiment
 
 __all__ = ["get_experiment", "list_experiments"]
 
-# Name and module; the module holds the experiment as EXPERIMENT.
+# Name, module and, where it is not EXPERIMENT, the experiment's name there.
 _MODULES: dict[str, str] = {
     "sinusoids": "eegaug.experiments.sinusoids",
     "planted": "eegaug.experiments.planted",
     "capacity": "eegaug.experiments.capacity",
     "rotation": "eegaug.experiments.rotation",
+    "transfer": "eegaug.experiments.transfer",
+    "label-noise": "eegaug.experiments.noise_and_fractions:LABEL_NOISE",
+    "fractions": "eegaug.experiments.noise_and_fractions:FRACTIONS",
+    "stage-policies": "eegaug.experiments.stage_policies",
 }
 
 
@@ -43,4 +47,5 @@ def get_experiment(name: str) -> Experiment:
     """
     if name not in _MODULES:
         raise ValueError(f"there is no experiment {name!r}; choose from {', '.join(_MODULES)}.")
-    return importlib.import_module(_MODULES[name]).EXPERIMENT
+    module, _, attribute = _MODULES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or "EXPERIMENT")

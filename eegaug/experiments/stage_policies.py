@@ -1,0 +1,147 @@
+"""Stage policies: which augmentation does a network find for which sleep stage?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from eegaug.classifier import StagingClassifier
+from eegaug.data import STAGES
+from eegaug.experiments import sleep
+from eegaug.experiments.base import Experiment, Settings
+from eegaug.search import DNASearch
+
+__all__ = ["EXPERIMENT"]
+
+#: Operations searched over: those that mean something on any montage of four channels, one of each kind.
+OPERATIONS = (
+    "time_reverse",
+    "time_masking",
+    "gaussian_noise",
+    "ft_surrogate",
+    "frequency_shift",
+    "sign_flip",
+    "channels_symmetry",
+    "channels_dropout",
+)
+OBJECTIVES = ("joint", "bilevel")
+
+
+def plan(settings: Settings) -> list[dict[str, Any]]:
+    """The paper's objective, and one that rewards augmentation that helps, for each seed."""
+    return [
+        {**entry, "objective": objective, "steps": 5 if settings.quick else 20, "epochs": sleep.epochs(settings)}
+        for entry in sleep.night_plan(settings)
+        for objective in OBJECTIVES
+    ]
+
+
+def run(
+    source: dict[str, Any], seed: int, device: str, objective: str, steps: int, epochs: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Search once; mean weights, probabilities and magnitudes of all pairs, by stage."""
+    train, test = sleep.train_and_test(source, seed)
+    common = sleep.training_settings(source, train, seed=seed, epochs=epochs, device=device)
+    X, y, subjects = train.as_arrays()
+    search = DNASearch(
+        StagingClassifier(**common),
+        operations=list(OPERATIONS),
+        objective=objective,
+        search_fraction=1.0,
+        max_steps=steps,
+        random_state=seed,
+        verbose=0,
+    ).fit(X, y, groups=subjects)
+    top = search.top_pairs_.rename(columns={"class": "stage"})
+    top["stage"] = [STAGES[int(label)] for label in top["stage"]]
+    distances = search.class_distances_
+    row = {
+        "seconds": float(search.search_time_),
+        "largest_distance": float(np.nanmax(distances.to_numpy(float))),
+        **sleep.scores(search.best_estimator_, test),
+    }
+    return {"runs": [row], "pairs": top.to_dict("records")}
+
+
+def _named(part: pd.DataFrame) -> pd.DataFrame:
+    """One row per pair: its name and weight."""
+    rows = []
+    for keys, places in part.groupby(["objective", "seed", "stage", "rank"], sort=False):
+        names = sorted(places["operation"].str.replace("_", " "))
+        rows.append(
+            {
+                **dict(zip(("objective", "seed", "stage", "rank"), keys, strict=True)),
+                "pair": " + ".join(names),
+                "weight": float(places["weight"].iloc[0]),
+                "probability": float(places["probability"].mean()),
+                "magnitude": float(places["magnitude"].mean()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The five pairs that each stage draws most often, by objective, over all seeds."""
+    pairs = _named(tables["pairs"])
+    n_seeds = pairs["seed"].nunique()
+    rows = []
+    for (objective, stage), part in pairs.groupby(["objective", "stage"], sort=False):
+        by_pair = part.groupby("pair").agg(weight=("weight", "sum"), seeds=("seed", "nunique"))
+        best = by_pair.sort_values("weight", ascending=False).head(5)
+        runs = tables["runs"][tables["runs"]["objective"] == objective]
+        rows.append(
+            {
+                "objective": objective,
+                "stage": stage,
+                **{
+                    f"{rank}.": f"{name} ({entry.weight / n_seeds:.2f}, {entry.seeds} of {n_seeds})"
+                    for rank, (name, entry) in enumerate(best.iterrows(), 1)
+                },
+                "balanced accuracy": f"{runs['balanced_accuracy'].mean():.3f}",
+                "seconds": f"{runs['seconds'].median():.0f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def figure(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Weight of each pair by stage, a panel for each objective; pairs among the five of any stage."""
+    pairs = _named(tables["pairs"])
+    n_seeds = pairs["seed"].nunique()
+    objectives = list(dict.fromkeys(pairs["objective"]))
+    picture = Figure(figsize=(4.6 * len(objectives), 5.0), layout="constrained")
+    for ax, objective in zip(picture.subplots(1, len(objectives), squeeze=False)[0], objectives, strict=True):
+        part = pairs[pairs["objective"] == objective]
+        stages = [stage for stage in STAGES if stage in set(part["stage"])]
+        weights = part.pivot_table(index="pair", columns="stage", values="weight", aggfunc="sum", fill_value=0.0)
+        weights = weights[stages] / n_seeds
+        weights = weights.loc[weights.max(axis=1).sort_values(ascending=False).index[:14]]
+        image = ax.imshow(weights, cmap="cividis", vmin=0.0, aspect="auto")
+        ax.set_xticks(range(len(stages)), stages)
+        ax.set_yticks(range(len(weights)), weights.index)
+        ax.tick_params(labelsize=7, length=0)
+        ax.set_title(f"objective: {objective}", fontsize=8, loc="left")
+        picture.colorbar(image, ax=ax, shrink=0.6, label="mean weight, where among the five").ax.tick_params(
+            labelsize=7
+        )
+    return picture
+
+
+EXPERIMENT = Experiment(
+    "stage-policies",
+    "Policies by class (Mahan et al. 2021, Table 3), by sleep stage.",
+    plan,
+    run,
+    table,
+    figure,
+    note=(
+        f"{sleep.SOURCE} Pairs of operations that DNA draws most often for training windows of a stage: mean weight "
+        "over seeds where a pair is among the five, and in how many seeds it is. The paper's table has classes of "
+        "pictures, so that no number of it can stand beside these; and its released code never applies operations "
+        "while it searches, so that its policies are not evidence. 'joint' is its objective, in which nothing rewards "
+        "augmentation; 'bilevel' learns from held-out subjects."
+    ),
+)

@@ -1,0 +1,120 @@
+"""Experiments on nights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eegaug.data import STAGES
+from eegaug.experiments import Settings, get_experiment, sleep, stage_policies
+from eegaug.experiments.noise_and_fractions import share_of_windows, with_wrong_labels
+
+TINY = {"n_subjects": 3, "n_windows": 40, "ch_names": ("F3", "F4", "O1", "O2"), "sfreq": 50.0, "h_freq": 20.0}
+
+
+def planned(name, **keep):
+    """Entries of the quick plan on tiny nights, of one seed, with one epoch."""
+    plan = get_experiment(name).plan(Settings(quick=True, data_args=TINY))
+    chosen = [entry for entry in plan if all(entry[key] in values for key, values in keep.items())]
+    return [entry | {"epochs": 1} for entry in chosen]
+
+
+def made(name, entries):
+    """Tables of runs, as the frame makes them."""
+    tables: dict[str, list] = {}
+    for entry in entries:
+        result = get_experiment(name).run(**entry)
+        own = {key: value for key, value in entry.items() if not isinstance(value, dict)}
+        for table, rows in (result if "runs" in result else {"runs": [result]}).items():
+            tables.setdefault(table, []).extend(own | row for row in rows)
+    return {table: pd.DataFrame(rows) for table, rows in tables.items()}
+
+
+def test_subjects_train_or_test():
+    tested = set()
+    for entry in sleep.night_plan(Settings(seeds=3, data_args=TINY | {"random_state": 0})):
+        train, test = sleep.train_and_test(entry["source"], entry["seed"])
+        assert not set(train.subjects) & set(test.subjects)
+        assert len(set(train.subjects)) == 2
+        tested |= set(test.subjects)
+    assert len(tested) == 3
+
+
+def test_each_seed_has_subjects_of_its_own():
+    sources = [entry["source"]["data_args"]["random_state"] for entry in sleep.night_plan(Settings(seeds=3))]
+    assert sources == [1, 2, 3]
+    others = sleep.night_plan(Settings(seeds=2, data="nights/"))
+    assert [entry["source"]["data_args"] for entry in others] == [{}, {}]
+
+
+def test_wrong_labels():
+    y = np.arange(1000) % 5
+    wrong = with_wrong_labels(y, 0.2, 5, seed=0)
+    assert (wrong != y).sum() == 200
+    assert set(wrong) == set(range(5))
+    assert (with_wrong_labels(y, 0.2, 5, seed=0) == wrong).all()
+    # Every other class is as likely.
+    jumps = np.bincount((wrong - y)[wrong != y] % 5, minlength=5)
+    assert jumps[0] == 0 and (np.abs(jumps[1:] - 50) < 25).all()
+
+
+def test_share_of_windows():
+    y, subjects = np.repeat([0, 1, 2], [60, 30, 3]), np.zeros(93, dtype=int)
+    rows = share_of_windows(y, subjects, 0.1, seed=0)
+    assert np.bincount(y[rows]).tolist() == [6, 3, 1]
+    assert (share_of_windows(y, subjects, 1.0, seed=0) == np.arange(93)).all()
+
+
+def test_transfer():
+    tables = made("transfer", planned("transfer", trained_on=("frequency shift, noise",)))
+    frozen = tables["frozen"]
+    assert frozen["tested_on"].iloc[0] == "original"
+    assert set(frozen[frozen["seen"]]["tested_on"]) == {"frequency_shift", "gaussian_noise"}
+    assert frozen[frozen["tested_on"] != "original"]["kl"].gt(0).all()
+    experiment = get_experiment("transfer")
+    table = experiment.table(tables)
+    plain, with_loss = tables["runs"]["unseen"]
+    assert table["unseen"].tolist() == [f"{plain:.3f}"]
+    assert table["unseen: with the loss"].tolist() == [f"{with_loss - plain:+.3f}"]
+    heat, bars = experiment.figure(tables).axes
+    assert heat.images[0].get_array().shape == (1, frozen["tested_on"].nunique())
+    assert len(bars.patches) == 2
+
+
+@pytest.mark.parametrize(("name", "what", "level"), [("label-noise", "wrong", 0.5), ("fractions", "share", 0.3)])
+def test_label_noise_and_fractions(name, what, level):
+    tables = made(name, planned(name, **{what: (level,)}))
+    runs = tables["runs"]
+    assert runs["arm"].tolist() == ["none", "variants", "ait"]
+    assert runs["balanced_accuracy"].between(0, 1).all()
+    experiment = get_experiment(name)
+    table = experiment.table(tables)
+    none, variants, ait = runs["balanced_accuracy"]
+    assert table["no augmentation"].tolist() == [f"{none:.3f}"]
+    assert table["the loss adds"].tolist() == [f"{ait - variants:+.3f}"]
+    assert len(experiment.figure(tables).axes[0].containers) == 3
+    if name == "fractions":
+        assert runs["n_windows"].iloc[0] < 40
+
+
+def test_stage_policies():
+    entries = [entry | {"steps": 1} for entry in planned("stage-policies", objective=("joint",))]
+    tables = made("stage-policies", entries)
+    pairs = tables["pairs"]
+    assert set(pairs["operation"]) <= set(stage_policies.OPERATIONS)
+    assert set(pairs["stage"]) <= set(STAGES)
+    experiment = get_experiment("stage-policies")
+    table = experiment.table(tables)
+    assert set(table["stage"]) == set(pairs["stage"])
+    first = table.iloc[0]["1."]
+    assert "+" in first and "(" in first
+    assert experiment.figure(tables).axes[0].get_title(loc="left") == "objective: joint"
+
+
+def test_every_experiment_has_a_plan_and_a_note():
+    for name in ("transfer", "label-noise", "fractions", "stage-policies"):
+        experiment = get_experiment(name)
+        assert experiment.name == name
+        assert len(experiment.plan(Settings())) > len(experiment.plan(Settings(quick=True))) > 0
+        assert len(experiment.note) > 100
