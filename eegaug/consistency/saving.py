@@ -121,7 +121,7 @@ def save_networks(clf: MutualClassifier, folder: Path, save: Callable[[Any, Path
 
 def load_networks(
     clf: MutualClassifier, folder: Path, about: Mapping[str, Any], load: Callable[[Path, Any], Any], module: Any
-):
+) -> None:
     """Put the networks of a folder into an estimator that has their settings.
 
     Parameters
