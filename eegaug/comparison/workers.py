@@ -97,9 +97,10 @@ def make_runs(
         return
     from joblib import effective_n_jobs
 
-    slots = min(effective_n_jobs(n_jobs), len(runs))
+    slots = effective_n_jobs(n_jobs)
     if slots > 1:
-        _make_in_processes(work, runs, slots)
+        # A single run, too, is kept apart from this process.
+        _make_in_processes(work, runs, min(slots, len(runs)))
         return
     for run in runs:
         work.run(run)
@@ -311,7 +312,7 @@ def _client(scheduler: str | None, n_jobs: int) -> Iterator[Any]:
         return
     with (
         # A worker that begins anew imports torch first; a cluster that has not heard of it for 15 s gives it up.
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "10 min"}),
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "600 s"}),
         distributed.LocalCluster(
             n_workers=effective_n_jobs(n_jobs), threads_per_worker=1, dashboard_address=None
         ) as cluster,

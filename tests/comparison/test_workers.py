@@ -36,16 +36,13 @@ def one_fold(small):
 
 class TestLocal:
     def test_a_process_that_dies_costs_its_own_run_which_is_begun_once_more(self, tmp_path, small):
-        methods = ["none", method("once", 1, tmp_path), method("always", 99, tmp_path)]
+        methods = [method("once", 1, tmp_path), method("always", 99, tmp_path)]
         result = compare(methods, out=tmp_path / "out", n_jobs=2, **one_fold(small))
-        assert sorted(result.table["method"]) == ["none", "once"]
+        assert result.table["method"].tolist() == ["once"]
         assert result.failed["method"].tolist() == ["always"]
         assert "the process that made this run died 2 times" in result.failed["error"].item()
         assert [os.path.getsize(tmp_path / name) for name in ("once", "always")] == [2, 2]
         assert not (tmp_path / "out" / "runs" / "once-fold0-seed0-fraction1" / ATTEMPT).exists()
-        # A later call begins it anew.
-        again = compare(methods, out=tmp_path / "out", n_jobs=2, **one_fold(small))
-        assert os.path.getsize(tmp_path / "always") > 2 and len(again.failed) == 1
 
     SCRIPT = """
 import sys, time
@@ -59,8 +56,7 @@ if __name__ == "__main__":
     compare(methods, out=sys.argv[1] + "/out", n_jobs=2, **%r)
 """
 
-    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-    def test_no_worker_outlives_its_parent(self, tmp_path, small, number):
+    def test_no_worker_outlives_its_parent(self, tmp_path, small):
         (tmp_path / "script.py").write_text(self.SCRIPT.replace("sys.argv[1]", repr(str(tmp_path))) % one_fold(small))
         parent = subprocess.Popen(
             [sys.executable, str(tmp_path / "script.py")],
@@ -72,7 +68,7 @@ if __name__ == "__main__":
             time.sleep(0.02)
         workers = [int(path.name.removeprefix("pid-")) for path in tmp_path.glob("pid-*")]
         assert all(alive(pid) for pid in workers)
-        parent.send_signal(number)
+        parent.send_signal(signal.SIGKILL)
         parent.wait(timeout=60)
         deadline = time.monotonic() + 60
         while any(alive(pid) for pid in workers):
@@ -92,20 +88,21 @@ def alive(pid):
 class TestDask:
     def test_two_processes_of_which_one_dies(self, tmp_path, small):
         distributed = pytest.importorskip("distributed")
-        methods = ["none", method("once", 1, tmp_path), method("always", 99, tmp_path)]
+        methods = ["none", method("always", 99, tmp_path)]
         dask = pytest.importorskip("dask")
         with (
             # Workers that begin anew import torch first: on a busy machine that takes a while.
-            dask.config.set({"distributed.deploy.lost-worker-timeout": "10 min"}),
+            dask.config.set({"distributed.deploy.lost-worker-timeout": "600 s"}),
             distributed.LocalCluster(
                 n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
             ) as cluster,
         ):
             address = cluster.scheduler_address
             result = compare(methods, out=tmp_path / "out", backend="dask", scheduler=address, **one_fold(small))
-        assert sorted(result.table["method"]) == ["none", "once"]
+        assert result.table["method"].tolist() == ["none"]
         assert result.failed["method"].tolist() == ["always"]
         assert "died 2 times" in result.failed["error"].item()
+        assert os.path.getsize(tmp_path / "always") == 2
         assert not list((tmp_path / "out").glob(".work-*"))
         rows = [json.loads(path.read_text()) for path in (tmp_path / "out" / "runs").glob(f"*/{ROW}")]
         assert {row["test_subjects"] for row in rows} == {result.table["test_subjects"].iloc[0]}

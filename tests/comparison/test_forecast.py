@@ -1,0 +1,69 @@
+import pytest
+
+from eegaug import compare
+from eegaug.comparison import Forecast, describe_plan, forecast_lines
+from eegaug.comparison.forecast import _some_of_each_stage
+
+
+class TestDescribePlan:
+    def test_what_is_there_what_is_new_and_where_times_come_from(self, tmp_path, small):
+        compare(["none"], out=tmp_path, **small)
+        before = sorted(path for path in tmp_path.rglob("*"))
+        plan = describe_plan(["none", "fixed", "random"], out=tmp_path, seeds=(0, 1), **small)
+        assert sorted(path for path in tmp_path.rglob("*")) == before
+        found = {(run["method"], run["seed"]): run for run in plan.runs if run["fold"] == 0}
+        assert {key: run["state"] for key, run in found.items()} == {
+            ("none", 0): "finished",
+            ("none", 1): "new",
+            ("fixed", 0): "new",
+            ("fixed", 1): "new",
+            ("random", 0): "new",
+            ("random", 1): "new",
+        }
+        assert len(plan.missing) == 10
+        assert found["none", 0]["seconds"] == 0
+        assert found["none", 1]["estimated_from"] == "earlier runs" and found["none", 1]["seconds"] > 0
+        assert found["fixed", 0]["estimated_from"] == "measured steps" and 0 < found["fixed", 0]["seconds"] < 60
+        # Nothing is known of a search without a budget.
+        assert found["random", 0]["seconds"] is None and plan.seconds is None
+        assert "how long that takes is not known" in forecast_lines(plan)[-1]
+
+    def test_a_budget_bounds_each_run(self, tmp_path, small):
+        plan = describe_plan(["fixed", "random"], out=tmp_path / "new", budget=1e-3, n_jobs=2, **small)
+        assert [run["seconds"] for run in plan.runs] == [1e-3] * 4
+        assert {run["estimated_from"] for run in plan.runs} == {"budget"}
+        assert plan.seconds == pytest.approx(2e-3)
+        assert not (tmp_path / "new").exists()
+
+    def test_wrong_arguments_are_refused_as_by_compare(self, tmp_path, small):
+        with pytest.raises(ValueError, match="unknown method 'nothing'"):
+            describe_plan(["nothing"], out=tmp_path, **small)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+            describe_plan(["none"], colour=1)
+
+
+class TestForecast:
+    RUN = {"method": "none", "fold": 0, "seed": 0, "fraction": 1.0, "state": "new", "estimated_from": "measured steps"}
+
+    def test_runs_share_the_places(self, tmp_path):
+        def total(seconds, n_jobs):
+            return Forecast([{**self.RUN, "seconds": value} for value in seconds], n_jobs, tmp_path).seconds
+
+        assert total([4, 4, 4, 4], 1) == 16
+        assert total([4, 4, 4, 4], 2) == 8
+        assert total([9, 1, 1], 2) == 9  # one run is made in one place
+        assert total([4, None], 2) is None
+        assert total([], 2) == 0
+
+    def test_lines(self, tmp_path):
+        runs = [{**self.RUN, "seconds": 30.0}, {**self.RUN, "fold": 1, "state": "finished", "seconds": 0.0}]
+        lines = forecast_lines(Forecast(runs, 4, tmp_path))
+        assert lines[1].split() == ["none", "2", "1", "0", "30.0", "s", "measured", "steps"]
+        assert lines[-1] == "1 of 2 runs would be made, 1 at a time: at most about 30.0 s"
+        assert forecast_lines(Forecast(runs[1:], 4, tmp_path))[-1] == "all 1 runs are finished"
+
+
+def test_few_windows_with_all_stages():
+    y = pytest.importorskip("numpy").array([0] * 50 + [1] * 50 + [2] * 2)
+    rows = _some_of_each_stage(y, 8)
+    assert len(rows) == 8 and sorted(set(y[rows])) == [0, 1, 2]
