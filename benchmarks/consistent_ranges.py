@@ -92,8 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
     note = (
         f"Sinusoids of uniform phase; right is a shift of ±{TRUE_HZ:g} Hz, any phase, and noise until it hurts. "
         f"FreqNet, Adam 1e-2 with cosine decay, {options.epochs} epochs, batches of 32; one operation for each window "
-        f"and variant, the default penalty; {options.seeds} seeds, medians (accuracy: means). Predictions are of windows "
-        "as they are."
+        f"and variant, the default penalty; {options.seeds} seeds, medians (accuracy: means). Predictions are of "
+        "windows as they are."
     )
     print(write("consistent_ranges", summary(runs), note).read_text())
 

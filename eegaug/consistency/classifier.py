@@ -66,7 +66,8 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
     penalty, penalty_kind, penalty_reduction, penalty_limit, augmentation_lr, augmentation_weight_decay
         For augmentation that is learned; see :class:`eegaug.AugNetClassifier`, also for what None stands for, which
         depends on the layers. The loss between variants grows with the
-        strengths, too: it holds them back where the network's answer changes, whatever the labels.
+        strengths, too: it holds them back where the network's answer changes, so that at the same penalty ranges are
+        learned narrower than by AugNet.
     **kwargs
         As in :class:`eegaug.StagingClassifier`. Class weights act on the cross-entropy alone.
 
