@@ -204,12 +204,12 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Forward and backward for one batch."""
-        self._compare_losses(self._judge_batches is None)
+        self._compare_losses(self.judge_batches_ is None)
         return super().train_step_single(batch, **fit_params)
 
     def _compare_losses(self, wanted: bool) -> None:
         """Whether the loss of each window of the next batch says what operations without a magnitude did to it."""
-        one_copy = self.n_copies_train == 1 or self._judge_batches is not None
+        one_copy = self.n_copies_train == 1 or self.judge_batches_ is not None
         comparable = one_copy and getattr(self.criterion_, "reduction", None) == "mean"
         for layer in self._learned_layers():
             layer.compares_losses = wanted and comparable and layer.selection == "single"

@@ -30,13 +30,13 @@ class Judged:
     Goes before :class:`eegaug.augnet.learned.LearnedAugmentation`.
     """
 
-    _judge_batches: Iterator[Any] | None = None
+    judge_batches_: Iterator[Any] | None = None
     judge_indices_: list[int] | None = None
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
         """Training and validation data; the judges are taken out of the first."""
         train, valid = super().get_split_datasets(X, y, **fit_params)
-        self._judge_batches = self.judge_indices_ = None
+        self.judge_batches_ = self.judge_indices_ = None
         share = self.judge_share
         if not 0 <= share < 1:
             raise ValueError(f"judge_share is {share}; it lies in [0, 1).")
@@ -51,7 +51,7 @@ class Judged:
         generator = torch.Generator().manual_seed(derive_seed(self.seed_, _JUDGES))
         order = torch.randperm(n, generator=generator)
         self.judge_indices_ = order[:n_judges].sort().values.tolist()
-        self._judge_batches = self._judging(Subset(train, self.judge_indices_))
+        self.judge_batches_ = self._judging(Subset(train, self.judge_indices_))
         return Subset(train, order[n_judges:].sort().values.tolist()), valid
 
     def _judging(self, judges: Any) -> Iterator[Any]:
@@ -64,11 +64,11 @@ class Judged:
         try:
             return super().fit_loop(*args, **kwargs)
         finally:
-            self._judge_batches = None  # cannot be pickled, and is made anew by the next fit
+            self.judge_batches_ = None  # cannot be pickled, and is made anew by the next fit
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Forward and backward for one batch and, for the strengths, for a batch of judges."""
-        if self._judge_batches is None:
+        if self.judge_batches_ is None:
             return super().train_step_single(batch, **fit_params)
         strengths = [layer.strengths for layer in self._learned_layers()]
         for strength in strengths:
@@ -84,7 +84,7 @@ class Judged:
 
     def _judge(self, strengths: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Gradient of the loss of a batch of judges, with the network as it is at prediction."""
-        Xi, yi = unpack_data(next(self._judge_batches))
+        Xi, yi = unpack_data(next(self.judge_batches_))
         Xi = to_tensor(Xi, device=self.device)
         trunk = self.module_.trunk
         self._compare_losses(True)
