@@ -1,11 +1,12 @@
 """Do searches find what was planted? Shares of planted and of destructive operations, on simulated nights.
 
 ``python -m benchmarks.search_recovery``: subjects are simulated whose polarity, left and right, and frequencies differ.
-Every search chooses between the operations that undo these and others that destroy a window, always at full strength
-(``--free-strength``: with magnitudes, that a search may lower until they do no harm). A search succeeds where a planted
-operation has a larger share than every destructive one: a share is how often the operation is applied to a window, by
-the weights and probabilities learned (for searches without weights: by the policy found). Each seed has subjects,
-split, initial weights and draws of its own. Every run is in the CSV ``search-recovery-runs``; nothing is selected.
+Every search chooses between the operations that undo these and others that leave nothing of a window to learn from,
+always at full strength (``--free-strength``: with magnitudes, which a search may lower until they do no harm). It
+succeeds where a planted operation has a larger share than every destructive one. A share is how often an operation is
+applied to a window, by the weights and probabilities learned (for searches without weights: by the policy found). Each
+seed has subjects, split, initial weights and draws of its own. Every run is in the CSV ``search-recovery-runs``;
+nothing is selected.
 """
 
 from __future__ import annotations
@@ -40,7 +41,6 @@ DESTRUCTIVE: dict[str, dict[str, float]] = {
     "gaussian_noise": {"max_strength": 5.0},
     "time_masking": {"max_seconds": 29.0},
     "channels_dropout": {},
-    "bandstop_filter": {"max_strength": 20.0, "max_freq": 25.0},
 }
 #: Searches by the name of a row: short name of the searcher, and its settings.
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -9,6 +9,7 @@ with dropout 0.5; the policies are as they are at the start of a search, with al
 from __future__ import annotations
 
 import argparse
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -134,6 +135,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--channels", type=int, choices=list(CHANNELS), default=6)
     parser.add_argument("--n-times", type=int, default=3000, help="samples of a window of 30 s")
     parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: for a machine that others use")
     parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
     parser.add_argument("--name", default="searchers", help="name of the results' files")
     return parser.parse_args(arguments)
@@ -148,7 +150,8 @@ def main(arguments: list[str] | None = None) -> None:
         candidates = plain(options)
         for family in options.families:
             candidates |= FAMILIES[family](options)
-    seconds = interleaved(candidates, repeats=options.repeats, device=options.device)
+    clock = time.perf_counter if options.clock == "wall" else time.process_time
+    seconds = interleaved(candidates, repeats=options.repeats, device=options.device, clock=clock)
     reference = seconds["plain training step"]
     table = pd.DataFrame(
         {
@@ -161,9 +164,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     note = (
         f"{options.channels} channels, {options.n_times} samples, batches of {BATCH}, {options.threads} thread(s), "
-        f"{options.repeats} rounds. A policy update is augmentation, the training batch, the validation batch, the "
-        "second derivative and the optimiser of the policy. The last column is the median over rounds of the ratio to "
-        "the plain step of the same round."
+        f"{options.repeats} rounds, {options.clock} time. A policy update is augmentation, the training batch, the "
+        "validation batch, the second derivative and the optimiser of the policy. The last column is the median over "
+        "rounds of the ratio to the plain step of the same round."
     )
     print(write(options.name, table, note, options.device).read_text(), machine(options.device), sep="\n")
 
