@@ -97,7 +97,7 @@ def table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 "objective": objective,
                 "stage": stage,
                 **{
-                    f"{rank}.": f"{name} ({entry.weight / n_seeds:.2f}, {entry.seeds} of {n_seeds})"
+                    f"{rank}.": f"{name} ({entry.weight / n_seeds:.2f}, {entry.seeds:.0f} of {n_seeds})"
                     for rank, (name, entry) in enumerate(best.iterrows(), 1)
                 },
                 "balanced accuracy": f"{runs['balanced_accuracy'].mean():.3f}",
