@@ -86,11 +86,12 @@ class BilevelSearch(PolicySearch):
                 raise ValueError(f"{name} is {value!r}; it is one of {', '.join(map(repr, known))}.")
         if not (isinstance(self.policy_lr, (int, float)) and 0 < self.policy_lr < math.inf):
             raise ValueError(f"policy_lr is {self.policy_lr!r}; it is a number above 0.")
-        if isinstance(self.warm_start, bool) or int(self.warm_start) != self.warm_start or self.warm_start < 0:
+        if isinstance(self.warm_start, bool) or not isinstance(self.warm_start, int) or self.warm_start < 0:
             raise ValueError(f"warm_start is {self.warm_start!r}; it is a number of epochs, 0 or more.")
 
     def _n_steps(self) -> int:
-        return super()._n_steps() + int(self.warm_start)
+        # Anything else is refused by name, in _check.
+        return super()._n_steps() + (self.warm_start if isinstance(self.warm_start, int) and self.warm_start > 0 else 0)
 
     def _begin(self, task: SearchTask) -> SearchState:
         trunk, policy = task.new_trunk(), self._new_policy(task).to(task.device)

@@ -21,7 +21,8 @@ class ADDASearch(BilevelSearch):
 
     Each sub-policy is a sequence of stages, each a choice between all operations. For every training batch the policy
     takes a step down the gradient of the loss on held-out subjects, through one step of training on the augmented
-    batch; then the network takes that step. With ``class_wise=True`` (CADDA) each class has sub-policies of its own.
+    batch; then the network takes a training step on the batch, augmented anew. With ``class_wise=True`` (CADDA) each
+    class has sub-policies of its own.
 
     Parameters
     ----------
@@ -65,9 +66,12 @@ class ADDASearch(BilevelSearch):
 
     Notes
     -----
-    A window takes one of the sub-policies, drawn uniformly. The weights of a class take no step for batches without a
-    window of it. For ``choice="relax"`` the worth of a window is the derivative of the validation loss to its weight in
-    the training loss, which tells the windows of a batch apart.
+    A window takes one of the sub-policies, drawn uniformly. What a class has learned takes no step for batches without
+    a window of it. For ``choice="relax"`` the worth of a window is the derivative of the validation loss to its weight
+    in the training loss, which tells the windows of a batch apart.
+
+    In a sum of operations a window and its inverted or reversed self cancel, so that ``"softmax"`` may find sign flip
+    and time reverse worse than they are while weights are even; choices that are drawn do not mix them.
 
     References
     ----------
