@@ -6,7 +6,9 @@ import copy
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
+from sklearn.exceptions import NotFittedError
 from torch import Tensor, nn
 
 from eegaug._random import derive_seed
@@ -133,6 +135,30 @@ class DNASearch(PolicySearch):
         self.hypergradient = hypergradient
         self.inner_step = inner_step
         self.continue_training = continue_training
+
+    def operation_shares(self) -> pd.DataFrame:
+        """How often each operation is applied to the training windows of each class.
+
+        Returns
+        -------
+        DataFrame
+            Operations by classes: mean weight times mean probability, summed over the pairs that an operation is in.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before a search.
+        """
+        if not hasattr(self, "class_policies_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first.")
+        shares = pd.DataFrame(
+            0.0, index=[op.name for op in self.operations_], columns=list(self.class_policies_.classes)
+        )
+        for label, policy in zip(self.class_policies_.classes, self.class_policies_.policies, strict=True):
+            for sub in policy.sub_policies:
+                for step in sub.operations:
+                    shares.loc[step.operation, label] += sub.weight * step.probability
+        return shares
 
     # Hooks -----------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import pandas as pd
 import torch
+from sklearn.exceptions import NotFittedError
 from torch import Tensor, nn
 
 from eegaug._random import derive_seed
@@ -131,6 +133,25 @@ class FasterAutoAugmentSearch(PolicySearch):
         self.mask_temperature = mask_temperature
         self.initial_weights = initial_weights
         self.discretise = discretise
+
+    def operation_shares(self) -> pd.DataFrame:
+        """How often each operation is applied to a window, by what has been learned so far.
+
+        Returns
+        -------
+        DataFrame
+            A row per operation, one column ``all``: weight times probability, summed over the stages of a sub-policy.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            In another process than the one that searched.
+        """
+        if self._running is None:
+            raise NotFittedError(f"this {type(self).__name__} holds no search: ask in the process that fitted it.")
+        stages = self._running.state.stages
+        shares = (stages.weights[0] * stages.probabilities[0]).detach().mean(0).sum(0)
+        return pd.DataFrame({"all": shares.double().cpu()}, index=[op.name for op in self.operations_])
 
     def _check(self, task: SearchTask) -> None:
         for name, words in (

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 from small import NAMES, SmallNet, nights, staging, tones
 from torch import nn
 
@@ -193,6 +194,17 @@ def test_table_of_pairs_is_that_of_the_mean_policies():
     assert found.policy_.mean == found.class_policies_
     distances = found.class_distances_
     assert (np.diag(distances) == 0).all() and (distances.values[0, 1:] > 0).all()
+
+
+def test_shares_of_operations_sum_over_their_pairs():
+    found = fitted(refit=False)
+    shares = found.operation_shares()
+    subs = found.class_policies_.policy_of("REM").sub_policies
+    expected = sum(s.weight * o.probability for s in subs for o in s.operations if o.operation == "gaussian_noise")
+    assert shares.loc["gaussian_noise", "REM"] == pytest.approx(expected)
+    assert shares.shape == (3, 3) and ((shares > 0) & (shares < 2)).all(axis=None)
+    with pytest.raises(NotFittedError):
+        search().operation_shares()
 
 
 def test_stages_that_no_window_has_are_left_out_of_the_tables():

@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 from small import CHANNELS, NAMES, SFREQ, SmallNet, staging, tones
 
+from eegaug._random import contained_rng
 from eegaug.search.faster_autoaugment import FasterAutoAugmentSearch
 
 X, CODES = tones(72)
@@ -29,7 +31,8 @@ def fitted(**settings):
 def begun(found):
     """Task and state at the start, and a batch."""
     task = found._make_task(*found._prepare(X, Y), SUBJECTS, found.random_state)
-    return task, found._begin(task), (torch.from_numpy(X[:16]), torch.from_numpy(CODES[:16]))
+    with contained_rng(found.random_state):
+        return task, found._begin(task), (torch.from_numpy(X[:16]), torch.from_numpy(CODES[:16]))
 
 
 def parameters(module):
@@ -84,6 +87,15 @@ def test_policy_has_one_operation_per_stage_the_one_of_largest_weight():
     assert found.policy_.searcher == "faster-autoaugment"
     assert (found.policy_.sfreq, list(found.policy_.ch_names)) == (SFREQ, CHANNELS)
     np.testing.assert_allclose(found.policy_.settings["entropy"], stages.entropy()[0], rtol=1e-6)
+
+
+def test_shares_of_operations_are_weights_times_probabilities():
+    found = fitted()
+    stages = found._running.state.stages
+    shares = (stages.weights[0] * stages.probabilities[0]).mean(0).sum(0)
+    np.testing.assert_allclose(found.operation_shares()["all"], shares.detach(), rtol=1e-6)
+    with pytest.raises(NotFittedError):
+        search().operation_shares()
 
 
 def test_sampled_policies_repeat_and_asking_for_them_does_not_change_the_search():
