@@ -51,7 +51,7 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
         not train the network, in [0, 1). 0: all windows do both. Where the network learns its windows by heart, only
         windows that it does not know tell how far an operation may go; each step then takes two passes.
     penalty : float | None
-        :math:`\lambda`, 0 or more: how much strength is rewarded. None: 10, or 0.06 with ``selection="single"``. 10 is
+        :math:`\lambda`, 0 or more: how much strength is rewarded. None: 10, or 0.1 with ``selection="single"``. 10 is
         the paper's for MASS (of 1, 5, 10, 50). Its norm is at most the square root of the number of layers, so that
         above ``log(n_classes)`` over that root (0.9 for five stages and three layers) the reward outweighs any
         cross-entropy, and strengths go to their bounds given enough steps; smaller values let the data decide how far
@@ -107,7 +107,9 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
     minimises :math:`\frac1n \sum_i \mathrm{CE}(f(T_{q_i}(x_i; \mu_{q_i})), y_i) - \lambda \frac1Q \sum_q \log \mu_q`
     with :math:`q_i` drawn uniformly. Every magnitude then rises until widening it by 1 % costs its own windows
     :math:`0.01 \lambda` nats of cross-entropy, or until it is at its bound; it does not matter which other operations
-    there are, nor what magnitude 1 stands for. Layers are drawn from independently: an operation that is listed in two
+    there are, nor what magnitude 1 stands for. Operations without a magnitude end with the probability
+    :math:`e^{-\Delta / 2 \lambda}`, at most 1/2, where :math:`\Delta` is what applying them costs (see
+    :func:`eegaug.augnet.augmentation_norm`). Layers are drawn from independently: an operation that is listed in two
     of them shares its range between both, so that one layer of everything tells ranges best. A prediction's copies go
     through one operation of each layer, spread evenly over them; ``n_copies=0`` predicts from windows as they are.
 

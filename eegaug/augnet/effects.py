@@ -21,7 +21,8 @@ def measure_effects(
 ) -> None:
     r"""Measure each operation by itself on windows, and note it in ``layer.effects``.
 
-    With :math:`T_q(x; \mu_q)` at the learned strength, of the operation's own probability where it has one:
+    With :math:`T_q(x; \mu_q)` at the learned strength; of an operation that is applied with a probability, what it does
+    to a window times this probability:
 
     * signal change: :math:`\sqrt{\sum \| T_q(x) - x \|^2 / \sum \| x - \bar x \|^2}` over all windows, 0 for an
       operation that leaves them as they are. An operation may be allowed in full and change next to nothing: then it
@@ -48,10 +49,10 @@ def measure_effects(
         for layer, total in zip(layers, sums, strict=True):
             for q, op in enumerate(layer.operations):
                 noise = op.draw(*windows.shape, generator=generator, device=X.device)
-                u = torch.rand(len(windows), generator=generator).to(X.device)
-                changed = layer.apply_operation(q, windows, layer.strengths[q], noise, u)
-                total[0, q] += float((changed - windows).double().square().sum())
-                total[1, q] += (float(loss(changed.reshape(X.shape), y)) - before) * len(X)
+                changed = op.apply(windows, layer.strengths[q] if op.has_magnitude else None, noise)
+                share = 1.0 if op.has_magnitude else float(layer.strengths[q]) / 2
+                total[0, q] += share * float((changed - windows).double().square().sum())
+                total[1, q] += share * (float(loss(changed.reshape(X.shape), y)) - before) * len(X)
     for layer, total in zip(layers, sums, strict=True):
         change = (total[0] / max(power, torch.finfo(torch.float64).tiny)).sqrt()
         layer.effects.copy_(torch.stack([change, total[1] / max(n, 1)]))

@@ -217,6 +217,11 @@ class AugmentationLayer(nn.Module):
     # A weight of exactly zero contributes nothing to the output nor to any gradient, so that its operation need not be
     # computed. On an accelerator, reading the weights makes the host wait: they are read when they may have changed.
 
+    @property
+    def by_chance(self) -> list[bool]:
+        """Of each operation, whether it has no magnitude and is applied with half its strength as the probability."""
+        return [not op.has_magnitude for op in self.operations]
+
     def host_weights(self) -> list[float]:
         """Weights as numbers of the host; on an accelerator they are fetched once after each change."""
         logits = self.weight_logits

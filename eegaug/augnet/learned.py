@@ -19,7 +19,7 @@ from eegaug.augnet.layers import AugmentationLayer, physical
 __all__ = ["DEFAULTS", "LearnedAugmentation"]
 
 #: Penalty, its kind and the schedule of the learning rate, where nothing is said.
-DEFAULTS = {"weighted": (10.0, "selective", "constant"), "single": (0.06, "log", "cosine")}
+DEFAULTS = {"weighted": (10.0, "selective", "constant"), "single": (0.1, "log", "cosine")}
 # Training windows on which the effects of operations are measured: each operation goes through all of them.
 _MEASURED = 256
 

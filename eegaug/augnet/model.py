@@ -117,7 +117,9 @@ class AugAveragedModel(nn.Module):
 
     def regularization(self, kind: str = "selective", reduction: str = "global", limit: float | None = None) -> Tensor:
         """The norm that training rewards; see :func:`eegaug.augnet.penalties.augmentation_norm`."""
-        return augmentation_norm(self.augmentation.weights, self.augmentation.strengths, kind, reduction, limit)
+        weights, strengths = self.augmentation.weights, self.augmentation.strengths
+        by_chance = [layer.by_chance for layer in self.augmentation.layers]
+        return augmentation_norm(weights, strengths, kind, reduction, limit, by_chance)
 
     def project_(self) -> None:
         """Bring all strengths back into [0, 1]; to be called after each step of the optimiser."""

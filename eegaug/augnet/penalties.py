@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -21,6 +22,7 @@ def augmentation_norm(
     kind: str = "selective",
     reduction: str = "global",
     limit: float | None = None,
+    by_chance: Sequence[Sequence[bool]] | None = None,
 ) -> Tensor:
     r"""Norm of what augmentation does; training maximises it against the cross-entropy.
 
@@ -42,6 +44,15 @@ def augmentation_norm(
     that is where going 1 % further costs :math:`0.01 \lambda` nats, in whatever unit it is measured and wherever its
     range ends.
 
+    What is applied with a probability :math:`p = \mu / 2` has no unit to be freed from. There "log" puts
+    :math:`2 p (1 - \log p)` in the place of :math:`\log \mu`, whose derivative in :math:`\mu` is the surprise
+    :math:`-\log p` of being applied. With :math:`\Delta` the mean loss of a window when the operation is applied minus
+    when it is not, a probability stops at
+
+    .. math:: p = \min(\tfrac12, e^{-\Delta / 2 \lambda}),
+
+    even odds for what costs less than :math:`1.4 \lambda` nats, and next to nothing for what destroys the label.
+
     Parameters
     ----------
     weights, strengths : sequences over layers of Tensors of shape (n_operations,)
@@ -54,6 +65,8 @@ def augmentation_norm(
     limit : float | None
         The safe variant: 0, without a gradient, while any strength is at least `limit`, so that nothing pushes them
         on once one has come so far. None: always rewarded.
+    by_chance : sequence over layers of sequences of bool, optional
+        For "log": which strengths are twice a probability. None: none of them.
 
     Returns
     -------
@@ -86,7 +99,10 @@ def augmentation_norm(
     if kind == "none":
         return strengths[0].new_zeros(())
     if kind in ("mean", "log"):
-        values = strengths if kind == "mean" else [_log(s) for s in strengths]
+        values = strengths
+        if kind == "log":
+            by_chance = [[False] * len(s) for s in strengths] if by_chance is None else by_chance
+            values = [_log(s, c) for s, c in zip(strengths, by_chance, strict=True)]
         norm = torch.cat([w * value for w, value in zip(weights, values, strict=True)]).sum()
         return _limited(norm, strengths, limit)
     if kind == "selective":
@@ -105,6 +121,12 @@ def _limited(norm: Tensor, strengths: Sequence[Tensor], limit: float | None) -> 
     return norm if limit is None else norm * (torch.cat(list(strengths)).detach().max() < limit)
 
 
-def _log(strength: Tensor) -> Tensor:
+def _log(strength: Tensor, by_chance: Sequence[bool]) -> Tensor:
     held = strength.clamp(min=_FLOOR)
-    return held.log() + (strength - held) / _FLOOR
+    log, beyond = held.log(), strength - held
+    logs = log + beyond / _FLOOR
+    if not any(by_chance):
+        return logs
+    chances = held * (1.0 + math.log(2.0) - log) + beyond * (math.log(2.0) - math.log(_FLOOR))
+    # Chosen one by one on the host: a mask would have to be brought to where the strengths are.
+    return torch.stack([c if chance else s for s, c, chance in zip(logs, chances, by_chance, strict=True)])

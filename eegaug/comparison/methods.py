@@ -199,6 +199,27 @@ register_method(
     )
 )
 register_method(
+    Method(
+        "augnet-single",
+        "AugNet, one operation per window",
+        _augnet,
+        {
+            "layers": ("all",),
+            "selection": "single",
+            "identity_share": 0.0,
+            "judge_share": 0.25,
+            "penalty": 0.1,
+            "penalty_kind": "log",
+            "n_copies": 0,
+            "aggregate": "log_probs",
+            "augmentation_lr": 1e-2,
+            "augmentation_weight_decay": 0.0,
+            "initial_strength": 0.1,
+            "lr_schedule": "cosine",
+        },
+    )
+)
+register_method(
     Method("uniform", "uniform random", partial(_ready_made, kind="uniform"), {"operations": "all", "probability": 0.5})
 )
 register_method(

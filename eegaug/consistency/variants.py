@@ -103,7 +103,8 @@ class VariantModules(nn.ModuleList):
     def norm(self, kind: str, reduction: str, limit: float | None = None) -> Tensor:
         """The norm that training rewards, over all layers."""
         layers = self.layers
-        return augmentation_norm([a.weights for a in layers], [a.strengths for a in layers], kind, reduction, limit)
+        weights, strengths = [a.weights for a in layers], [a.strengths for a in layers]
+        return augmentation_norm(weights, strengths, kind, reduction, limit, [a.by_chance for a in layers])
 
     def project_(self) -> None:
         """Bring all strengths back into [0, 1]."""

@@ -114,3 +114,20 @@ def test_logarithm_is_a_straight_line_next_to_zero():
     assert norm.item() == pytest.approx(3 * math.log(0.001) - 1 - 0.5, rel=1e-5)
     torch.testing.assert_close(strengths.grad[:2], torch.tensor([1000.0, 1000.0]))
     assert torch.isfinite(strengths.grad).all()
+
+
+def test_reward_of_what_is_applied_by_chance():
+    """Its derivative in the strength is minus the logarithm of the probability; the law of its maximum follows."""
+    strengths = torch.tensor([0.0, 0.5, 1.0, 0.5], dtype=torch.float64, requires_grad=True)
+    chances = [[True, True, True, False]]
+    norm = augmentation_norm([torch.ones(4)], [strengths], "log", by_chance=chances)
+    assert norm.item() == pytest.approx(0 + 0.5 * (1 - math.log(0.25)) + 1 - math.log(0.5) + math.log(0.5), abs=1e-2)
+    norm.backward()
+    torch.testing.assert_close(strengths.grad[1:3], -torch.log(torch.tensor([0.25, 0.5], dtype=torch.float64)))
+    assert strengths.grad[0].item() == pytest.approx(-math.log(0.0005))
+    assert strengths.grad[3].item() == pytest.approx(2.0)
+    # A loss of 2 p per window and a penalty of 0.7 meet where p = exp(-2 / (2 * 0.7)).
+    p = math.exp(-2 / 1.4)
+    mu = torch.tensor([2 * p], dtype=torch.float64, requires_grad=True)
+    (2 * mu / 2 - 0.7 * augmentation_norm([torch.ones(1)], [mu], "log", by_chance=[[True]])).sum().backward()
+    assert mu.grad.item() == pytest.approx(0.0, abs=1e-9)
