@@ -93,6 +93,9 @@ class BilevelSearch(PolicySearch):
         # Anything else is refused by name, in _check.
         return super()._n_steps() + (self.warm_start if isinstance(self.warm_start, int) and self.warm_start > 0 else 0)
 
+    def _next_phase(self) -> str:
+        return "warm start" if len(self._rows) < self.warm_start else "search"
+
     def _begin(self, task: SearchTask) -> SearchState:
         trunk, policy = task.new_trunk(), self._new_policy(task).to(task.device)
         state = SearchState(
@@ -111,7 +114,7 @@ class BilevelSearch(PolicySearch):
 
     def _step(self, task: SearchTask, state: SearchState) -> dict[str, Any]:
         criterion = task.new_criterion()
-        warming = len(self._rows) < self.warm_start
+        warming = self._next_phase() != "search"
         losses: dict[str, list[Tensor]] = {"train_loss": []} | ({} if warming else {"valid_loss": []})
         for X, y in task.batches(task.train):
             if not warming:
@@ -120,7 +123,7 @@ class BilevelSearch(PolicySearch):
         row: dict[str, Any] = {name: float(torch.stack(each).mean()) for name, each in losses.items()}
         remedy = f"Lower the estimator's lr (now {_lr(state.trunk_optimizer):g})."
         refuse_divergence(row, len(self._rows) + 1, remedy)
-        return ({"phase": "warm start"} if warming else {}) | row | self._columns(state.policy)
+        return {"phase": self._next_phase()} | row | self._columns(state.policy)
 
     def update_policy(
         self, task: SearchTask, state: SearchState, criterion: nn.Module, train: tuple[Tensor, Tensor]
