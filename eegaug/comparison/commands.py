@@ -225,7 +225,7 @@ def comparison_lines(result: Comparison) -> list[str]:
     """What ``eegaug compare`` prints: the summary, where everything is, and what it means."""
     lines = []
     if len(result.table):
-        lines += [_summary_table(result), ""]
+        lines += [_summary_table(result), "", *_pair_lines(result)]
     lines += [
         f"failed: {row.method}, fold {row.fold}, seed {row.seed}: {row.error}" for row in result.failed.itertuples()
     ]
@@ -242,9 +242,30 @@ def comparison_lines(result: Comparison) -> list[str]:
         "pairs": "methods against each other",
         "comparison": "test score against training time",
         "invariances": "what AugNet learned",
+        "policies": "policies that were searched",
     }
-    lines += [f"{words[name] + ':':<34}{path}" for name, path in result.files.items()]
+    lines += [f"{words.get(name, name) + ':':<34}{path}" for name, path in result.files.items()]
     return [*lines, "", result.sentence()]
+
+
+def _pair_lines(result: Comparison) -> list[str]:
+    """How each method does against no augmentation (or the first method), subject by subject."""
+    pairs = result.pairs()
+    first = "none" if "none" in set(pairs["method"]) | set(pairs["other"]) else next(iter(pairs["method"]), None)
+    own = pairs[(pairs["method"] == first) | (pairs["other"] == first)]
+    if not len(own) or own["p"].isna().all():
+        return []
+    head = f"against {result.labels.get(first, first)}, subject by subject"
+    lines = [f"{head:<44}{'mean difference':>16}{'better in':>12}{'p':>9}{'p (Holm)':>10}"]
+    for row in own.itertuples():
+        turned = row.method == first
+        name, sign = (row.other, -1) if turned else (row.method, 1)
+        better = row.worse_in if turned else row.better_in
+        lines.append(
+            f"{result.labels.get(name, name):<44}{sign * row.mean_difference:>+16.3f}"
+            f"{f'{better} of {row.subjects}':>12}{row.p:>9.2g}{row.p_holm:>10.2g}"
+        )
+    return [*lines, f"(Wilcoxon signed-rank tests; Holm's correction for all {len(pairs)} pairs of methods)", ""]
 
 
 def _summary_table(result: Comparison) -> str:

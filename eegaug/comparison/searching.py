@@ -111,11 +111,14 @@ class _SearchRun:
     def _new_search(self) -> Any:
         common = trunk_arguments(self.training, self.nights, self.seed, self.device)
         search = self.method.build(common, **self.options)
-        own = {"patience": self.training["patience"]} if "patience" in search.get_params(deep=False) else {}
+        takes = search.get_params(deep=False)
+        own = {"patience": self.training["patience"]} if "patience" in takes else {}
+        # Several splits cannot all hold out the same subjects: so many of them are drawn for each.
+        several = takes.get("n_folds", 1) > 1
         (self.folder / SEARCH).mkdir(parents=True, exist_ok=True)
         # One step to begin with, whatever it takes: a budget that is too small even for it is an error of the search.
         return search.set_params(
-            valid_size=list(self.part.valid),
+            valid_size=len(self.part.valid) if several else list(self.part.valid),
             refit=False,
             checkpoint=self.folder / SEARCH / "search.pt",
             step_callback=self._tell,
@@ -168,7 +171,7 @@ class _SearchRun:
 
         place = self._place(step)
         place.mkdir(parents=True, exist_ok=True)
-        policy = search.current_policy()
+        policy = _with_names(search.current_policy())
         train, valid, test = (self.nights.select(subjects=list(names)) for names in self._sides())
         left = None if self.budget is None else max(self.budget - search.search_time_, 1e-9)
         training = {**self.training, "budget": left}
@@ -235,6 +238,17 @@ class _SearchRun:
         policy = load_policy(self._place(chosen["step"]) / _POLICY)
         tables = {CURVE: curve, SEARCH_HISTORY: _plain(search.history_)}
         return Outcome(predicted[best], numbers, tables, policy)
+
+
+def _with_names(policy: Any) -> Any:
+    """A policy whose classes are called by the names of the stages."""
+    from eegaug.data import STAGES
+
+    if getattr(policy, "mean", None) is not None:
+        return policy.model_copy(update={"mean": _with_names(policy.mean)})
+    if getattr(policy, "names", "") is None and policy.classes == tuple(range(len(STAGES))):
+        return policy.model_copy(update={"names": tuple(STAGES)})
+    return policy
 
 
 def _plain(history: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,17 @@ import numpy as np
 
 __all__ = ["compare_pairs", "holm"]
 
-_COLUMNS = ("method", "other", "subjects", "mean_difference", "median_difference", "better_in", "p", "p_holm")
+_COLUMNS = (
+    "method",
+    "other",
+    "subjects",
+    "mean_difference",
+    "median_difference",
+    "better_in",
+    "worse_in",
+    "p",
+    "p_holm",
+)
 
 
 def compare_pairs(scores: Any, metric: str = "balanced_accuracy") -> Any:
@@ -30,9 +40,9 @@ def compare_pairs(scores: Any, metric: str = "balanced_accuracy") -> Any:
     -------
     DataFrame
         One row per pair: ``method``, ``other``, number of ``subjects``, ``mean_difference`` and ``median_difference``
-        (method minus other), in how many subjects the method is ``better_in``, ``p`` of the two-sided Wilcoxon
-        signed-rank test (nan for fewer than two subjects; 1 where nobody differs) and ``p_holm``, corrected for the
-        number of pairs.
+        (method minus other), in how many subjects the method is ``better_in`` and ``worse_in``, ``p`` of the two-sided
+        Wilcoxon signed-rank test (nan for fewer than two subjects; 1 where nobody differs) and ``p_holm``, corrected
+        for the number of pairs.
 
     References
     ----------
@@ -63,6 +73,7 @@ def compare_pairs(scores: Any, metric: str = "balanced_accuracy") -> Any:
                 "mean_difference": difference.mean() if len(difference) else np.nan,
                 "median_difference": np.median(difference) if len(difference) else np.nan,
                 "better_in": int((difference > 0).sum()),
+                "worse_in": int((difference < 0).sum()),
                 "p": _signed_rank(difference),
             }
         )

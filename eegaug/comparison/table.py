@@ -168,7 +168,12 @@ class Comparison:
             f"{summary['median']['none']:.3f} without augmentation"
         )
         rivals = [method for method in others if method != best]
-        text += "".join(f" and {summary['median'][method]:.3f} with {_article(names[method])}" for method in rivals)
+        if len(rivals) > 2:
+            rival = summary.loc[rivals, "median"].idxmax()
+            score = f"{summary['median'][rival]:.3f} with {_article(names[rival])}"
+            text += f" and {score}, the highest of {len(rivals)} others"
+        else:
+            text += "".join(f" and {summary['median'][method]:.3f} with {_article(names[method])}" for method in rivals)
         gain, spread, folds = row["gain"], row["gain_sd"], int(row["folds"])
         if folds < 2:
             return f"{text}; one fold cannot tell whether the difference of {gain:+.3f} is more than chance."
@@ -269,8 +274,10 @@ class Comparison:
         from matplotlib.figure import Figure
 
         methods = self.table["method"].nunique()
-        figure = Figure(figsize=(5.0 + 0.62 * methods, 3.3), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=[4.2, 0.4 + 0.55 * methods], sharey=True)
+        # The names of many curves stand below them.
+        size = (5.0 + 0.62 * methods, 3.3) if methods <= 5 else (5.6 + 0.5 * methods, 4.2)
+        figure = Figure(figsize=size, layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=[size[0] - 0.8 - 0.45 * methods, 0.45 * methods], sharey=True)
         folds, runs = self.table["fold"].nunique(), self.table.groupby("method").size().max()
         self.plot(left, title=f"median and quartiles of {runs} runs" if runs > 1 else None)
         self.plot_scores(right, title=f"{folds} folds" if folds > 1 else None)

@@ -12,6 +12,8 @@ from eegaug.plotting.colours import INK, method_style, new_axes, tidy
 __all__ = ["best_so_far", "plot_comparison", "plot_scores", "score_bands"]
 
 _X = {"train_seconds": "training time", "passes": "forward-backward passes", "epoch": "epoch"}
+#: Curves whose names find room among them; those of more stand below.
+_MOST_INSIDE = 5
 _UNITS = ((2.0, "h", 3600.0), (3.0, "min", 60.0), (0.0, "s", 1.0))
 
 
@@ -147,7 +149,12 @@ def plot_comparison(
     ax.set_ylabel("test balanced accuracy", fontsize=9)
     ax.set_xlim(left=0)
     tidy(ax)
-    ax.legend(fontsize=8, frameon=False, loc="lower right", handlelength=2.4)
+    n_methods = bands["method"].nunique()
+    if n_methods <= _MOST_INSIDE:
+        ax.legend(fontsize=8, frameon=False, loc="lower right", handlelength=2.4)
+    else:
+        place = {"loc": "upper left", "bbox_to_anchor": (0, -0.16), "ncols": 3, "borderaxespad": 0}
+        ax.legend(fontsize=7.5, frameon=False, handlelength=2.4, columnspacing=1.0, **place)
     if title:
         ax.set_title(title, fontsize=9, loc="left")
     return ax

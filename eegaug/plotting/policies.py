@@ -12,7 +12,7 @@ from eegaug.plotting.colours import FAMILY_COLOURS, INK, MUTED, new_axes
 __all__ = ["plot_policies", "plot_policy"]
 
 # Places of the columns, in tenths of an inch.
-_WEIGHT, _NAME, _PROBABILITY, _MAGNITUDE, _WIDTH = 4.0, 5.2, 19.5, 28.5, 43.0
+_WEIGHT, _NAME, _PROBABILITY, _MAGNITUDE, _WIDTH = 4.0, 5.2, 21.0, 30.0, 44.5
 _BAR, _ROW_INCHES = 4.5, 0.17
 _HEAD = 1.6
 
