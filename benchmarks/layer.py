@@ -63,10 +63,10 @@ def peak_mib(run: Callable[[], None], device: str) -> float:
     return float(held.max()) / 2**20
 
 
-def times(batch: int, n_channels: int, threads: int, repeats: int, device: str) -> pd.DataFrame:
+def times(batch: int, n_channels: int, n_times: int, threads: int, repeats: int, device: str) -> pd.DataFrame:
     """One row for each layer."""
     torch.set_num_threads(threads)
-    X = torch.randn(batch, n_channels, N_TIMES, device=device, requires_grad=True)
+    X = torch.randn(batch, n_channels, n_times, device=device, requires_grad=True)
     runs = {}
     for name, operations in LAYERS.items():
         layer = AugmentationLayer(operations, sfreq=SFREQ, ch_names=CHANNELS[n_channels]).to(device)
@@ -80,6 +80,7 @@ def times(batch: int, n_channels: int, threads: int, repeats: int, device: str) 
                 "layer": name,
                 "windows": batch,
                 "channels": n_channels,
+                "samples": n_times,
                 "threads": threads,
                 "fused ms": quartiles(fused),
                 "one by one ms": quartiles(single),
@@ -116,12 +117,13 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     print(machine(arguments.device))
-    sizes = [(1, 6), (16, 6), (64, 20)]
+    # A window of 8 samples costs nothing to compute: what is left is the overhead of the steps.
+    sizes = [(1, 6, 8), (1, 6, N_TIMES), (16, 6, N_TIMES), (64, 20, N_TIMES)]
     tables = [
         times(*size, threads, arguments.repeats, arguments.device) for threads in arguments.threads for size in sizes
     ]
     note = (
-        f"Windows of {N_TIMES} samples, float32; a step is draws, forward, and backward to signal, weights and "
+        f"float32; windows of 8 samples show the overhead of Python and autograd alone; a step is draws, forward, and backward to signal, weights and "
         f"strengths; medians (quartiles) of {arguments.repeats} interleaved repeats. Peak: most memory held by tensors "
         f"made during one step, beside the batch itself. {check_no_synchronisation(arguments.device)}"
     )
