@@ -123,9 +123,10 @@ def main() -> None:
         times(*size, threads, arguments.repeats, arguments.device) for threads in arguments.threads for size in sizes
     ]
     note = (
-        f"float32; windows of 8 samples show the overhead of Python and autograd alone; a step is draws, forward, and backward to signal, weights and "
-        f"strengths; medians (quartiles) of {arguments.repeats} interleaved repeats. Peak: most memory held by tensors "
-        f"made during one step, beside the batch itself. {check_no_synchronisation(arguments.device)}"
+        "float32; windows of 8 samples show the overhead of Python and autograd alone; a step is draws, forward, and "
+        f"backward to signal, weights and strengths; medians (quartiles) of {arguments.repeats} interleaved repeats. "
+        "Peak: most memory held by tensors made during one step, beside the batch itself. "
+        f"{check_no_synchronisation(arguments.device)}"
     )
     print(write("layer", pd.concat(tables), note, arguments.device).read_text())
 
