@@ -87,6 +87,14 @@ class TestComparison:
         table = pd.concat([curves([0.3, 0.5], seconds=1), curves([0.2, 0.3], seconds=3, fold=1)])
         assert score_bands(table)["x"].min() == 3.0
 
+    def test_points_of_a_search_are_taken_in_the_order_of_what_they_are_drawn_against(self):
+        # The second training with a policy took so little time that it was there before the first.
+        table = curves([0.5, 0.3, 0.6]).assign(train_seconds=[3.0, 2.0, 4.0], passes=[10, 30, 20])
+        band = score_bands(table, n_points=3)
+        assert band.set_index("x").loc[[2.0, 3.0, 4.0], "median"].tolist() == [0.3, 0.5, 0.6]
+        band = score_bands(table, "passes", n_points=3)
+        assert band.set_index("x").loc[[10, 20, 30], "median"].tolist() == [0.5, 0.6, 0.6]
+
     def test_axis_and_legend(self, ax, tmp_path):
         table = pd.concat([curves([0.3, 0.5], 100.0), curves([0.2, 0.6], 200.0, "augnet")])
         assert plotting.plot_comparison(table, ax=ax) is ax

@@ -68,7 +68,7 @@ def score_bands(curves: Any, x: str = "train_seconds", n_points: int = 200) -> A
     end = float(curves[x].max())
     for method, rows in curves.groupby("method", sort=False):
         runs = []
-        for _, run in rows.sort_values(["epoch", x]).groupby(["fold", "seed", "fraction"], sort=False):
+        for _, run in rows.sort_values([x, "epoch"]).groupby(["fold", "seed", "fraction"], sort=False):
             score = best_so_far(run["valid_balanced_accuracy"], run["test_balanced_accuracy"])
             runs.append((run[x].to_numpy(float), score))
         start = max(times[0] for times, _ in runs)
