@@ -291,6 +291,7 @@ def comparison_document(result: Comparison) -> dict[str, Any]:
         "out": str(result.out),
         "files": {name: str(path) for name, path in result.files.items()},
         "summary": json.loads(result.summary().to_json(orient="records")) if len(result.table) else [],
+        "pairs": json.loads(result.pairs().to_json(orient="records")),
         "failed": json.loads(result.failed.to_json(orient="records")),
         "sentence": result.sentence(),
     }

@@ -1,0 +1,50 @@
+"""What the command prints of a comparison."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from eegaug.comparison import Comparison
+from eegaug.comparison.commands import comparison_document, comparison_lines
+
+
+def comparison(scores):
+    """A comparison with these scores: method → one for each of the subjects, who are tested one in each fold."""
+    rows = [
+        {"method": method, "fold": i, "seed": 0, "fraction": 1.0, "subject": f"s{i}", "balanced_accuracy": value}
+        for method, values in scores.items()
+        for i, value in enumerate(values)
+    ]
+    subjects = pd.DataFrame(rows)
+    table = subjects.rename(columns={"balanced_accuracy": "test_balanced_accuracy"})
+    table = table.assign(test_kappa=0.5, train_seconds=1.0)
+    empty = pd.DataFrame(columns=["method"])
+    return Comparison(table, empty, empty, empty, {}, Path("out"), labels={"none": "nothing"}, subjects=subjects)
+
+
+class TestPairs:
+    SCORES = {"none": [0.5, 0.5, 0.5, 0.5, 0.5], "a": [0.6, 0.62, 0.64, 0.66, 0.68], "b": [0.4, 0.6, 0.3, 0.55, 0.41]}
+
+    def test_against_no_augmentation(self):
+        lines = comparison_lines(comparison(self.SCORES))
+        start = next(i for i, line in enumerate(lines) if line.startswith("against nothing, subject by subject"))
+        assert lines[start + 1].split() == ["a", "+0.140", "5", "of", "5", "0.062", "0.19"]
+        assert lines[start + 2].split()[:4] == ["b", "-0.048", "2", "of"]
+        assert "all 3 pairs of methods" in lines[start + 3]
+
+    def test_against_the_first_method_where_there_is_no_other(self):
+        lines = comparison_lines(comparison({name: self.SCORES[name] for name in ("b", "a")}))
+        assert any(line.startswith("against b, subject by subject") for line in lines)
+
+    def test_a_single_method_or_subject_has_nothing_to_say(self):
+        for scores in ({"a": [0.5, 0.6]}, {"none": [0.5], "a": [0.6]}):
+            assert not any("subject by subject" in line for line in comparison_lines(comparison(scores)))
+
+    def test_document_is_json(self):
+        document = json.loads(json.dumps(comparison_document(comparison(self.SCORES))))
+        assert [(pair["method"], pair["other"]) for pair in document["pairs"]] == [
+            ("none", "a"),
+            ("none", "b"),
+            ("a", "b"),
+        ]
