@@ -19,7 +19,7 @@ from eegaug.search.bilevel import METHODS, PASSES, Hypergradient, adam_scale, hy
 
 __all__ = ["BilevelSearch"]
 
-STEPS = ("gradient", "adam")
+STEPS = ("gradient", "normalised", "adam")
 
 
 class BilevelSearch(PolicySearch):
@@ -132,6 +132,7 @@ class BilevelSearch(PolicySearch):
         X, y = train
         augmented, choices = state.policy.augment_choices(X, y, task.generator("policy"))
         settings: dict[str, Any] = {"weight_decay": state.trunk_optimizer.param_groups[0].get("weight_decay", 0.0)}
+        settings["normalised"] = self.inner_step == "normalised"
         if self.inner_step == "adam":
             settings["scale"] = adam_scale(state.trunk_optimizer, state.trunk)
         found = hypergradient(

@@ -48,8 +48,10 @@ class ADDASearch(BilevelSearch):
         account for ``choice="relax"``.
     hypergradient : {"exact", "finite_difference"}
         See :func:`eegaug.search.bilevel.unrolled_gradient`. Finite differences are what the papers use.
-    inner_step : {"gradient", "adam"}
-        The step of training that is differentiated: along the gradient, or scaled as the optimiser scales it.
+    inner_step : {"normalised", "gradient", "adam"}
+        The step of training that is differentiated. ``"normalised"``: its length does not depend on the policy;
+        ``"gradient"``: as in the papers, which also rewards operations for making the gradient larger, as noise does;
+        ``"adam"``: each entry scaled as the optimiser does.
     discretise : {"argmax", "sample"}
         The operation of each stage in `policy_`: the one of largest weight, or one drawn from the weights.
     **shared
@@ -114,7 +116,7 @@ class ADDASearch(BilevelSearch):
         temperature: float = 0.05,
         mask: str = "relaxed",
         hypergradient: str = "exact",
-        inner_step: str = "gradient",
+        inner_step: str = "normalised",
         discretise: str = "argmax",
         **shared: Any,
     ):

@@ -72,6 +72,7 @@ def unrolled_gradient(
     method: str = "exact",
     weight_decay: float = 0.0,
     scale: Parameters | None = None,
+    normalised: bool = False,
 ) -> Unrolled:
     r"""Gradient of a validation loss after one step of gradient descent, to what the training loss depends on.
 
@@ -93,6 +94,10 @@ def unrolled_gradient(
         Of the step.
     scale : dict of Tensor or None
         Factors of the step, such as :func:`adam_scale`; held constant. None: one.
+    normalised : bool
+        Whether the length of the gradient in the step is held constant, so that only its direction counts: that of
+        :math:`\xi \ell \, g / \|g\|` with :math:`\ell = \|g\|`. Otherwise inputs are also rewarded for making the
+        gradient larger where training helps, which they would be by anything that makes a network respond more.
 
     Returns
     -------
@@ -142,6 +147,8 @@ def unrolled_gradient(
         found = torch.autograd.grad(loss_after, list(after.values()), allow_unused=True)
     # Where the step would go to lower the validation loss, in the units of the step.
     v = {name: factors[name] * g for name, g in zip(names, found, strict=True) if g is not None}
+    if normalised:
+        v = _without_direction(v, gradient)
     if exact:
         both = [name for name in v if name in gradient and gradient[name].requires_grad]
         outputs, weights = [gradient[name] for name in both], [-v[name] for name in both]
@@ -150,6 +157,16 @@ def unrolled_gradient(
         to = _central_difference(train_loss, parameters, v, inputs)
     to = tuple(torch.zeros_like(i) if g is None else g for i, g in zip(inputs, to, strict=True))
     return Unrolled(to, loss.detach(), loss_after.detach())
+
+
+def _without_direction(v: dict[str, Tensor], gradient: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The part of `v` that is orthogonal to the gradient: the derivative of a vector of constant length."""
+    with torch.no_grad():
+        both = [name for name in v if name in gradient]
+        square = sum((g * g).sum() for g in gradient.values())
+        along = sum((v[name] * gradient[name]).sum() for name in both)
+        share = along / square.clamp(min=torch.finfo(square.dtype).tiny) if both else 0.0
+        return {name: v[name] - share * gradient[name] if name in both else v[name] for name in v}
 
 
 def _refuse_cut_graph(gradients: Iterable[Tensor]) -> None:
@@ -190,6 +207,7 @@ def hypergradient(
     method: str = "exact",
     weight_decay: float = 0.0,
     scale: Parameters | None = None,
+    normalised: bool = False,
     seed: int = 0,
 ) -> Hypergradient:
     """What the validation loss of a network, after one step on augmented windows, owes to these windows.
@@ -206,7 +224,7 @@ def hypergradient(
         Augmented windows (batch, channels, times) and classes (batch,).
     valid : tuple of Tensor
         Windows that are not augmented, and classes.
-    lr, method, weight_decay, scale
+    lr, method, weight_decay, scale, normalised
         See :func:`unrolled_gradient`.
     seed : int
         Of dropout and whatever else is random in the network: the same for all evaluations of the training loss.
@@ -244,7 +262,7 @@ def hypergradient(
         with _evaluation(trunk):
             return criterion(_call(trunk, theta, valid[0]), valid[1])
 
-    settings = {"method": method, "weight_decay": weight_decay, "scale": scale}
+    settings = {"method": method, "weight_decay": weight_decay, "scale": scale, "normalised": normalised}
     try:
         with _twice_differentiable(trunk) if method == "exact" else nullcontext():
             found = unrolled_gradient(train_loss, valid_loss, parameters, [X, weights], lr, **settings)

@@ -89,7 +89,7 @@ class DADASearch(BilevelSearch):
         policy_lr: float = 5e-3,
         policy_betas: tuple[float, float] = (0.5, 0.999),
         hypergradient: str = "exact",
-        inner_step: str = "gradient",
+        inner_step: str = "normalised",
         **shared: Any,
     ):
         super().__init__(estimator, max_steps=max_steps, **shared)

@@ -74,6 +74,22 @@ def test_weight_decay_and_factors_belong_to_the_step(method):
 
 
 @pytest.mark.parametrize("method", ["exact", "finite_difference"])
+def test_a_normalised_step_keeps_its_length(method):
+    q = Quadratic()
+    found = q.gradient(method=method, normalised=True).gradients[0]
+    length = (q.theta - q.M @ q.alpha.detach()).norm()
+
+    def after(alpha):
+        g = q.theta - q.M @ alpha
+        return q.theta - q.lr * length * g / g.norm()
+
+    alpha = q.alpha.detach().clone().requires_grad_()
+    (known,) = torch.autograd.grad((after(alpha) - q.t).square().sum() / 2, alpha)
+    torch.testing.assert_close(found, known, rtol=1e-6, atol=1e-8)
+    assert (found - q.gradient(method=method).gradients[0]).norm() > 0.1 * found.norm()
+
+
+@pytest.mark.parametrize("method", ["exact", "finite_difference"])
 def test_a_validation_loss_that_does_not_depend_on_the_parameters_has_no_gradient(method):
     q = Quadratic()
     for loss in (lambda p: torch.tensor(1.0), lambda p: 0.0 * p["theta"].sum()):
