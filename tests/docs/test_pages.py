@@ -1,0 +1,124 @@
+"""The documentation has all that is public, tutorials compile, and links lead somewhere."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS, TUTORIALS = ROOT / "docs", ROOT / "tutorials"
+PUBLIC = [
+    "eegaug",
+    "eegaug.augnet",
+    "eegaug.checkpoint",
+    "eegaug.comparison",
+    "eegaug.consistency",
+    "eegaug.data",
+    "eegaug.experiments",
+    "eegaug.functional",
+    "eegaug.invariance",
+    "eegaug.montage",
+    "eegaug.operations",
+    "eegaug.plotting",
+    "eegaug.policy",
+    "eegaug.search",
+    "eegaug.staging",
+    "eegaug.transforms",
+]
+LISTED = re.findall(r"^(?:   |\.\. autodata:: )(eegaug[\w.]+)$", (DOCS / "api.rst").read_text(), re.MULTILINE)
+SCRIPTS = sorted(TUTORIALS.glob("plot_*.py"))
+PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("methods/*.md"), *DOCS.glob("*.rst"), ROOT / "README.md"])
+
+
+def find(dotted):
+    """The object of a dotted name."""
+    parts = dotted.split(".")
+    for n in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:n]))
+        except ModuleNotFoundError:
+            continue
+        for name in parts[n:]:
+            found = getattr(found, name)
+        return found
+    raise AssertionError(f"{dotted} does not exist")
+
+
+@pytest.fixture(scope="module")
+def documented():
+    return {name: find(name) for name in LISTED}
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_all_that_is_public_is_in_the_reference(module, documented):
+    home = importlib.import_module(module)
+    missing = [
+        name
+        for name in home.__all__
+        if name != "__version__"
+        and f"{module}.{name}" not in documented
+        and not any(shown is getattr(home, name) for shown in documented.values())
+    ]
+    assert missing == [], f"add to docs/api.rst: {missing}"
+
+
+def test_the_reference_lists_nothing_twice():
+    assert len(LISTED) == len(set(LISTED)) > 100
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_tutorial_compiles_and_has_a_title(script):
+    text = script.read_text()
+    compile(text, script, "exec")
+    title, line, *_ = ast.get_docstring(ast.parse(text)).splitlines()
+    assert set(line) == {"="} and len(line) == len(title)
+
+
+def test_there_is_a_tutorial_for_each_subject():
+    subjects = [
+        "operations",
+        "augnet",
+        "own_recordings",
+        "sleep_edf",
+        "search",
+        "policies",
+        "own_operation",
+        "invariance",
+    ]
+    assert [re.sub(r"plot_\d+_", "", path.stem) for path in SCRIPTS] == [*subjects, "compare", "stage"]
+
+
+def slugs(path):
+    """Anchors of the headings of a page in Markdown."""
+    heads = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.suffix == ".md"], ids=lambda path: path.stem)
+def test_links_lead_somewhere(page):
+    prose = re.sub(r"```(?!\{).*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if re.match(r"https?:|mailto:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        made = path.startswith("auto_examples/") or "/auto_examples/" in path
+        if made:  # from a tutorial, by the build
+            there = TUTORIALS / re.sub(r"\.(rst|md|html)$", ".py", Path(path).name)
+            there = TUTORIALS / "README.txt" if there.name == "index.py" else there
+        assert there.exists(), f"{page.name} links to {target}"
+        if anchor and there.suffix == ".md":
+            assert anchor in slugs(there), f"{page.name} links to {target}"
+    for name in re.findall(r"\{(?:func|class|mod|meth|attr|exc)\}`~?([\w.]+)`", prose):
+        find(name)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name in ("index.md", "guide.md")], ids=lambda path: path.stem)
+def test_contents_exist(page):
+    for block in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(), flags=re.DOTALL):
+        for entry in block.splitlines():
+            entry = re.sub(r".*<(.*)>", r"\1", entry).strip()
+            if entry and not entry.startswith((":", "auto_examples")):
+                assert any((page.parent / f"{entry}{ending}").exists() for ending in (".md", ".rst")), entry
