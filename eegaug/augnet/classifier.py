@@ -115,7 +115,7 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
 
     References
     ----------
-    Rommel, Moreau, Paillard and Gramfort (2022), Deep invariant networks with differentiable augmentation layers,
+    Rommel, Moreau and Gramfort (2022), Deep invariant networks with differentiable augmentation layers,
     NeurIPS. What differs: strengths are projected into [0, 1] instead of clamped; operations without a magnitude learn
     their probability :math:`\mu / 2`; copies at prediction have operations of their own.
 

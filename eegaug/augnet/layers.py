@@ -84,7 +84,7 @@ class AugmentationLayer(nn.Module):
 
     References
     ----------
-    Rommel, Moreau, Paillard and Gramfort (2022), Deep invariant networks with differentiable augmentation layers,
+    Rommel, Moreau and Gramfort (2022), Deep invariant networks with differentiable augmentation layers,
     NeurIPS: equation 4, with :math:`\mu / 2` as the probability and projection instead of clamping.
 
     Examples

@@ -117,7 +117,7 @@ def invariance_score(
 
     References
     ----------
-    Rommel, Moreau, Paillard and Gramfort (2022), Deep invariant networks with differentiable augmentation layers,
+    Rommel, Moreau and Gramfort (2022), Deep invariant networks with differentiable augmentation layers,
     NeurIPS, section 4.3. "paper" is its published code.
 
     Examples
