@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from eegaug.comparison.estimators import build_estimator, uninterrupted
 from eegaug.comparison.methods import Method, get_method
 from eegaug.comparison.plan import (
     SettingsMismatchError,
@@ -21,7 +22,6 @@ from eegaug.comparison.plan import (
     settings_document,
     write_json,
 )
-from eegaug.comparison.run import build_estimator, uninterrupted
 from eegaug.comparison.scores import recording_table, stage_confusion, stage_scores
 from eegaug.comparison.sources import writable_folder
 from eegaug.data import STAGES

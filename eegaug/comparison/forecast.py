@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from eegaug._durations import duration
+from eegaug.comparison.estimators import PROGRESS, build_estimator
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import RunSpec
-from eegaug.comparison.run import PROGRESS, ROW, build_estimator, run_folder
+from eegaug.comparison.run import ROW, run_folder
 from eegaug.comparison.workers import Work
 
 __all__ = ["Forecast", "forecast_lines"]

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from eegaug._durations import duration
+from eegaug.comparison.estimators import PROGRESS
 from eegaug.comparison.plan import RunSpec
-from eegaug.comparison.run import ERROR, PROGRESS, ROW, run_folder
+from eegaug.comparison.run import ERROR, ROW, run_folder
 
 __all__ = ["ProgressReporter", "duration"]
 

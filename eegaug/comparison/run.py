@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-import signal
-import subprocess
 import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eegaug._version import __version__
+from eegaug.comparison.estimators import (
+    CHECKPOINT,
+    PROGRESS,
+    build_estimator,
+    count_parameters,
+    fit_uninterrupted,
+)
+from eegaug.comparison.machine import code_versions, device_name, n_threads
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import RunSpec, write_json, write_text
 from eegaug.comparison.scores import stage_scores, subject_table
 
-__all__ = ["Outcome", "build_estimator", "code_versions", "run_folder", "run_one", "uninterrupted"]
+__all__ = ["Outcome", "run_folder", "run_one"]
 
 ROW, ERROR, CURVE = "row.json", "error.json", "curve.csv"
-CHECKPOINT, PROGRESS = "checkpoint", "progress.json"
 INVARIANCES, HISTORY = "invariances.csv", "invariances_history.csv"
 SUBJECTS, POLICY = "subjects.csv", "policy.json"
 #: What a search leaves while it is under way; how often a run was begun in one call of a comparison.
@@ -178,8 +178,8 @@ def _make(
         "test_windows": len(test),
         "policy": f"runs/{spec.key}/{POLICY}" if hasattr(outcome.policy, "save") else None,
         **code_versions(),
-        "device": _device_name(device),
-        "threads": _threads(),
+        "device": device_name(device),
+        "threads": n_threads(),
     }
 
 
@@ -239,155 +239,6 @@ def _train(
     return Outcome(estimator.predict(test), numbers, tables, getattr(estimator, "policy", None))
 
 
-def fit_uninterrupted(estimator: Any, data: Any) -> None:
-    """Train; KeyboardInterrupt if it was ended by Ctrl-C."""
-    with uninterrupted():
-        estimator.fit(data)
-    if estimator.interrupted_:
-        raise KeyboardInterrupt
-
-
-def count_parameters(estimator: Any) -> int:
-    """Trained numbers of an estimator's network."""
-    return sum(p.numel() for p in estimator.module_.parameters())
-
-
-def build_estimator(
-    method: Method,
-    options: Mapping[str, Any],
-    training: Mapping[str, Any],
-    nights: Any,
-    *,
-    valid: Any = None,
-    test: Any = None,
-    seed: int = 0,
-    device: str = "cpu",
-    folder: Path | None = None,
-    callbacks: list[Any] | None = None,
-) -> Any:
-    """Unfitted estimator of a method, with everything that all methods share.
-
-    Parameters
-    ----------
-    method : Method
-    options : mapping
-        Options of the method itself.
-    training : mapping
-        trunk, trunk_args, lr, batch_size, max_epochs, patience, budget.
-    nights : Nights
-        For channels and sampling rate.
-    valid, test : Nights, optional
-        With ``valid``, training stops when its balanced accuracy has not risen for ``patience`` epochs, and the best
-        network is kept. ``test`` is scored whenever that has risen, for the curve only.
-    seed : int
-    device : str
-    folder : Path, optional
-        Where checkpoints are kept, so that a killed training goes on.
-    callbacks : list, optional
-        Further skorch callbacks.
-
-    Returns
-    -------
-    StagingClassifier
-    """
-    common = common_arguments(
-        training, nights, valid=valid, test=test, seed=seed, device=device, folder=folder, callbacks=callbacks
-    )
-    return method.build(common, **options)
-
-
-def common_arguments(
-    training: Mapping[str, Any],
-    nights: Any,
-    *,
-    valid: Any = None,
-    test: Any = None,
-    seed: int = 0,
-    device: str = "cpu",
-    folder: Path | None = None,
-    callbacks: list[Any] | None = None,
-) -> dict[str, Any]:
-    """Arguments of an estimator that all methods share; parameters as for :func:`build_estimator`."""
-    from skorch.callbacks import EarlyStopping, EpochScoring
-    from skorch.helper import predefined_split
-
-    from eegaug.checkpoint import TrainingCheckpoint
-    from eegaug.comparison.callbacks import Budget, HeldOutScore, ProgressFile, TrainingClock
-
-    steps: list[Any] = [("clock", TrainingClock())]
-    if valid is not None:
-        name = "valid_balanced_accuracy"
-        scoring = EpochScoring("balanced_accuracy", lower_is_better=False, on_train=False, name=name)
-        # threshold 0: "best" is then the highest score, the first one where several are equal.
-        stopping = EarlyStopping(
-            name, patience=training["patience"], threshold=0, lower_is_better=False, load_best=True, sink=_silent
-        )
-        steps.append(("valid_score", scoring))
-        if test is not None:
-            steps.append(("test_score", HeldOutScore(test, test.y)))
-        steps += [*(callbacks or [])]
-        if folder is not None:
-            steps.append(("progress", ProgressFile(folder / PROGRESS)))
-        steps.append(("early_stopping", stopping))
-    else:
-        steps += [*(callbacks or [])]
-    steps.append(("budget", Budget(training["budget"])))
-    if folder is not None:
-        # Last, so that it saves what all others did in the epoch.
-        steps.append(("checkpoint", TrainingCheckpoint(folder / CHECKPOINT)))
-    return {
-        **trunk_arguments(training, nights, seed, device),
-        "train_split": None if valid is None else predefined_split(valid),
-        "callbacks": steps,
-    }
-
-
-def trunk_arguments(training: Mapping[str, Any], nights: Any, seed: int, device: str) -> dict[str, Any]:
-    """Arguments of an estimator: the network and how it is trained, without what happens beside the training."""
-    return {
-        "module": training["trunk"],
-        **{f"module__{name}": value for name, value in training["trunk_args"].items()},
-        "sfreq": nights.sfreq,
-        "ch_names": list(nights.ch_names),
-        "max_epochs": training["max_epochs"],
-        "batch_size": training["batch_size"],
-        "lr": training["lr"],
-        "random_state": seed,
-        "device": device,
-        "verbose": 0,
-    }
-
-
-def _silent(*args: Any, **kwargs: Any) -> None:
-    """Say nothing."""
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C through.
-
-    skorch ends a training quietly at KeyboardInterrupt, which is also how its callbacks stop one. Here a signal from
-    outside is told from those: the training ends as skorch ends it, best network restored, and then
-    KeyboardInterrupt is raised.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    seen = []
-
-    def note(number: int, frame: Any) -> None:
-        seen.append(number)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if seen:
-        raise KeyboardInterrupt
-
-
 def _curve(estimator: Any) -> Any:
     """Costs, cumulated, and scores after each finished epoch."""
     import pandas as pd
@@ -404,43 +255,6 @@ def _curve(estimator: Any) -> Any:
     curve.insert(1, "train_seconds", np.cumsum([epoch["train_seconds"] for epoch in epochs]))
     curve.insert(2, "passes", [epoch["n_forward_backward"] for epoch in epochs])
     return curve
-
-
-@cache
-def code_versions() -> dict[str, str]:
-    """Versions of what computes the result, of Python and of the machine, and the git revision where there is one."""
-    found = {"eegaug": __version__}
-    for name in ("torch", "braindecode", "skorch", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return {**found, "python": platform.python_version(), "platform": platform.platform(), "revision": _revision()}
-
-
-def _revision() -> str:
-    """Short git revision of the package's own checkout, with "+" where files differ; empty outside of one."""
-    package = Path(__file__).resolve().parent.parent
-    if not (package.parent / ".git").exists():
-        return ""
-    command = ["git", "-C", str(package.parent), "describe", "--always", "--dirty=+", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
-
-
-def _device_name(device: str) -> str:
-    import torch
-
-    return torch.cuda.get_device_name(device) if str(device).startswith("cuda") else str(device)
-
-
-def _threads() -> int:
-    import torch
-
-    return torch.get_num_threads()
 
 
 def _remove(path: Path) -> None:

@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eegaug.comparison.methods import Method
-from eegaug.comparison.plan import write_json
-from eegaug.comparison.run import (
-    CURVE,
+from eegaug.comparison.estimators import (
     PROGRESS,
-    SEARCH,
-    Outcome,
     common_arguments,
     count_parameters,
     fit_uninterrupted,
     trunk_arguments,
 )
+from eegaug.comparison.methods import Method
+from eegaug.comparison.plan import write_json
+from eegaug.comparison.run import CURVE, SEARCH, Outcome
 
 __all__ = ["search_and_train"]
 

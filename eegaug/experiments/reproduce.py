@@ -16,7 +16,8 @@ import pandas as pd
 
 from eegaug._progress import track
 from eegaug._version import __version__
-from eegaug.comparison.run import code_versions, uninterrupted
+from eegaug.comparison.estimators import uninterrupted
+from eegaug.comparison.machine import code_versions
 from eegaug.comparison.sources import writable_folder
 from eegaug.data.atomic import plain, remove_leftovers, write_json
 from eegaug.experiments.base import Experiment, Settings

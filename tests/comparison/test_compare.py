@@ -14,7 +14,8 @@ import pytest
 
 from eegaug import Policy, compare
 from eegaug.comparison import Comparison, Method, SettingsMismatchError, load_comparison
-from eegaug.comparison.run import ERROR, ROW, uninterrupted
+from eegaug.comparison.estimators import uninterrupted
+from eegaug.comparison.run import ERROR, ROW
 from eegaug.data import Split, save_splits
 from eegaug.data.planted import Planted
 
