@@ -73,7 +73,8 @@ ARMS: dict[str, dict[str, Any]] = {
     },
     "single": {"selection": "single", "initial_strength": 0.05},
 }
-EPOCHS = {"weighted": 50, "weighted, start 0.1": 50, "single": 100}
+#: With one operation for each window an operation sees a third or a sixth of the windows of an epoch.
+EPOCHS = {"weighted": 50, "weighted, start 0.1": 50, "single": 200}
 
 
 def plan(settings: Settings) -> list[dict[str, Any]]:
