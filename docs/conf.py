@@ -1,7 +1,11 @@
 """Sphinx settings. Nothing here reaches the network."""
 
 import os
+import sys
 import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 # Before torch is imported. Tutorials are timed on a small machine; more threads than cores only slow them down.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -55,6 +59,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "matplotlib_animations": False,
+    "image_scrapers": ("matplotlib", "figure_scraper"),
     "min_reported_time": 0,
     "remove_config_comments": True,
     "show_memory": False,

@@ -26,8 +26,10 @@ print(clf.invariances_.round(3))
 
 X, y, _ = simulate_nights(1, n_windows=60, ch_names=["C3", "C4"], random_state=0).as_arrays()
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 2.9), width_ratios=[1, 0.8], layout="constrained")
-plot_operation_signal("frequency_shift", torch.as_tensor(X[y == 2][0]), sfreq=100, random_state=3, ax=left)
+plot_operation_signal(
+    "frequency_shift", torch.as_tensor(X[y == 2][0]), sfreq=100, ch_names=["C3", "C4"], channel="C3", ax=left
+)
 plot_invariances(clf, truth={"sign_flip": 0.5, "channels_symmetry": 0.5}, ax=right)
-left.set_title("what an operation does", loc="left", fontsize=11)
+left.set_title("what an operation does (frequency shift)", loc="left", fontsize=11)
 right.set_title("how far each may go, learned on simulated nights", loc="left", fontsize=11, pad=24)
 figure.savefig(Path(__file__).parent / "_static" / "home.png", dpi=120)

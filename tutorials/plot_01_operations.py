@@ -80,13 +80,15 @@ figure = operation_figure("sensors_rotation_z", window, sfreq=sfreq, ch_names=ch
 # All of them
 # -----------
 #
-# Six seconds of one channel, before (grey) and after, at three magnitudes.
+# Six seconds of one channel, before (grey) and after, at three magnitudes where there is one.
 
 import matplotlib.pyplot as plt
 
-figure, axes = plt.subplots(5, 3, figsize=(12, 15), layout="constrained")
+figure, axes = plt.subplots(5, 3, figsize=(12, 14), layout="constrained")
 for op, ax in zip(operations, axes.flat, strict=False):
-    plot_operation_signal(op, window, sfreq=sfreq, ch_names=ch_names, channel="O1", random_state=3, ax=ax)
+    plot_operation_signal(
+        op, window, sfreq=sfreq, ch_names=ch_names, channel="O1", random_state=3, title=op.name, ax=ax
+    )
 for ax in axes.flat[len(operations) :]:
     ax.set_axis_off()
 

@@ -70,7 +70,7 @@ layer(torch.randn(4, 3, 500)).shape
 
 from eegaug.experiments.pictures import PictureNet, Rotate, make_turned_glyphs
 
-X, y = make_turned_glyphs(800, max_degrees=45, random_state=0)
+X, y = make_turned_glyphs(600, max_degrees=45, random_state=0)
 X.shape
 
 # %%

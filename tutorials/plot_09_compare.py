@@ -14,15 +14,25 @@ import tempfile
 
 from eegaug import compare
 from eegaug.comparison import describe_plan, forecast_lines
+from eegaug.data import Planted, simulate_nights
 
-out = tempfile.mkdtemp()
+nights = simulate_nights(
+    8,
+    n_windows=80,
+    ch_names=["F3", "F4", "C3", "C4"],
+    sfreq=64,
+    planted=Planted.none(polarity=0.5),
+    random_state=0,
+)
 settings = {
     "methods": ["none", "fixed", "augnet"],
-    "data": "simulated",
-    "data_args": {"n_subjects": 6, "n_windows": 40, "ch_names": ("F3", "F4", "C3", "C4"), "sfreq": 64},
+    "data": nights,
     "folds": 2,
-    "max_epochs": 8,
-    "out": out,
+    "n_valid": 1,
+    "max_epochs": 15,
+    "lr": 3e-3,
+    "penalty": 0.2,
+    "out": tempfile.mkdtemp(),
     "device": "cpu",
     "verbose": False,
 }
@@ -60,7 +70,7 @@ compare_pairs(result.subjects)
 # -------------------------
 #
 # A curve holds, at each time, the test score of the network that was best in validation until then. With six
-# simulated subjects, eight epochs and two folds this shows how to do it, not who wins.
+# simulated subjects, fifteen epochs and two folds this shows how to do it, not who wins.
 
 from eegaug.plotting import plot_comparison
 
