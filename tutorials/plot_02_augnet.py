@@ -81,8 +81,8 @@ ax = plot_invariances_history(augnet, quantity="magnitude")
 # What that does to the answers
 # -----------------------------
 #
-# The same network without augmentation, on the same windows. How many test windows get another stage when they are turned
-# upside down?
+# The same network without augmentation, on the same windows. How many test windows get another stage when they are
+# turned upside down?
 
 plain = StagingClassifier("SleepStagerChambon2018", **settings).fit(train)
 X, y, _ = test.as_arrays()

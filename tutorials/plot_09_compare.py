@@ -18,7 +18,7 @@ from eegaug.data import Planted, simulate_nights
 
 nights = simulate_nights(
     8,
-    n_windows=80,
+    n_windows=60,
     ch_names=["F3", "F4", "C3", "C4"],
     sfreq=64,
     planted=Planted.none(polarity=0.5),
@@ -29,7 +29,7 @@ settings = {
     "data": nights,
     "folds": 2,
     "n_valid": 1,
-    "max_epochs": 15,
+    "max_epochs": 12,
     "lr": 3e-3,
     "penalty": 0.2,
     "out": tempfile.mkdtemp(),
@@ -70,7 +70,7 @@ compare_pairs(result.subjects)
 # -------------------------
 #
 # A curve holds, at each time, the test score of the network that was best in validation until then. With six
-# simulated subjects, fifteen epochs and two folds this shows how to do it, not who wins.
+# simulated subjects, twelve epochs and two folds this shows how to do it, not who wins.
 
 from eegaug.plotting import plot_comparison
 
