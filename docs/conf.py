@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-# Before torch is imported. Tutorials are timed on a small machine; more threads than cores only slow them down.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Before torch is imported. Networks of tutorials are small: one thread is quickest.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 from eegaug import __version__

@@ -9,7 +9,7 @@ _seen = []  # figures themselves: an address may be used again
 def scrape(block, block_vars, gallery_conf):
     """Save the figure that a block has left in the name ``figure``, once."""
     figure = block_vars["example_globals"].get("figure")
-    if not isinstance(figure, Figure) or figure.canvas.manager is not None or any(figure is one for one in _seen):
+    if not isinstance(figure, Figure) or hasattr(figure, "number") or any(figure is one for one in _seen):
         return ""
     _seen.append(figure)
     path = next(block_vars["image_path_iterator"])

@@ -18,7 +18,7 @@ from eegaug.data import Planted, simulate_nights, subject_folds
 
 nights = simulate_nights(
     n_subjects=9,
-    n_windows=80,
+    n_windows=100,
     ch_names=["C3", "C4"],
     sfreq=64,
     planted=Planted.none(polarity=0.5),
@@ -45,8 +45,8 @@ from eegaug import AugNetClassifier, StagingClassifier
 settings = {
     "sfreq": nights.sfreq,
     "ch_names": nights.ch_names,
-    "lr": 3e-3,
-    "max_epochs": 20,
+    "lr": 1e-3,
+    "max_epochs": 25,
     "random_state": 0,
     "verbose": 0,
 }

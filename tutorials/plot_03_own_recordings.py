@@ -43,7 +43,7 @@ sorted(path.name for path in folder.iterdir())[:4]
 # To see what happens to a bad file, one is cut off in the middle:
 
 bad = folder / "broken.edf"
-bad.write_bytes((folder / "sim-001.edf").read_bytes()[:5000])
+_ = bad.write_bytes((folder / "sim-001.edf").read_bytes()[:5000])
 
 # %%
 # Load

@@ -47,7 +47,7 @@ import os
 
 from braindecode.datasets import BaseConcatDataset
 
-from eegaug.data import load_sleep_edf, simulate_nights
+from eegaug.data import Planted, load_sleep_edf, simulate_nights
 
 root = os.environ.get("SLEEP_EDF")
 if root:
@@ -55,7 +55,9 @@ if root:
 else:
     # Electrodes of a bipolar derivation have no place of their own; these lie between theirs.
     between = {"Fpz-Cz": (0.0, 0.07, 0.08), "Pz-Oz": (0.0, -0.09, 0.05)}
-    nights = simulate_nights(4, n_windows=100, ch_names=list(between), positions=between, sfreq=64, random_state=0)
+    nights = simulate_nights(
+        5, n_windows=120, ch_names=list(between), positions=between, sfreq=64, planted=Planted.none(), random_state=0
+    )
 print(isinstance(nights, BaseConcatDataset), "from the folder" if root else "simulated")
 nights.description
 
@@ -75,8 +77,8 @@ clf = AugNetClassifier(
     "SleepStagerChambon2018",
     layers=["time-frequency"],
     penalty=0.5,
-    lr=3e-3,
-    max_epochs=12,
+    lr=1e-3,
+    max_epochs=25,
     random_state=0,
     verbose=0,
 )

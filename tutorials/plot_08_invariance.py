@@ -13,13 +13,13 @@ classifier and test windows, however it was trained.
 # One is trained on windows as they are, one with random sign flips and frequency shifts.
 
 from eegaug import Policy, StagingClassifier
-from eegaug.data import simulate_nights
+from eegaug.data import Planted, simulate_nights
 
-nights = simulate_nights(6, n_windows=100, ch_names=["C3", "C4"], sfreq=64, random_state=0)
+nights = simulate_nights(6, n_windows=100, ch_names=["C3", "C4"], sfreq=64, planted=Planted.none(), random_state=0)
 subjects = sorted(set(nights.subjects.tolist()))
 train, test = nights.select(subjects[:4]), nights.select(subjects[4:])
 
-settings = {"module": "SleepStagerChambon2018", "lr": 3e-3, "max_epochs": 20, "random_state": 0, "verbose": 0}
+settings = {"module": "SleepStagerChambon2018", "lr": 1e-3, "max_epochs": 20, "random_state": 0, "verbose": 0}
 policy = Policy(
     sub_policies=[{"operations": [("sign_flip", 0.5), ("frequency_shift", 0.5, 0.3)]}],
     sfreq=nights.sfreq,
