@@ -1,4 +1,5 @@
-"""Test scores and seconds of no augmentation, the fixed policy and AugNet, with few and with all training subjects.
+"""Test scores and seconds of no augmentation, the fixed policy and AugNet (the paper's and with one operation per
+window), with few and with all training subjects.
 
 For any source of nights: ``python -m benchmarks.nights --data nights/ --name my-nights``. Folds are by subject; what
 is finished is kept in the working folder, so that a benchmark that was stopped goes on. The table, its rows and a
@@ -22,7 +23,7 @@ from eegaug.comparison.sources import augnet_options, default_device, default_fo
 from eegaug.data import NightDataset, Nights
 from eegaug.plotting import plot_scores
 
-METHODS = ("none", "fixed", "augnet")
+METHODS = ("none", "fixed", "augnet", "augnet-single")
 # The nights that are simulated here: as those of `eegaug compare`, and more of them. Settings were chosen on cohort 0.
 SIMULATED: dict[str, Any] = {"n_subjects": 15, "n_windows": 150}
 
