@@ -42,11 +42,6 @@ html_sidebars = {"index": [], "install": [], "start": [], "whats_new": [], "cite
 
 autosummary_generate = True
 autodoc_typehints = "none"
-# Made by pydantic and scikit-learn, and documented there.
-REQUESTS = [
-    f"set_{method}_request" for method in ("fit", "partial_fit", "predict", "predict_proba", "score", "transform")
-]
-autodoc_default_options = {"exclude-members": ", ".join(["model_config", "model_post_init", *REQUESTS])}
 numpydoc_show_class_members = False
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
@@ -72,3 +67,16 @@ sphinx_gallery_conf = {
 warnings.filterwarnings("ignore", category=FutureWarning)
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 warnings.filterwarnings("ignore", message="Matplotlib is currently using agg")
+
+
+def inherited_from_elsewhere(app, what, name, obj, skip, options):
+    """Leave out what skorch, scikit-learn, braindecode or pydantic define: their documentation has it."""
+    if name == "model_config":
+        return True
+    function = getattr(obj, "fget", None) or getattr(obj, "__func__", obj)
+    module = getattr(function, "__module__", None)
+    return True if module and not module.startswith("eegaug") else None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", inherited_from_elsewhere)
