@@ -66,10 +66,9 @@ ax.legend(frameon=False)
 # What was found
 # --------------
 #
-# A search keeps each class of decision: policies can be compared, saved as JSON, and applied anywhere
-# (:ref:`sphx_glr_auto_examples_plot_06_policies.py`). ``search.best_estimator_`` is a network trained with the policy
-# on all windows, and ``search.predict`` uses it. So few epochs find little; on a night of one's own, give a search
-# ``time_budget="2h"`` and a ``checkpoint``.
+# Policies can be compared, saved as JSON, and applied anywhere (:ref:`sphx_glr_auto_examples_plot_06_policies.py`).
+# ``search.best_estimator_`` is a network trained with the policy on all windows, and ``search.predict`` uses it. So few
+# epochs find little; on nights of your own, give a search ``time_budget="2h"`` and a ``checkpoint``.
 
 from eegaug.plotting import plot_policies
 
