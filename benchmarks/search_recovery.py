@@ -37,8 +37,8 @@ PLANTED: dict[str, dict[str, float]] = {
     "channels_symmetry": {},
     "frequency_shift": {"max_strength": MAX_JITTER_HZ},
 }
-# What leaves nothing of a window. A bandstop filter over 20 of the 25 Hz is not among them: it leaves slow waves, and ADDA
-# and DADA ranked it first on the seed on which it was tried, though a network trained on nothing else does badly.
+# What leaves nothing of a window. A bandstop filter over 20 of the 25 Hz is not among them: it leaves slow waves, and
+# ADDA and DADA ranked it first on the seed on which it was tried, though a network trained on nothing else does badly.
 DESTRUCTIVE: dict[str, dict[str, float]] = {
     "gaussian_noise": {"max_strength": 5.0},
     "time_masking": {"max_seconds": 29.0},
