@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from eegaug.experiments import Settings, get_experiment, list_experiments, reproduce
-from tests.experiments import small
-from tests.experiments.small import ADDITIONS
+
+from . import small
+from .small import ADDITIONS
 
 
 def test_rows_summary_and_figure(tmp_path):
