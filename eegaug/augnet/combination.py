@@ -8,11 +8,13 @@ decisions may come from anywhere: a softmax, a straight-through choice, a networ
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from eegaug.augnet.signal_sum import SignalSum, SumGradient
 
 if TYPE_CHECKING:
     from eegaug.operations import Operation
@@ -97,17 +99,13 @@ def combination(X: Tensor, terms: Iterable[Term], identity: Tensor | None = None
             matrix = matrix + identity.reshape(-1, 1, 1) * eye
     if level is not None:
         gain = _plus(gain, level.reshape(-1, 1, 1))
-    noise, noise_gain = _one_noise(noises)
-    total = other
-    if matrix is not None:
-        total = _plus(total, torch.bmm(matrix.expand(work.shape[0], -1, -1), work))
-    if along_time:
-        if gain is None:  # time reverse alone
-            gain = work.new_zeros(1, 1, 1)
-        total = _plus(total, _TimeFrequencySum.apply(work, gain, flip, quadrature, response, noise, noise_gain))
-    if total is None:
-        raise ValueError("a weighted sum needs one operation or more.")
-    return total.to(X.dtype)
+    if matrix is None and not along_time:
+        if other is None:
+            raise ValueError("a weighted sum needs one operation or more.")
+        return other.to(X.dtype)
+    noise, scale = _one_noise(noises)
+    total = _DifferentiableSum.apply(work, gain, flip, quadrature, response, matrix, noise, scale)
+    return _plus(other, total).to(X.dtype)
 
 
 def _working_dtype(X: Tensor) -> torch.dtype:
@@ -128,75 +126,43 @@ def _one_noise(noises: list[tuple[Tensor, Tensor]]) -> tuple[Tensor | None, Tens
     return total, total.new_ones(1, 1, 1)
 
 
-class _TimeFrequencySum(torch.autograd.Function):
-    """``gain * X + flip * reversed(X) + quadrature * hilbert(X) + filtered(X, response) + noise_gain * noise``.
-
-    Written out because autograd's own derivative of ``rfft`` is a complex FFT of the full length, and because the
-    spectrum of the gradient serves two terms.
-    """
+class _DifferentiableSum(torch.autograd.Function):
+    """A :class:`SignalSum` whose coefficients are differentiable one by one."""
 
     @staticmethod
-    def forward(ctx, X, gain, flip, quadrature, response, noise, noise_gain):
-        n_times = X.shape[-1]
-        spectrum = turned = None
-        if quadrature is not None or response is not None:
-            spectrum = torch.fft.rfft(X)
-        if response is not None:
-            total = torch.fft.irfft(spectrum * response, n=n_times).addcmul_(X, gain)
-        else:
-            total = X * gain
-        if quadrature is not None:
-            turned = torch.fft.irfft(_turn(spectrum, n_times, -1.0), n=n_times)
-            total.addcmul_(turned, quadrature)
-        if flip is not None:
-            total.addcmul_(X.flip(-1), flip)
-        if noise is not None:
-            total.addcmul_(noise, noise_gain)
-        ctx.save_for_backward(X, gain, flip, quadrature, response, noise, noise_gain, spectrum, turned)
+    def forward(
+        ctx: Any,
+        X: Tensor,
+        gain: Tensor | None,
+        flip: Tensor | None,
+        quadrature: Tensor | None,
+        response: Tensor | None,
+        matrix: Tensor | None,
+        noise: Tensor | None,
+        scale: Tensor | None,
+    ) -> Tensor:
+        noises = [] if noise is None else [(noise, scale)]
+        total, spectrum, turned = SignalSum(gain, flip, quadrature, response, matrix, noises).evaluate(X)
+        ctx.save_for_backward(X, gain, flip, quadrature, response, matrix, noise, scale, spectrum, turned)
         return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
-        X, gain, flip, quadrature, response, noise, noise_gain, spectrum, turned = ctx.saved_tensors
-        need_X, need_gain, need_flip, need_quadrature, need_response, need_noise, need_noise_gain = ctx.needs_input_grad
-        n_times = X.shape[-1]
-        of = dict.fromkeys(("X", "gain", "flip", "quadrature", "response", "noise", "noise_gain"))
-        if need_gain:
-            of["gain"] = (grad * X).sum_to_size(gain.shape)
-        if need_flip:
-            of["flip"] = (grad * X.flip(-1)).sum_to_size(flip.shape)
-        if need_quadrature:
-            of["quadrature"] = (grad * turned).sum_to_size(quadrature.shape)
-        if need_noise_gain:
-            of["noise_gain"] = (grad * noise).sum_to_size(noise_gain.shape)
-        if need_noise:
-            of["noise"] = grad * noise_gain
-        backwards = torch.fft.rfft(grad) if response is not None and (need_X or need_response) else None
-        if need_response:
-            product = (spectrum.conj() * backwards).sum_to_size(response.shape)
-            # Every coefficient but DC and Nyquist stands for two of the full spectrum.
-            product[..., 1 : (n_times + 1) // 2] *= 2.0
-            product /= n_times
-            of["response"] = product if response.is_complex() else product.real
-        if need_X:
-            total = None
-            if backwards is not None:
-                total = backwards * response.conj()
-            if quadrature is not None:
-                total = _plus(total, _turn(torch.fft.rfft(grad * quadrature), n_times, 1.0))
-            of["X"] = grad * gain
-            if total is not None:
-                of["X"] += torch.fft.irfft(total, n=n_times)
-            if flip is not None:
-                of["X"].addcmul_(grad.flip(-1), flip)
-        return tuple(of.values())
-
-
-def _turn(spectrum: Tensor, n_times: int, sign: float) -> Tensor:
-    """A spectrum turned by ±90 degrees, without what has no phase: DC and, of an even number of samples, Nyquist."""
-    turned = spectrum * (1j * sign)
-    turned[..., 0] = 0.0
-    if n_times % 2 == 0:
-        turned[..., -1] = 0.0
-    return turned
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        X, gain, flip, quadrature, response, matrix, noise, scale, spectrum, turned = ctx.saved_tensors
+        terms = SignalSum(gain, flip, quadrature, response, matrix)
+        gradient = SumGradient(terms, grad, X, spectrum, turned)
+        need_X, *need = ctx.needs_input_grad
+        found: list[Tensor | None] = []
+        for name, needed in zip(("gain", "flip", "quadrature", "response", "matrix"), need, strict=False):
+            of = None
+            if needed:
+                value = getattr(terms, name)
+                of = getattr(gradient, name)
+                of = of.conj().resolve_conj() if value.is_complex() else of.real if of.is_complex() else of
+                of = of.sum_to_size(value.shape)
+            found.append(of)
+        need_noise, need_scale = need[-2:]
+        found.append((grad * scale).sum_to_size(noise.shape) if need_noise else None)
+        found.append((grad * noise).sum_to_size(scale.shape) if need_scale else None)
+        return gradient.of_signal() if need_X else None, *found

@@ -9,13 +9,14 @@ coefficients in the magnitude, so that autograd records nothing of the many smal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from eegaug.augnet.signal_sum import SignalSum, SumGradient
 from eegaug.functional.sampling import bernoulli_and_slope
 from eegaug.functional.sensors import full_precision
 
@@ -60,7 +61,7 @@ def fused_sum(layer: AugmentationLayer, X: Tensor, draws: dict[int, TrainingDraw
 
 
 class _LinearSum(torch.autograd.Function):
-    """Weighted sum of operations that have a linear form, see :class:`_Terms`."""
+    """Weighted sum of operations that have a linear form, see :class:`SignalSum`."""
 
     @staticmethod
     def forward(
@@ -76,7 +77,7 @@ class _LinearSum(torch.autograd.Function):
         with full_precision(X):
             for q, draw in draws.items():
                 terms.add(q, operations[q], weight[q], strength[q], draw)
-            total, spectrum, turned = terms.evaluate(X)
+            total, spectrum, turned = terms.complete().evaluate(X)
         ctx.save_for_backward(X, weights, spectrum, turned)
         ctx.terms = terms
         return total
@@ -111,7 +112,7 @@ class _Part(NamedTuple):
 
 
 class _Terms:
-    """``gain * X + flip * reversed(X) + quadrature * hilbert(X) + filtered(X, response) + matrix @ X + scale * noise``.
+    """Operations of a sum, and the coefficients that they add up to.
 
     Gains are kept by what they depend on (nothing or the window, or the time), since small tensors are added faster.
     """
@@ -120,9 +121,9 @@ class _Terms:
         self.n, self.n_channels, self.n_times = X.shape
         self.dtype = X.dtype
         self.parts: list[_Part] = []
-        self.level = self.gain = self.flip = self.quadrature = self.response = self.matrix = None
-        self.noises: list[tuple[Tensor, Tensor]] = []
-        self.mixings: list[tuple[Tensor, Tensor, Tensor]] = []  # weight, matrices, their slope
+        self.sum = SignalSum()
+        self.level: Tensor | None = None
+        self.mixings: Any = []  # weight, matrices and their slope of each operation; in the end one tensor
 
     def add(self, q: int, op: Operation, weight: Tensor, strength: Tensor, draw: TrainingDraw) -> None:
         """One more operation."""
@@ -136,19 +137,19 @@ class _Terms:
         match op.linear_form:
             case "reverse":
                 value, flip = applied, weight * applied
-                self.flip = _plus(self.flip, flip)
+                self.sum.flip = _plus(self.sum.flip, flip)
                 self.level = _plus(self.level, weight - flip)
             case "gain":
-                self.gain = _plus(self.gain, weight, value)
+                self.sum.gain = _plus(self.sum.gain, weight, value)
             case "noise":
                 self.level = _plus(self.level, weight)
-                self.noises.append((noise["noise"], weight * (strength * op.max_strength)))
+                self.sum.noises.append((noise["noise"], weight * (strength * op.max_strength)))
             case "spectrum":
                 self.level = _plus(self.level, weight)
-                self.response = _plus(self.response, weight, value)
+                self.sum.response = _plus(self.sum.response, weight, value)
             case "modulation":
-                self.gain = _plus(self.gain, weight, value[0])
-                self.quadrature = _plus(self.quadrature, -weight, value[1])
+                self.sum.gain = _plus(self.sum.gain, weight, value[0])
+                self.sum.quadrature = _plus(self.sum.quadrature, -weight, value[1])
             case "mixing":
                 if op.has_magnitude:
                     value, slope = op.mixing_and_slope(strength, noise, self.n_channels)
@@ -161,49 +162,25 @@ class _Terms:
                 raise ValueError(f"{op.name} has the unknown linear form {op.linear_form!r}")
         self.parts.append(_Part(q, op, strength, noise, value, slope))
 
-    def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The sum, and the signal's spectrum and Hilbert transform where they were needed."""
+    def complete(self) -> SignalSum:
+        """The coefficients, when all operations have been added."""
         if self.level is not None:
-            self.gain = self.level.reshape(-1, 1, 1) if self.gain is None else self.gain + self.level.reshape(-1, 1, 1)
-        total = spectrum = turned = scratch = None
-        if self.quadrature is not None or self.response is not None:
-            spectrum = torch.fft.rfft(X)
-        if self.response is not None:
-            scratch = spectrum * self.response
-            total = torch.fft.irfft(scratch, n=self.n_times)
+            self.sum.gain = _plus(self.sum.gain, self.level.reshape(-1, 1, 1))
         if self.mixings:
             # All in one tensor, for one product here and one in the backward pass.
             weights, values, slopes = zip(*self.mixings, strict=True)
             self.mixings = torch.stack([m.expand(self.n, -1, -1) for m in (*values, *slopes)]).flatten(1)
             matrix = torch.cat(weights) @ self.mixings[: len(weights)]
-            self.matrix = matrix.view(self.n, self.n_channels, self.n_channels)
-            total = _plus(total, self._mixed(self.matrix, X))
-        if self.gain is not None:
-            total = X * self.gain if total is None else total.addcmul_(X, self.gain)
-        if self.quadrature is not None:
-            turned = torch.mul(spectrum, _quarter_turn(self.n_times, X.dtype, X.device), out=scratch)
-            turned = torch.fft.irfft(turned, n=self.n_times)
-            total.addcmul_(turned, self.quadrature)
-        if self.flip is not None:
-            total.addcmul_(X.flip(-1), self.flip)
-        for noise, scale in self.noises:
-            total.addcmul_(noise, scale)
-        return total, spectrum, turned
-
-    def _mixed(self, matrix: Tensor, X: Tensor) -> Tensor:
-        with full_precision(X):
-            return torch.bmm(matrix.expand(self.n, -1, -1), X)
+            self.sum.matrix = matrix.view(self.n, self.n_channels, self.n_channels)
+        return self.sum
 
 
-class _Gradient:
-    """The gradient to each coefficient of a sum, each computed once and only if it is asked for."""
+class _Gradient(SumGradient):
+    """Gradients to the weights and strengths of the operations of a sum."""
 
-    def __init__(self, terms: _Terms, grad: Tensor, X: Tensor, spectrum: Tensor | None, turned: Tensor | None):
-        self.terms, self.grad, self.X, self.spectrum, self.turned = terms, grad, X, spectrum, turned
-
-    @cached_property
-    def gain(self) -> Tensor:
-        return (self.grad * self.X).sum(1, keepdim=True)
+    def __init__(self, parts: _Terms, *known: Any):
+        super().__init__(parts.sum, *known)
+        self.parts = parts
 
     @cached_property
     def level(self) -> Tensor:
@@ -216,34 +193,13 @@ class _Gradient:
         return self.level.sum()
 
     @cached_property
-    def flip(self) -> Tensor:
-        return self.X.flip(-1).mul_(self.grad).sum((1, 2), keepdim=True)
-
-    @cached_property
-    def quadrature(self) -> Tensor:
-        return (self.grad * self.turned).sum(1, keepdim=True)
-
-    @cached_property
-    def backwards(self) -> Tensor:
-        """Spectrum of the gradient."""
-        return torch.fft.rfft(self.grad)
-
-    @cached_property
-    def response(self) -> Tensor:
-        product = torch.conj_physical(self.backwards).mul_(self.spectrum)
-        if self.terms.response.shape[1] == 1:
-            product = product.sum(1, keepdim=True)
-        return product * _multiplicity(self.terms.n_times, self.X.dtype, self.X.device)
-
-    @cached_property
     def mixings(self) -> list[Tensor]:
         """To the weights, then to the strengths, of the operations that mix channels."""
-        matrix = torch.bmm(self.grad, self.X.transpose(1, 2))
-        return (self.terms.mixings @ matrix.view(-1)).unbind()
+        return (self.parts.mixings @ self.matrix.view(-1)).unbind()
 
     def of(self, part: _Part) -> tuple[Tensor, Tensor]:
         """Gradient to an operation's weight, and to its strength per weight."""
-        form, terms = part.op.linear_form, self.terms
+        form, parts = part.op.linear_form, self.parts
         if form == "reverse":
             change = self.flip - self.level
             return torch.addcmul(self.level, part.value, change).sum(), (part.slope * change).sum()
@@ -252,31 +208,13 @@ class _Gradient:
             return self.level_sum + part.strength[0] * slope, slope
         if form == "mixing":
             return self.mixings[part.value], self.mixings[part.value + len(self.mixings) // 2]
-        slope = part.op.linear_slope(part.value, part.strength, part.noise, terms.n_channels, terms.n_times)
+        slope = part.op.linear_slope(part.value, part.strength, part.noise, parts.n_channels, parts.n_times)
         if form == "modulation":
             return tuple((self.gain * cos).sum() - (self.quadrature * sin).sum() for cos, sin in (part.value, slope))
         if form == "spectrum":
             value, slope = _real_product(self.response, part.value), _real_product(self.response, slope)
             return self.level_sum + value, slope
         return (self.gain * part.value).sum(), (self.gain * slope).sum()
-
-    def of_signal(self) -> Tensor:
-        terms, grad, total, spectrum = self.terms, self.grad, None, None
-        if terms.response is not None:
-            spectrum = self.backwards.mul_(terms.response.conj())  # it has served
-        if terms.quadrature is not None:
-            turned = torch.fft.rfft(grad * terms.quadrature)
-            turned.mul_(_quarter_turn(terms.n_times, grad.dtype, grad.device).conj())
-            spectrum = turned if spectrum is None else spectrum.add_(turned)
-        if spectrum is not None:
-            total = torch.fft.irfft(spectrum, n=terms.n_times)
-        if terms.matrix is not None:
-            total = _plus(total, terms._mixed(terms.matrix.transpose(1, 2), grad))
-        if terms.gain is not None:
-            total = grad * terms.gain if total is None else total.addcmul_(grad, terms.gain)
-        if terms.flip is not None:
-            total.addcmul_(grad.flip(-1), terms.flip)
-        return total
 
 
 def _plus(total: Tensor | None, term: Tensor, factor: Tensor | None = None) -> Tensor:
@@ -300,25 +238,3 @@ def _away_from_identity(
         return same, op.mixing_matrix(None, {}, n_channels).cpu().double() - same
 
     return op._constant(f"away {n_channels}", torch.empty(0, dtype=dtype, device=device), make)
-
-
-@lru_cache(maxsize=32)
-def _quarter_turn(n_times: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """What turns a spectrum by -90 degrees, without what has no phase: DC and, of an even length, Nyquist."""
-    with torch.inference_mode(False), torch.no_grad():
-        turn = torch.full((n_times // 2 + 1,), -1j, dtype=dtype.to_complex(), device=device)
-        turn[0] = 0.0
-        if n_times % 2 == 0:
-            turn[-1] = 0.0
-    return turn
-
-
-@lru_cache(maxsize=32)
-def _multiplicity(n_times: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """How often each coefficient of a half spectrum stands in the full one, over its length."""
-    with torch.inference_mode(False), torch.no_grad():
-        times = torch.full((n_times // 2 + 1,), 2.0 / n_times, dtype=dtype, device=device)
-        times[0] /= 2.0
-        if n_times % 2 == 0:
-            times[-1] /= 2.0
-    return times
