@@ -6,7 +6,8 @@ always at full strength (``--free-strength``: with magnitudes, which a search ma
 succeeds where a planted operation has a larger share than every destructive one. A share is how often an operation is
 applied to a window, by the weights and probabilities learned (for searches without weights: by the policy found). Each
 seed has subjects, split, initial weights and draws of its own. Every run is in the CSV ``search-recovery-runs``;
-nothing is selected.
+nothing is selected. Which operations deserve which name is measured too, by networks trained with one of them always
+applied (``search-recovery-alone``).
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ import argparse
 import inspect
 import time
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
+from sklearn.metrics import balanced_accuracy_score
 from tqdm.auto import tqdm
 
 from benchmarks._timing import RESULTS, write
 from eegaug import StagingClassifier
-from eegaug.data import Planted, simulate_nights
+from eegaug.data import Nights, Planted, simulate_nights
 from eegaug.operations import Operation, get_operation, register_operation
 from eegaug.search import get_searcher
 
@@ -37,12 +40,11 @@ PLANTED: dict[str, dict[str, float]] = {
     "channels_symmetry": {},
     "frequency_shift": {"max_strength": MAX_JITTER_HZ},
 }
-# What leaves nothing of a window. A bandstop filter over 20 of the 25 Hz is not among them: it leaves slow waves, and
-# ADDA and DADA ranked it first on the seed on which it was tried, though a network trained on nothing else does badly.
 DESTRUCTIVE: dict[str, dict[str, float]] = {
     "gaussian_noise": {"max_strength": 5.0},
     "time_masking": {"max_seconds": 29.0},
     "channels_dropout": {},
+    "bandstop_filter": {"max_strength": 20.0},
 }
 #: Searches by the name of a row: short name of the searcher, and its settings. Policies take hundreds of steps here and
 #: thousands on whole nights, so that their rates are up to ten times the defaults.
@@ -56,12 +58,13 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "faster-autoaugment": ("faster-autoaugment", {"policy_lr": 5e-3}),
     "faster-autoaugment-gumbel": ("faster-autoaugment", {"choice": "gumbel", "policy_lr": 5e-3}),
     "dna": ("dna", {}),
+    "dna-bilevel": ("dna", {"objective": "bilevel"}),
     "random": ("random", {}),
     "autoaugment": ("autoaugment", {}),
     "fast-autoaugment": ("fast-autoaugment", {}),
 }
 GRADIENT = ["adda", "adda-gumbel", "adda-relax", "cadda", "dada", "dada-gumbel"]
-GRADIENT += ["faster-autoaugment", "faster-autoaugment-gumbel", "dna"]
+GRADIENT += ["faster-autoaugment", "faster-autoaugment-gumbel", "dna", "dna-bilevel"]
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -114,12 +117,30 @@ def at_full_strength(operation: Operation) -> Operation:
     return cls(**{key: value for key, value in operation.get_config().items() if key != "name"})
 
 
+def simulate(seed: int, options: argparse.Namespace) -> Nights:
+    """Subjects of one seed."""
+    planted = Planted.none(polarity=0.5, left_right=0.5, frequency_jitter_hz=options.jitter)
+    n = options.train + options.valid
+    return simulate_nights(n, n_windows=options.windows, planted=planted, random_state=seed, **DATA)
+
+
+def alone(operation: Operation | None, seed: int, options: argparse.Namespace) -> dict:
+    """Train with one operation always applied at full strength, and score on subjects left as they are."""
+    torch.set_num_threads(1)
+    nights = simulate(seed, options)
+    subjects = list(dict.fromkeys(map(str, nights.subjects)))
+    train, valid = nights.select(subjects[: options.train]), nights.select(subjects[options.train :])
+    epochs = options.warm_start + options.steps
+    policy = operation and partial(operation, magnitude=1.0)
+    model = StagingClassifier(policy=policy, max_epochs=epochs, random_state=seed, verbose=0).fit(train, train.y)
+    score = balanced_accuracy_score(valid.y, model.predict(valid))
+    return {"operation": operation.name if operation else "none", "seed": seed, "balanced accuracy": score}
+
+
 def run(method: str, seed: int, options: argparse.Namespace) -> list[dict]:
     """Search once; one row per operation."""
     torch.set_num_threads(1)
-    planted = Planted.none(polarity=0.5, left_right=0.5, frequency_jitter_hz=options.jitter)
-    n = options.train + options.valid
-    nights = simulate_nights(n, n_windows=options.windows, planted=planted, random_state=seed, **DATA)
+    nights = simulate(seed, options)
     name, settings = METHODS[method]
     searcher = get_searcher(name)
     takes = inspect.signature(searcher).parameters
@@ -202,7 +223,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def note(options: argparse.Namespace) -> str:
+def note(options: argparse.Namespace, alone: pd.DataFrame) -> str:
     """What the table shows."""
 
     ops = operations(options.free_strength)
@@ -213,6 +234,8 @@ def note(options: argparse.Namespace) -> str:
     rates = ", ".join(
         f"{options.policy_lr or lr:g} ({method})" for method, lr in own.items() if options.policy_lr or lr
     )
+    medians = alone.groupby("operation", sort=False)["balanced accuracy"].median()
+    scores = ", ".join(f"{name} {score:.2f}" for name, score in medians.items())
     free = "; a search may lower the strength" if options.free_strength else ", always at this strength"
     return (
         f"Simulated nights ({', '.join(DATA['ch_names'])} at {DATA['sfreq']:g} Hz, {options.windows} windows a night): "
@@ -220,7 +243,9 @@ def note(options: argparse.Namespace) -> str:
         f"{options.train} subjects to train on and {options.valid} to validate on, the Chambon net, {options.steps} "
         f"steps of each search after a warm start of {options.warm_start} epochs where it has one, policy's Adam "
         f"{rates}; {options.seeds} seeds. Planted operations, at full strength: {planted}. "
-        f"Destructive ones{free}: {destructive}. A share is how often an operation is applied to a window."
+        f"Destructive ones{free}: {destructive}. A share is how often an operation is applied to a window.\n\n"
+        f"Balanced accuracy on the subjects to validate on after {options.warm_start + options.steps} epochs with one "
+        f"operation always applied, medians over seeds: {scores}."
     )
 
 
@@ -229,9 +254,14 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     todo = [(method, seed) for seed in seeds for method in options.methods]
-    found = Parallel(n_jobs=options.jobs, return_as="generator")(delayed(run)(*one, options) for one in todo)
+    parallel = Parallel(n_jobs=options.jobs, return_as="generator")
+    single = [(op, seed) for seed in seeds for op in [None, *operations(options.free_strength)]]
+    scored = parallel(delayed(alone)(*one, options) for one in single)
+    scores = pd.DataFrame(list(tqdm(scored, total=len(single), unit="operation")))
+    scores.round(5).to_csv(RESULTS / f"{options.name}-alone.csv", index=False)
+    found = parallel(delayed(run)(*one, options) for one in todo)
     runs = pd.DataFrame([row for rows in tqdm(found, total=len(todo), unit="run") for row in rows])
-    path = write(options.name, summary(runs), note(options))
+    path = write(options.name, summary(runs), note(options, scores))
     runs.assign(share=np.round(runs["share"], 5)).to_csv(RESULTS / f"{options.name}-runs.csv", index=False)
     print(path.read_text())
 
