@@ -32,7 +32,8 @@ class InvarianceScore:
     ----------
     median, low, high : float
         Median and quartiles over windows: 1 for invariance, 0 where the operation changes answers as much as another
-        window does, below 0 where it changes them more. NaN for a model that says the same about all windows.
+        window does, below 0 where it changes them more. NaN for a model that says the same about all windows, in every
+        mode.
     dropped : float
         Share of windows that were left out, as the model says the same about them and their partner.
     values : array of shape (n_windows,)
@@ -94,7 +95,7 @@ def invariance_score(
         "centred": answers are centred over the classes, so that logits and log-probabilities give the same; partners
         come from all windows and are never the window itself; windows with :math:`b_i < 10^{-6}` are left out. "paper":
         answers as they are, partners by a random permutation of each batch, in which some windows are their own partner
-        and score about :math:`-d / 10^{-8}`; nothing is left out.
+        and score about :math:`-d / 10^{-8}`; no window is left out.
     n_draws : int
         Draws of the operation's randomness, whose :math:`d` is averaged.
     batch_size : int
@@ -284,6 +285,8 @@ class _Reference:
         for draw in range(n_draws):
             within += self.distance(outputs_of(self.model, change(self.X, self.seed, draw))) / n_draws
         if self.mode == "paper":
+            if np.ptp(self.outputs, axis=0).max() <= _LEAST_DIFFERENCE * self.scale:  # the published code has 0 here
+                return np.full(len(self.X), np.nan)
             return (self.between - within) / (self.between + _PAPER_EPS)
         usable = self.between >= _LEAST_DIFFERENCE
         out = np.full(len(self.X), np.nan)

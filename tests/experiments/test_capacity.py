@@ -40,6 +40,9 @@ def test_runs_table_and_figure():
     assert table["method"].tolist() == ["no augmentation", "true augmentation", "AugNet"]
     assert table["paper accuracy"].tolist() == ["0.71", "0.86", "0.97"]
     assert table["4 copies"].iloc[:2].tolist() == ["", ""]
+    dead = pd.DataFrame([rows[0], rows[0] | {"seed": 1, "invariance_paper": None, "invariance_centred": None}])
+    shown = EXPERIMENT.table({"runs": dead})["invariance"][0]
+    assert shown == f"{table['invariance'][0]}, 1 constant"
     axes = EXPERIMENT.figure(tables).axes
     assert len(axes) == 2
     assert [ax.get_ylabel() for ax in axes] == ["invariance to ±0.5 Hz", "test accuracy"]

@@ -88,10 +88,11 @@ def test_a_constant_per_window_matters_in_paper_mode_only():
     assert abs(first.median - second.median) > 0.02
 
 
+@pytest.mark.parametrize("mode", ["centred", "paper"])
 @pytest.mark.parametrize(("value", "noise"), [(0.0, 0.0), (3.0, 0.0), (3.0, 1e-8), ([1.0, 2.0, -1.0], 1e-8)])
-def test_constant_models_have_no_score(value, noise):
+def test_constant_models_have_no_score(value, noise, mode):
     value = torch.as_tensor(value).expand(3)
-    score = invariance_score(Of(lambda X: value + noise * X[:, :3, 0]), X, "sign_flip")
+    score = invariance_score(Of(lambda X: value + noise * X[:, :3, 0]), X, "sign_flip", mode=mode)
     assert np.isnan([score.median, score.low, score.high, float(score)]).all()
     assert score.dropped == 1.0
 
