@@ -180,8 +180,8 @@ EXPERIMENT = Experiment(
         "The paper shows one seed. Its code draws phases that give the class away ('paper_code'), which is what makes "
         "the problem solvable for networks of one or two hidden units; under a uniform phase all are lower. Medians "
         "(quartiles) over seeds. Invariance is the published measure, in which some windows are compared with "
-        "themselves; the centred one is in the runs' table. 'Constant' networks say the same about all windows and have "
-        "none; the paper counts them as 0. True augmentation: the shift within ±0.5 Hz with probability 0.5 while "
+        "themselves; the centred one is in the runs' table. 'Constant' networks say the same about all windows and "
+        "have none; the paper counts them as 0. True augmentation: the shift within ±0.5 Hz with probability 0.5 while "
         "training. AugNet predicts with 10 copies."
     ),
 )
