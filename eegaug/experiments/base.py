@@ -28,7 +28,8 @@ class Settings:
     root : str | None
         Folder of a source that needs one.
     data_args : mapping
-        Further arguments of the source.
+        Further arguments of the source. For nights that are recordings ``n_subjects`` and ``n_windows`` take a part of
+        them: the first subjects, and so many windows of each night.
     device : str
         Where networks are trained.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eegaug.data import STAGES
+from eegaug.data import STAGES, simulate_nights
 from eegaug.experiments import Settings, get_experiment, sleep, stage_policies
 from eegaug.experiments.noise_and_fractions import share_of_windows, with_wrong_labels
 
@@ -46,6 +46,29 @@ def test_each_seed_has_subjects_of_its_own():
     assert sources == [1, 2, 3]
     others = sleep.night_plan(Settings(seeds=2, data="nights/"))
     assert [entry["source"]["data_args"] for entry in others] == [{}, {}]
+
+
+def test_a_part_of_recordings(tmp_path):
+    nights = simulate_nights(**TINY | {"n_subjects": 4}, random_state=0)
+    for night in nights.datasets:
+        subject = night.description["subject"]
+        where = tmp_path / f"{subject}.npz"
+        np.savez(where, X=night.read(), y=night.y, ch_names=night.ch_names, sfreq=night.sfreq)
+    part = sleep.part_of(nights, n_subjects=3, n_windows=14)
+    assert sorted(set(part.subjects)) == sorted(set(nights.subjects))[:3]
+    assert np.array_equal(part.datasets[1].onset_s, nights.datasets[1].onset_s[::3])  # 0, 3, 6, ... 39
+    assert np.array_equal(part.datasets[1].read(), nights.datasets[1].read(np.arange(0, 40, 3)))
+    assert np.array_equal(part.datasets[1].y, nights.datasets[1].y[::3])
+    assert len(sleep.part_of(nights, n_windows=1000)) == len(sleep.part_of(nights)) == 160
+    settings = {"sfreq": 50, "h_freq": 20, "store": str(tmp_path / "store"), "n_subjects": 3, "n_windows": 14}
+    source = {"data": str(tmp_path), "root": None, "data_args": settings}
+    train, test = sleep.train_and_test(source, seed=0)
+    assert sorted({*train.subjects, *test.subjects}) == sorted(set(nights.subjects))[:3]
+    assert (len(train), len(test)) == (28, 14)
+    (quick,) = sleep.night_plan(Settings(quick=True, data="nights/"))
+    assert quick["source"]["data_args"] == {"n_subjects": 6, "n_windows": 60}
+    (asked,) = sleep.night_plan(Settings(seeds=1, data="nights/", data_args={"n_windows": 14}))
+    assert asked["source"]["data_args"] == {"n_windows": 14}
 
 
 def test_wrong_labels():
