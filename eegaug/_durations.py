@@ -21,8 +21,10 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def parse_budget(budget: float | str | None) -> float | None:
+def parse_budget(budget: float | str | None, name: str = "budget") -> float | None:
     """Seconds of a budget given as a number of seconds or as text such as ``"90s"``, ``"30min"`` or ``"2h"``.
+
+    ``name`` is what errors call it.
 
     Examples
     --------
@@ -41,7 +43,7 @@ def parse_budget(budget: float | str | None) -> float | None:
         else:
             seconds = float(budget)
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"budget {budget!r} is not a duration; write seconds or '90s', '30min', '2h'") from None
+        raise ValueError(f"{name} {budget!r} is not a duration; write seconds or '90s', '30min', '2h'") from None
     if not 0 < seconds < float("inf"):
-        raise ValueError(f"budget must be positive and finite, got {budget!r}")
+        raise ValueError(f"{name} must be positive and finite, got {budget!r}")
     return seconds

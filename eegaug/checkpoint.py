@@ -9,6 +9,7 @@ import math
 import numbers
 import os
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -213,13 +214,18 @@ def _check_writable(path: Path) -> None:
         raise OSError(f"checkpoints cannot be written to {path}: it is a folder; name a file.")
 
 
+class _DamagedError(ValueError):
+    """A file that cannot be read as a checkpoint of any kind."""
+
+
 def _read(path: Path, form: str = _FORMAT, version: int = _VERSION, what: str = "training") -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
+        _check_sums(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path} is no checkpoint, or is damaged: delete it to begin anew.") from error
+        raise _DamagedError(f"{path} is no checkpoint, or is damaged: delete it to begin anew.") from error
     if not isinstance(state, dict) or state.get("format") != form:
         raise ValueError(f"{path} is no checkpoint of a {what}: delete it to begin anew.")
     if state["version"] > version:
@@ -228,6 +234,14 @@ def _read(path: Path, form: str = _FORMAT, version: int = _VERSION, what: str = 
             f"reads up to {version}: update eegaug, or delete the file to begin anew."
         )
     return state
+
+
+def _check_sums(path: Path) -> None:
+    # torch, which writes checksums, does not look at them when it reads: a wrong weight would pass.
+    with zipfile.ZipFile(path) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise ValueError(f"the checksum of {broken} is wrong")
 
 
 def _check_settings(path: Path, saved: str, settings: dict[str, Any], what: str = "training") -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from eegaug.augnet.signal_sum import SignalSum, SumGradient
+from eegaug.functional.signal_sum import SignalSum, SumGradient
 
 if TYPE_CHECKING:
     from eegaug.operations import Operation

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from eegaug.augnet.signal_sum import SignalSum, SumGradient
+from eegaug.functional.signal_sum import SignalSum, SumGradient
 from eegaug.functional.sampling import bernoulli_and_slope
 from eegaug.functional.sensors import full_precision
 

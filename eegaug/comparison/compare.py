@@ -246,6 +246,8 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
     methods = as_tuple(given["methods"])
     # Whatever is wrong with them is said before the nights are read.
     chosen = make_plan(methods, 1, given["seeds"], given["fractions"]).methods
+    for method in chosen:
+        method.check_installed()
     training = training_settings(
         given["trunk"],
         given["trunk_args"],

@@ -7,6 +7,7 @@ subclass). Further methods, also a user's own, join with :func:`register_method`
 
 from __future__ import annotations
 
+import importlib
 import json
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,6 +16,9 @@ from functools import partial
 from typing import Any
 
 __all__ = ["Method", "get_method", "list_methods", "register_method"]
+
+#: What an extra installs.
+_MODULES = {"search": "optuna"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Method:
         Whether ``build`` gives a :class:`eegaug.search.PolicySearch`, which finds a policy to train with. Then
         ``common`` holds what describes the network and its training only, and ``defaults`` also ``retrain_every``,
         the steps between two trainings with the policy found so far; ``build`` does not get it.
+    extra : str, optional
+        The extra of eegaug that it needs: ``"search"``.
     """
 
     name: str
@@ -44,6 +50,19 @@ class Method:
     build: Callable[..., Any]
     defaults: Mapping[str, Any]
     searches: bool = False
+    extra: str | None = None
+
+    def check_installed(self) -> None:
+        """Raise ImportError if what the method needs is not installed, naming the extra to install."""
+        if self.extra is None:
+            return
+        module = _MODULES[self.extra]
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            raise ImportError(
+                f"method {self.name!r} needs {module}, which is not installed: pip install 'eegaug[{self.extra}]'"
+            ) from None
 
     def options(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The method's options: its defaults, replaced by ``given``.

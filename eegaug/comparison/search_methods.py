@@ -25,6 +25,8 @@ SEARCHES: dict[str, tuple[str, int]] = {
     "dna": ("DNA", 2),
 }
 
+_ON_OPTUNA = {"autoaugment", "fast-autoaugment"}
+
 # What the comparison itself says to each search, or what is no business of a result.
 _NOT_OPTIONS = {
     *("estimator", "sfreq", "ch_names", "positions", "random_state", "verbose", "valid_size", "refit"),
@@ -35,7 +37,9 @@ _NOT_OPTIONS = {
 def search_method(name: str) -> Method:
     """The method that runs the search of this name; its options are the plain parameters of the searcher."""
     label, every = SEARCHES[name]
-    return Method(name, label, partial(_build, name=name), {"retrain_every": every, **_parameters(name)}, searches=True)
+    defaults = {"retrain_every": every, **_parameters(name)}
+    extra = "search" if name in _ON_OPTUNA else None
+    return Method(name, label, partial(_build, name=name), defaults, searches=True, extra=extra)
 
 
 def _parameters(name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from eegaug.functional.sampling import relaxed_bernoulli
 from eegaug.montage import electrode_positions
 from eegaug.operations.checks import check_unit_interval
+from eegaug.operations.written_slope import apply_with_slope
 
 __all__ = ["Operation"]
 
@@ -77,6 +78,9 @@ class Operation:
     # How the operation acts on a signal, for code that evaluates several operations at once: "reverse", "gain"
     # (time_gain), "noise", "spectrum" (spectral_change), "modulation" (modulation), "mixing" (mixing_matrix) or None.
     linear_form: str | None = None
+    # What multiplies the signal, where the operation has its derivative in the magnitude written out: as above, except
+    # that "gain" may differ between channels.
+    product_form: str | None = None
     # What it does, in words; {strength} is the physical magnitude.
     sentence: ClassVar[str] = ""
 
@@ -86,6 +90,8 @@ class Operation:
         own = vars(cls)
         if "transform" in own and "linear_form" not in own and _LINEAR_FORMS.get(cls.linear_form) not in own:
             cls.linear_form = None
+        if "transform" in own and "product_form" not in own:
+            cls.product_form = None
         # And one whose coefficients are others does not have their slope.
         if any(name in own for name in _LINEAR_FORMS.values()):
             for written_out in {"linear_slope", "mixing_and_slope"} - set(own):
@@ -164,7 +170,7 @@ class Operation:
         ----------
         value : Tensor or tuple of Tensor
             What :meth:`linear_value` gave.
-        magnitude : Tensor, shape (1,)
+        magnitude : Tensor, shape (batch,) or (1,)
         noise, n_channels, n_times
             As there.
         """
@@ -180,9 +186,20 @@ class Operation:
         return slopes if several else slopes[0]
 
     def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
-        """Matrices of an operation that mixes channels, and their derivative in a magnitude of shape (1,)."""
+        """Matrices of an operation that mixes channels, and their derivative in magnitudes of shape (batch,) or (1,)."""
         value = self.linear_value(magnitude, noise, n_channels, 0)
         return value, self.linear_slope(value, magnitude, noise, n_channels, 0)
+
+    def product_and_slope(
+        self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
+    ) -> tuple[Any, Tensor | None]:
+        """What multiplies the signal, and its derivative in magnitudes of shape (batch,) or (1,).
+
+        None instead of the derivative: :meth:`linear_slope` gives it when it is needed.
+        """
+        if self.linear_form == "mixing":
+            return self.mixing_and_slope(magnitude, noise, n_channels)
+        return self.linear_value(magnitude, noise, n_channels, n_times), None
 
     def void_reason(self, n_channels: int) -> str | None:
         """Why the operation means nothing on this montage, or None when it does mean something."""
@@ -276,7 +293,12 @@ class Operation:
         self.warn_if_void(work.shape[1])
         if work.numel() == 0:
             return X.clone()
-        out = self.transform(work, strength, self._fit_noise(noise or {}, work, repeats))
+        noise = self._fit_noise(noise or {}, work, repeats)
+        written = self.product_form is not None and self.linear_form is not None and not self.parity
+        if written and strength is not None and strength.requires_grad and torch.is_grad_enabled():
+            out = apply_with_slope(self, work, strength, noise)
+        else:
+            out = self.transform(work, strength, noise)
         return out.to(X.dtype).reshape(X.shape)
 
     def mix(

@@ -51,7 +51,7 @@ class FTSurrogate(Operation):
     family = "frequency"
     default_max_strength = 2 * math.pi
     unit = "rad"
-    linear_form = "spectrum"
+    linear_form = product_form = "spectrum"
     sentence = "turns the phase of each frequency by up to {strength:g} rad"
 
     def __init__(self, *, channel_indep: bool = False, centred: bool = False, **settings: Any):
@@ -119,7 +119,7 @@ class FrequencyShift(Operation):
     default_max_strength = 5.0
     unit = "Hz"
     needs_sfreq = True
-    linear_form = "modulation"
+    linear_form = product_form = "modulation"
     sentence = "shifts all frequencies by up to ±{strength:g} Hz"
 
     def __init__(self, *, padded: bool | None = None, **settings: Any):
@@ -195,7 +195,7 @@ class BandstopFilter(Operation):
     default_max_strength = 2.0
     unit = "Hz"
     needs_sfreq = True
-    linear_form = "spectrum"
+    linear_form = product_form = "spectrum"
     sentence = "filters out a band of {strength:g} Hz at a random place"
 
     def __init__(self, *, max_freq: float | None = None, reflect: bool | None = None, **settings: Any):

@@ -207,6 +207,7 @@ class ChannelsDropout(SensorsOperation):
     """
 
     name = "channels_dropout"
+    product_form = "gain"
     sentence = "sets each channel to zero with probability {strength:g}"
 
     def noise_shapes(self, n: int, n_channels: int, n_times: int) -> dict[str, tuple[int, ...]]:
@@ -224,8 +225,14 @@ class ChannelsDropout(SensorsOperation):
     def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
         if self.parity:
             return super().mixing_and_slope(magnitude, noise, n_channels)
+        kept, slope = self.product_and_slope(magnitude, noise, n_channels, 0)
+        return tuple(torch.diag_embed(torch.stack([kept[:, :, 0], slope[:, :, 0]])))
+
+    def product_and_slope(
+        self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
+    ) -> tuple[Tensor, Tensor]:
         dropped, slope = F.bernoulli_and_slope((magnitude * self.max_strength)[:, None], noise["u"])
-        return tuple(torch.diag_embed(torch.stack([1.0 - dropped, slope * -self.max_strength])))
+        return (1.0 - dropped)[:, :, None], (slope * -self.max_strength)[:, :, None]
 
     def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
         return X * self._kept(magnitude, noise)[:, :, None]
@@ -264,6 +271,7 @@ class SensorsRotation(SensorsOperation):
 
     default_max_strength = 30.0
     unit = "degrees"
+    product_form = "mixing"
     needs_ch_names = True
     needs_positions = True
     axis: ClassVar[str]

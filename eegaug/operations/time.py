@@ -71,7 +71,7 @@ class TimeMasking(Operation):
     family = "time"
     default_max_strength = 200.0
     unit = "samples"
-    linear_form = "gain"
+    linear_form = product_form = "gain"
     sentence = "sets a stretch of {strength:g} samples to zero"
 
     def __init__(self, *, max_seconds: float | None = None, steepness: float | None = None, **settings: Any):

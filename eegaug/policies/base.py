@@ -63,7 +63,9 @@ class BasePolicy(PlainData):
     @field_validator("version", mode="before")
     @classmethod
     def _readable(cls, version: Any) -> Any:
-        if isinstance(version, int) and not 1 <= version <= FORMAT_VERSION:
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            raise ValueError(f"there is no version {version!r} of the format; versions are counted from 1")
+        if version > FORMAT_VERSION:
             raise ValueError(f"version {version} of the format is newer than this eegaug, which reads {FORMAT_VERSION}")
         return version
 
@@ -128,6 +130,9 @@ class BasePolicy(PlainData):
         Tensor, or (Tensor, object) when `y` is given
             Shape, dtype and device of `X`.
         """
+        if not isinstance(X, Tensor) or not X.is_floating_point():
+            kind = f"a tensor of {X.dtype}" if isinstance(X, Tensor) else f"a {type(X).__name__}"
+            raise TypeError(f"X must be a tensor of floating-point numbers, got {kind}: torch.as_tensor(X).float()")
         if X.ndim not in (2, 3, 4):
             raise ValueError(
                 "X must have shape (channels, times), (batch, channels, times) or (batch, windows, channels, times), "

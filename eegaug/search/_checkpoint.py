@@ -13,7 +13,16 @@ import torch
 
 from eegaug._version import __version__
 from eegaug.checkpoint import _FREE as _FREE_OF_ESTIMATOR
-from eegaug.checkpoint import _check_settings, _check_writable, _checksum, _describe, _describe_data, _read, _write
+from eegaug.checkpoint import (
+    _check_settings,
+    _check_writable,
+    _checksum,
+    _DamagedError,
+    _describe,
+    _describe_data,
+    _read,
+    _write,
+)
 
 __all__ = ["SearchFile", "search_settings"]
 
@@ -69,18 +78,36 @@ class SearchFile:
         """
         try:
             found = _read(self.path, _FORMAT, _VERSION, "search")
-        except ValueError as error:
+        except _DamagedError:
             if not self.before.exists():
                 raise
-            found = _read(self.before, _FORMAT, _VERSION, "search")
-            warnings.warn(f"{error} The checkpoint before it, {self.before}, is used instead.", stacklevel=4)
+            found = self._read_before()
+            warnings.warn(
+                f"{self.path} is damaged: the checkpoint before it, {self.before}, is used instead.", stacklevel=4
+            )
             os.replace(self.path, self.beside("damaged"))  # or it would take the place of the one before
         else:
             # Killed between the two replacements of `write`.
             found = _read(self.before, _FORMAT, _VERSION, "search") if found is None else found
         if found is not None:
-            _check_settings(self.path, found["settings"], settings, "search")
+            _check_settings(self.path, *_told_apart(found["settings"], settings), "search")
         return found
+
+    def _read_before(self) -> dict[str, Any]:
+        try:
+            return _read(self.before, _FORMAT, _VERSION, "search")
+        except _DamagedError as error:
+            raise ValueError(
+                f"{self.path} is damaged, and so is the checkpoint before it, {self.before}: delete both to begin anew."
+            ) from error
+
+
+def _told_apart(saved: str, settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Saved and present settings; of two different searchers only which they are."""
+    searcher = json.loads(saved)["searcher"]
+    if searcher == settings["searcher"]:
+        return saved, settings
+    return json.dumps({"searcher": searcher}), {"searcher": settings["searcher"]}
 
 
 def search_settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 from eegaug._inputs import Signal
@@ -24,11 +25,15 @@ def resolve_operations(operations: Any, signal: Signal, positions: Any = None) -
 
     Raises
     ------
+    TypeError
+        For what is neither a name nor a list.
     ValueError
         For an empty list, an operation listed twice, an unknown name, or when sampling rate or channels are not known
         and are needed.
     """
     about = {"sfreq": signal.sfreq, "ch_names": signal.ch_names, "positions": positions, "warn": False}
+    if not isinstance(operations, (str, Iterable)):
+        raise TypeError(f"operations is {operations!r}; name a group, such as 'all', or list operations.")
     if not isinstance(operations, str):
         built = [get_operation(one, **about) for one in operations]
         if not built:

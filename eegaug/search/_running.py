@@ -72,9 +72,13 @@ def refuse_small_budget(searcher: str, budget: float, rows: list[dict[str, Any]]
     steps = f"{len(rows)} step{'' if len(rows) == 1 else 's'}"
     advice = "; the checkpoint goes on from here" if kept else ""
     raise ValueError(
-        f"time_budget={duration(budget)} is too small for one step of {searcher}, which takes "
-        f"{duration(last['seconds'])} here: {duration(spent)} were spent on {steps}{before}. Give more{advice}."
+        f"time_budget={_short(budget)} is too small for one step of {searcher}, which takes "
+        f"{_short(last['seconds'])} here: {_short(spent)} were spent on {steps}{before}. Give more{advice}."
     )
+
+
+def _short(seconds: float) -> str:
+    return duration(seconds) if seconds >= 0.1 else f"{seconds:.1g} s"
 
 
 def spell_out_parameters(cls: type) -> None:

@@ -209,7 +209,7 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         self._forget()
         self._check_steps("max_steps" if self.max_epochs is None else "max_epochs", PolicySearch._n_steps(self))
-        n_steps, budget = self._n_steps(), parse_budget(self.time_budget)
+        n_steps, budget = self._n_steps(), parse_budget(self.time_budget, "time_budget")
         file = None if self.checkpoint is None else SearchFile(self.checkpoint)
         estimator, windows, labels = self._prepare(X, y)
         groups = check_groups(subjects_of(X) if groups is None else groups, len(labels))
@@ -255,7 +255,7 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if max_epochs is not None:
             self._check_steps("max_epochs", max_epochs)
         more = 0 if max_epochs is None else max_epochs - PolicySearch._n_steps(self)
-        return self._run(self._n_steps() + more, parse_budget(time_budget))
+        return self._run(self._n_steps() + more, parse_budget(time_budget, "time_budget"))
 
     def current_policy(self) -> Policy:
         """The policy reached so far; during the search, the one that it would return now."""

@@ -38,11 +38,16 @@ class SignalSum:
     matrix: Tensor | None = None
     noises: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
-    def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The sum for a signal (batch, channels, times); its spectrum and Hilbert transform where they were needed."""
+    def evaluate(
+        self, X: Tensor, spectrum: Tensor | None = None, turned: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The sum for a signal (batch, channels, times); its spectrum and Hilbert transform where they were needed.
+
+        What is known of these two already can be given.
+        """
         n_times = X.shape[-1]
-        total = spectrum = turned = scratch = None
-        if self.quadrature is not None or self.response is not None:
+        total = scratch = None
+        if spectrum is None and (self.response is not None or (self.quadrature is not None and turned is None)):
             spectrum = torch.fft.rfft(X)
         if self.response is not None:
             scratch = spectrum * self.response
@@ -51,8 +56,9 @@ class SignalSum:
             total = _plus(total, _mixed(self.matrix, X))
         total = _plus_product(total, X, self.gain)
         if self.quadrature is not None:
-            turned = torch.mul(spectrum, _quarter_turn(n_times, X.dtype, X.device), out=scratch)
-            turned = torch.fft.irfft(turned, n=n_times)
+            if turned is None:
+                turned = torch.mul(spectrum, _quarter_turn(n_times, X.dtype, X.device), out=scratch)
+                turned = torch.fft.irfft(turned, n=n_times)
             total = _plus_product(total, turned, self.quadrature)
         if self.flip is not None:
             total = _plus_product(total, X.flip(-1), self.flip)
