@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from eegaug.functional.signal_sum import SignalSum, SumGradient
 from eegaug.functional.sampling import bernoulli_and_slope
 from eegaug.functional.sensors import full_precision
+from eegaug.functional.signal_sum import SignalSum, SumGradient
 
 if TYPE_CHECKING:
     from eegaug.augnet.layers import AugmentationLayer, TrainingDraw
@@ -108,7 +108,7 @@ class _Part(NamedTuple):
     strength: Tensor
     noise: dict[str, Tensor]
     value: Any
-    slope: Tensor | None = None  # of operations that are applied with a probability: of being applied
+    slope: Any = None  # in the magnitude, where known; without a magnitude: of being applied
 
 
 class _Terms:
@@ -130,7 +130,10 @@ class _Terms:
         noise = {key: value.to(self.dtype) for key, value in draw.noise.items()}
         value = slope = None
         if op.linear_form in ("gain", "spectrum", "modulation"):
-            value = op.linear_value(strength if op.has_magnitude else None, noise, self.n_channels, self.n_times)
+            if op.has_magnitude:
+                value, slope = op.product_and_slope(strength, noise, self.n_channels, self.n_times)
+            else:
+                value = op.linear_value(None, noise, self.n_channels, self.n_times)
         if not op.has_magnitude:
             applied, slope = bernoulli_and_slope(strength / 2, draw.u.to(self.dtype))
             applied, slope = applied[:, None, None], slope[:, None, None] / 2
@@ -208,7 +211,9 @@ class _Gradient(SumGradient):
             return self.level_sum + part.strength[0] * slope, slope
         if form == "mixing":
             return self.mixings[part.value], self.mixings[part.value + len(self.mixings) // 2]
-        slope = part.op.linear_slope(part.value, part.strength, part.noise, parts.n_channels, parts.n_times)
+        slope = part.slope
+        if slope is None:
+            slope = part.op.linear_slope(part.value, part.strength, part.noise, parts.n_channels, parts.n_times)
         if form == "modulation":
             return tuple((self.gain * cos).sum() - (self.quadrature * sin).sum() for cos, sin in (part.value, slope))
         if form == "spectrum":

@@ -9,7 +9,7 @@ from eegaug.functional.frequency import (
     hilbert,
     modulate,
     notch_change,
-    notch_change_slope,
+    notch_change_and_slope,
     phase_change,
     shift_ramps,
 )
@@ -23,7 +23,7 @@ from eegaug.functional.sensors import (
     shuffle_permutation,
     sign_flip,
 )
-from eegaug.functional.time import gaussian_noise, time_mask, time_mask_gain, time_mask_gain_slope, time_reverse
+from eegaug.functional.time import gaussian_noise, time_mask, time_mask_gain, time_mask_gain_and_slope, time_reverse
 
 __all__ = [
     "bernoulli_and_slope",
@@ -34,7 +34,7 @@ __all__ = [
     "mix_channels",
     "modulate",
     "notch_change",
-    "notch_change_slope",
+    "notch_change_and_slope",
     "permute_channels",
     "phase_change",
     "relaxed_bernoulli",
@@ -46,6 +46,6 @@ __all__ = [
     "sign_flip",
     "time_mask",
     "time_mask_gain",
-    "time_mask_gain_slope",
+    "time_mask_gain_and_slope",
     "time_reverse",
 ]

@@ -17,7 +17,7 @@ __all__ = [
     "hilbert",
     "modulate",
     "notch_change",
-    "notch_change_slope",
+    "notch_change_and_slope",
     "phase_change",
     "shift_ramps",
 ]
@@ -108,10 +108,10 @@ def notch_change(
     return (above - below)[:, None, :]
 
 
-def notch_change_slope(
+def notch_change_and_slope(
     centre: Tensor, bandwidth: Tensor, n_times: int, sfreq: float, softness: float = 0.07, transition: float = 0.5
-) -> Tensor:
-    """Derivative of :func:`notch_change` in the bandwidth.
+) -> tuple[Tensor, Tensor]:
+    """:func:`notch_change`, and its derivative in the bandwidth.
 
     Parameters
     ----------
@@ -120,13 +120,13 @@ def notch_change_slope(
 
     Returns
     -------
-    Tensor, shape (batch, 1, n_times // 2 + 1)
+    change, slope : Tensor, shape (batch, 1, n_times // 2 + 1)
 
     Examples
     --------
     >>> import torch
-    >>> from eegaug.functional import notch_change_slope
-    >>> slope = notch_change_slope(torch.tensor([10.0]), torch.tensor([2.0]), 3000, 100.0)
+    >>> from eegaug.functional import notch_change_and_slope
+    >>> change, slope = notch_change_and_slope(torch.tensor([10.0]), torch.tensor([2.0]), 3000, 100.0)
     >>> bool((slope <= 0).all())  # a wider notch takes more away
     True
     """
@@ -134,7 +134,7 @@ def notch_change_slope(
     width, slope = bandwidth + transition * tanh, 3.0 - 2.0 * tanh * tanh
     above, below = _notch_flanks(centre, width, n_times, sfreq, softness)
     steep = torch.addcmul(above, above, above, value=-1.0) + torch.addcmul(below, below, below, value=-1.0)
-    return (steep * (slope / (-2.0 * softness))[:, None])[:, None, :]
+    return (above - below)[:, None, :], (steep * (slope / (-2.0 * softness))[:, None])[:, None, :]
 
 
 def _notch_flanks(centre: Tensor, width: Tensor, n_times: int, sfreq: float, softness: float) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["gaussian_noise", "time_mask", "time_mask_gain", "time_mask_gain_slope", "time_reverse"]
+__all__ = ["gaussian_noise", "time_mask", "time_mask_gain", "time_mask_gain_and_slope", "time_reverse"]
 
 
 def time_reverse(X: Tensor) -> Tensor:
@@ -56,16 +56,14 @@ def time_mask_gain(start: Tensor, length: Tensor, n_times: int, steepness: float
     >>> round(float((1 - gain).sum()))
     200
     """
-    slope = 1000.0 / n_times if steepness is None else steepness
-    since_start = torch.arange(n_times, device=start.device, dtype=start.dtype) - start[:, None]
-    removed = torch.sigmoid(slope * since_start) - torch.sigmoid(slope * (since_start - length[:, None]))
-    return (1.0 - removed)[:, None, :]
+    first, last, _ = _flanks(start, length, n_times, steepness)
+    return (1.0 - (first - last))[:, None, :]
 
 
-def time_mask_gain_slope(
+def time_mask_gain_and_slope(
     start: Tensor, length: Tensor, start_slope: Tensor, n_times: int, steepness: float | None = None
-) -> Tensor:
-    """Derivative of :func:`time_mask_gain` in the length, when the start moves with it.
+) -> tuple[Tensor, Tensor]:
+    """:func:`time_mask_gain`, and its derivative in the length, when the start moves with it.
 
     Parameters
     ----------
@@ -77,23 +75,32 @@ def time_mask_gain_slope(
 
     Returns
     -------
-    Tensor, shape (batch, 1, n_times)
+    gain, slope : Tensor, shape (batch, 1, n_times)
 
     Examples
     --------
     >>> import torch
-    >>> from eegaug.functional import time_mask_gain_slope
-    >>> slope = time_mask_gain_slope(torch.tensor([1000.0]), torch.tensor([200.0]), torch.tensor([0.0]), 3000)
+    >>> from eegaug.functional import time_mask_gain_and_slope
+    >>> start, length = torch.tensor([1000.0]), torch.tensor([200.0])
+    >>> gain, slope = time_mask_gain_and_slope(start, length, torch.tensor([0.0]), 3000)
     >>> round(float(slope.sum()), 3)  # a longer stretch removes as many samples more
     -1.0
     """
-    slope = 1000.0 / n_times if steepness is None else steepness
+    first, last, steepness = _flanks(start, length, n_times, steepness)
+    gain = 1.0 - (first - last)
+    # A flank's slope is its steepness times s (1 - s).
+    slope = torch.addcmul(first, first, first, value=-1.0).mul_((steepness * start_slope)[:, None])
+    steep = torch.addcmul(last, last, last, value=-1.0)
+    slope.addcmul_(steep, (steepness * (start_slope + 1.0))[:, None], value=-1.0)
+    return gain[:, None, :], slope[:, None, :]
+
+
+def _flanks(start: Tensor, length: Tensor, n_times: int, steepness: float | None) -> tuple[Tensor, Tensor, float]:
+    """Sigmoids at the start and at the end of the masked part, and how steep they are."""
+    steepness = 1000.0 / n_times if steepness is None else steepness
     since_start = torch.arange(n_times, device=start.device, dtype=start.dtype) - start[:, None]
-    first = torch.sigmoid(slope * since_start)
-    last = torch.sigmoid(slope * (since_start - length[:, None]))
-    first = torch.addcmul(first, first, first, value=-1.0) * start_slope[:, None]
-    last = torch.addcmul(last, last, last, value=-1.0) * (start_slope + 1.0)[:, None]
-    return (slope * (first - last))[:, None, :]
+    first = torch.sigmoid(steepness * since_start)
+    return first, torch.sigmoid(steepness * (since_start - length[:, None])), steepness
 
 
 def time_mask(X: Tensor, start: Tensor, length: Tensor, steepness: float | None = None) -> Tensor:

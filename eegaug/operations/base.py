@@ -94,7 +94,7 @@ class Operation:
             cls.product_form = None
         # And one whose coefficients are others does not have their slope.
         if any(name in own for name in _LINEAR_FORMS.values()):
-            for written_out in {"linear_slope", "mixing_and_slope"} - set(own):
+            for written_out in {"linear_slope", "mixing_and_slope", "product_and_slope"} - set(own):
                 setattr(cls, written_out, getattr(Operation, written_out))
 
     def __init__(
@@ -186,7 +186,7 @@ class Operation:
         return slopes if several else slopes[0]
 
     def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
-        """Matrices of an operation that mixes channels, and their derivative in magnitudes of shape (batch,) or (1,)."""
+        """Matrices of an operation that mixes channels, and their derivative in magnitudes (batch,) or (1,)."""
         value = self.linear_value(magnitude, noise, n_channels, 0)
         return value, self.linear_slope(value, magnitude, noise, n_channels, 0)
 

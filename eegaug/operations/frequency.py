@@ -222,10 +222,11 @@ class BandstopFilter(Operation):
         """Frequency response minus one, real, shape (batch or 1, 1, n_times // 2 + 1)."""
         return F.notch_change(*self._band(magnitude, noise), n_times, self.sfreq)
 
-    def linear_slope(
-        self, value: Tensor, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
-    ) -> Tensor:
-        return F.notch_change_slope(*self._band(magnitude, noise), n_times, self.sfreq) * self.max_strength
+    def product_and_slope(
+        self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
+    ) -> tuple[Tensor, Tensor]:
+        change, slope = F.notch_change_and_slope(*self._band(magnitude, noise), n_times, self.sfreq)
+        return change, slope * self.max_strength
 
     def _band(self, magnitude: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Centre and width in Hz."""

@@ -102,14 +102,15 @@ class TimeMasking(Operation):
         length = (magnitude * self.max_strength).clamp(max=float(n_times))
         return F.time_mask_gain(noise["u"] * (n_times - length), length, n_times, self.steepness)
 
-    def linear_slope(
-        self, value: Tensor, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
-    ) -> Tensor:
+    def product_and_slope(
+        self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
+    ) -> tuple[Tensor, Tensor]:
         u, length = noise["u"], magnitude * self.max_strength
         change = self.max_strength * (length <= n_times)
         length = length.clamp(max=float(n_times))
-        slope = F.time_mask_gain_slope(u * (n_times - length), length, -u, n_times, self.steepness)
-        return slope * change[:, None, None]
+        start = u * (n_times - length)
+        gain, slope = F.time_mask_gain_and_slope(start, length, -u, n_times, self.steepness)
+        return gain, slope * change[:, None, None]
 
     def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
         return X * self.time_gain(magnitude, noise, X.shape[-1])

@@ -35,31 +35,28 @@ def apply_with_slope(op: Operation, X: Tensor, magnitude: Tensor, noise: dict[st
     Tensor, shape (batch, channels, times)
         Differentiable once by the slopes; a second derivative goes through ``op.transform``.
     """
-    return _Product.apply(X, magnitude, op, noise)[0]
+    if _transformed():
+        return op.transform(X, magnitude, noise)
+    return _Product.apply(X, magnitude, op, noise)
+
+
+# Whether a transformation of torch.func is at work: these want a function of another form, which costs more to call.
+_transformed = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(X: Tensor, magnitude: Tensor, op: Operation, noise: dict[str, Tensor]) -> tuple[Tensor | None, ...]:
+    def forward(ctx: Any, X: Tensor, magnitude: Tensor, op: Operation, noise: dict[str, Tensor]) -> Tensor:
         value, slope = op.product_and_slope(magnitude, noise, *X.shape[1:])
         total, spectrum, turned = _terms(op.product_form, value, 1.0).evaluate(X)
-        first, second = value if isinstance(value, tuple) else (value, None)
-        return total, spectrum, turned, first, second, slope
+        ctx.op, ctx.noise, ctx.value, ctx.slope = op, noise, value, slope
+        ctx.save_for_backward(X, magnitude, spectrum, turned)
+        ctx.save_for_forward(X, magnitude, spectrum, turned)
+        return total
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
-        X, magnitude, ctx.op, ctx.noise = inputs
-        _, *known = output
-        ctx.mark_non_differentiable(*(tensor for tensor in known if tensor is not None))
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(X, magnitude, *known)
-        ctx.save_for_forward(X, magnitude, *known)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-        if grad is None:
-            return None, None, None, None
-        X, magnitude, spectrum, turned = ctx.saved_tensors[:4]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        X, magnitude, spectrum, turned = ctx.saved_tensors
         to_X = to_magnitude = None
         if torch.is_grad_enabled():  # the gradient is to be differentiated once more
             inputs = [tensor for tensor, needed in zip((X, magnitude), ctx.needs_input_grad, strict=False) if needed]
@@ -78,15 +75,15 @@ class _Product(torch.autograd.Function):
         return to_X, to_magnitude, None, None
 
     @staticmethod
-    def jvp(ctx: Any, X_t: Tensor | None, magnitude_t: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-        X, _, spectrum, turned = ctx.saved_tensors[:4]
+    def jvp(ctx: Any, X_t: Tensor | None, magnitude_t: Tensor | None, *_: Any) -> Tensor:
+        X, _, spectrum, turned = ctx.saved_tensors
         value, slope = _coefficients(ctx)
         total = torch.zeros_like(X)
         if magnitude_t is not None:
             total = total + slope.evaluate(X, spectrum, turned)[0] * magnitude_t[:, None, None]
         if X_t is not None:
             total = total + value.evaluate(X_t)[0]
-        return total, None, None, None, None, None
+        return total
 
 
 def _terms(form: str, value: Any, level: float) -> SignalSum:
@@ -106,8 +103,8 @@ def _terms(form: str, value: Any, level: float) -> SignalSum:
 
 def _coefficients(ctx: Any) -> tuple[SignalSum, SignalSum]:
     """What the operation does to a signal, and the slope of that in the magnitude."""
-    X, magnitude, _, _, first, second, slope = ctx.saved_tensors
-    value, form = first if second is None else (first, second), ctx.op.product_form
+    X, magnitude = ctx.saved_tensors[:2]
+    form, slope = ctx.op.product_form, ctx.slope
     if slope is None:
-        slope = ctx.op.linear_slope(value, magnitude, ctx.noise, *X.shape[1:])
-    return _terms(form, value, 1.0), _terms(form, slope, 0.0)
+        slope = ctx.op.linear_slope(ctx.value, magnitude, ctx.noise, *X.shape[1:])
+    return _terms(form, ctx.value, 1.0), _terms(form, slope, 0.0)

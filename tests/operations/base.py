@@ -199,6 +199,40 @@ class OperationTests:
         bend, from_X = torch.autograd.grad(slope, [strength, X])
         assert torch.isfinite(bend) and bend != 0 and torch.isfinite(from_X).all() and from_X.abs().sum() > 0
 
+    @pytest.mark.parametrize("per_window", [False, True])
+    def test_gradients_are_those_of_the_transformation(self, per_window):
+        # Written-out derivatives against autograd through the operation's own steps.
+        op = self.op()
+        if not op.has_magnitude:
+            return
+        X = signal(4, 6, 101, dtype=torch.float64).requires_grad_()
+        noise = {key: value.double() for key, value in op.draw(*X.shape, generator=rng()).items()}
+        strength = torch.linspace(0.2, 0.9, 4).double() if per_window else torch.tensor([0.6], dtype=torch.float64)
+        strength.requires_grad_()
+        upstream = signal(4, 6, 101, dtype=torch.float64, seed=3)
+        Y, expected = op.apply(X, strength, noise), op.transform(X, strength, noise)
+        torch.testing.assert_close(Y, expected)
+        ours, theirs = (torch.autograd.grad(out, [X, strength], upstream) for out in (Y, expected))
+        torch.testing.assert_close(ours, theirs)
+
+    def test_forward_mode(self):
+        op = self.op()
+        if not (self.pathwise and op.has_magnitude):
+            return
+        X = signal(3, 6, 40, dtype=torch.float64)
+        noise = {key: value.double() for key, value in op.draw(*X.shape, generator=rng()).items()}
+        at, along = (
+            (X, torch.tensor(0.4).double()),
+            (signal(3, 6, 40, dtype=torch.float64, seed=1), torch.ones(()).double()),
+        )
+        _, expected = torch.func.jvp(lambda x, m: op.transform(x, m[None], noise), at, along)
+        _, functional = torch.func.jvp(lambda x, m: op.apply(x, m, noise), at, along)
+        torch.testing.assert_close(functional, expected)
+        with torch.autograd.forward_ad.dual_level():
+            duals = [torch.autograd.forward_ad.make_dual(a.requires_grad_(), t) for a, t in zip(at, along, strict=True)]
+            tangent = torch.autograd.forward_ad.unpack_dual(op.apply(*duals, noise)).tangent
+        torch.testing.assert_close(tangent, expected)
+
     def test_usable_for_training_after_inference_mode(self):
         op = self.op()
         X = signal(2, 6, 100)
