@@ -89,12 +89,16 @@ def machine(device: str = "cpu") -> str:
     return f"Python {platform.python_version()}, {versions}; {what}"
 
 
-def write(name: str, table: pd.DataFrame, note: str, device: str = "cpu") -> Path:
-    """Write a table as CSV and as Markdown with its command, versions and machine; return the Markdown's path."""
+def write(name: str, table: pd.DataFrame, note: str, device: str = "cpu", command: str | None = None) -> Path:
+    """Write a table as CSV and as Markdown with its command, versions and machine; return the Markdown's path.
+
+    The command is the one that is running, unless another is given.
+    """
     RESULTS.mkdir(exist_ok=True)
     table.to_csv(RESULTS / f"{name}.csv", index=False)
-    module = Path(sys.argv[0]).stem
-    command = shlex.join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]])
+    if command is None:
+        module = Path(sys.argv[0]).stem
+        command = shlex.join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]])
     header = "| " + " | ".join(map(str, table.columns)) + " |\n|" + " --- |" * table.shape[1]
     rows = "\n".join("| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False))
     path = RESULTS / f"{name}.md"

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from eegaug._random import contained_rng
 from eegaug.augnet import AugNetClassifier
@@ -127,11 +128,13 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
     axes[0].axhline(TRUE_DEGREES, color=TRUTH_COLOUR, ls="--", lw=0.9)
     axes[0].set_ylabel("rotation: ± degrees", fontsize=8)
     axes[0].set_ylim(0, 185)
-    axes[0].legend(fontsize=7, frameon=False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    picture.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
     axes[1].set_ylabel("weight of the rotation", fontsize=8)
     axes[1].set_ylim(-0.03, 1.03)
     for ax in axes[:2]:
         ax.set_xlabel("epoch", fontsize=8)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         tidy(ax)
     X, y = pictures.make_turned_glyphs(16, max_degrees=0.0, random_state=0)
     shown = [X[np.flatnonzero(y == label)[0]] for label in range(4)]
@@ -145,6 +148,7 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
     axes[2].set_xticks([pictures.SIZE * (k + 0.5) for k in range(4)], [str(k) for k in range(4)], fontsize=8)
     axes[2].set_yticks([pictures.SIZE * (k + 0.5) for k in range(3)], ["-45°", "0°", "+45°"], fontsize=8)
     axes[2].set_xlabel("class", fontsize=8)
+    axes[2].set_title("as far as classes allow", fontsize=8, loc="left")
     axes[2].tick_params(length=0)
     return picture
 

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from eegaug import functional as F
@@ -17,8 +19,7 @@ from eegaug.data import make_sinusoids
 from eegaug.experiments.base import Experiment, Settings
 from eegaug.experiments.networks import FreqNet
 from eegaug.operations import Operation, get_operation
-from eegaug.plotting.colours import MUTED, TRUTH_COLOUR, tidy
-from eegaug.plotting.invariances import family_colour
+from eegaug.plotting.colours import BLUE, GREEN, MUTED, ORANGE, PURPLE, TRUTH_COLOUR, VERMILION, tidy
 
 __all__ = ["EXPERIMENT", "NextClass", "right_range"]
 
@@ -75,6 +76,16 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 #: With one operation for each window an operation sees a third or a sixth of the windows of an epoch.
 EPOCHS = {"weighted": 50, "weighted, start 0.1": 50, "single": 200}
+
+
+COLOURS = {
+    "frequency_shift": GREEN,
+    "ft_surrogate": PURPLE,
+    "gaussian_noise": BLUE,
+    "sign_flip": VERMILION,
+    "time_reverse": ORANGE,
+    "next_class": MUTED,
+}
 
 
 def plan(settings: Settings) -> list[dict[str, Any]]:
@@ -198,8 +209,9 @@ def table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 def figure(tables: dict[str, pd.DataFrame]) -> Figure:
     """Weights and strengths over the epochs, as in the paper, one row for each arm; and the shift of each run."""
     runs, epochs = (t[t["phase"] == "uniform"] for t in (tables["runs"], tables["epochs"]))
-    cases = list(runs.groupby(["selection", "ranges"], sort=False).groups)
-    picture = Figure(figsize=(9.5, 1.9 * len(cases) + 0.3), layout="constrained")
+    found = runs.groupby(["selection", "ranges"], sort=False).groups
+    cases = [(arm, ranges) for arm in ARMS for ranges in RANGES if (arm, ranges) in found]
+    picture = Figure(figsize=(9.5, 1.8 * len(cases) + 0.5), layout="constrained")
     axes = picture.subplots(len(cases), 3, squeeze=False, width_ratios=[1, 1, 0.7])
     for row, (arm, ranges) in zip(axes, cases, strict=True):
         part = epochs[(epochs["selection"] == arm) & (epochs["ranges"] == ranges)]
@@ -207,31 +219,30 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
             _curves(ax, part, quantity)
         row[0].set_title(f"{arm}; ranges of {'the paper' if ranges == 'paper' else ranges}", fontsize=8, loc="left")
         shift = np.sort(runs[(runs["selection"] == arm) & (runs["ranges"] == ranges)]["shift_hz"])
-        row[2].plot(np.arange(1, len(shift) + 1), shift, "o", ms=3.5, color=family_colour("frequency_shift"))
+        row[2].plot(np.arange(1, len(shift) + 1), shift, "o", ms=3.5, color=COLOURS["frequency_shift"])
         row[2].axhline(TRUE_SHIFT_HZ, color=TRUTH_COLOUR, ls="--", lw=0.8)
         row[2].axhspan(0.8 * TRUE_SHIFT_HZ, 1.2 * TRUE_SHIFT_HZ, color=MUTED, alpha=0.15, lw=0)
+        row[2].set_xlim(0.5, len(shift) + 0.5)
+        row[2].xaxis.set_major_locator(MaxNLocator(integer=True))
         row[2].set_ylim(0, max(1.0, 1.05 * shift.max()))
         row[2].set_ylabel("shift (± Hz)", fontsize=8)
         tidy(row[2])
-    for ax, label in zip(axes[-1], ("epoch", "epoch", "run, in order"), strict=True):
+    axes[0, 2].set_title("shift of each run; grey: within 20 %", fontsize=8, loc="left")
+    for ax, label in zip(axes[-1], ("epoch", "epoch", "run, in order of the shift"), strict=True):
         ax.set_xlabel(label, fontsize=8)
+    shown = epochs["operation"].unique()
+    handles = [Line2D([], [], color=COLOURS[name], lw=1.6, label=name.replace("_", " ")) for name in shown]
+    picture.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, frameon=False)
     return picture
 
 
 def _curves(ax: Any, epochs: pd.DataFrame, quantity: str) -> None:
-    """Median over runs with quartiles, for each operation."""
-    for index, (operation, part) in enumerate(epochs.groupby("operation", sort=False)):
-        by_epoch = part.groupby("epoch")[quantity]
-        style = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (3, 1, 1, 1)), (0, (6, 2)), "-.")[index % 6]
-        colour = family_colour(operation) if operation != NextClass.name else MUTED
-        middle = by_epoch.median()
-        ax.plot(middle.index, middle, color=colour, ls=style, lw=1.3, label=operation.replace("_", " "))
-        ax.fill_between(middle.index, by_epoch.quantile(0.25), by_epoch.quantile(0.75), color=colour, alpha=0.15, lw=0)
+    """A line for each run and operation."""
+    for (operation, _), run_ in epochs.groupby(["operation", "seed"], sort=False):
+        ax.plot(run_["epoch"], run_[quantity], color=COLOURS[operation], lw=1.0, alpha=0.6)
     ax.set_ylim(-0.03, 1.03)
     ax.set_ylabel(quantity, fontsize=8)
     tidy(ax)
-    if quantity == "weight":
-        ax.legend(fontsize=6, frameon=False, ncols=2)
 
 
 EXPERIMENT = Experiment(

@@ -124,9 +124,9 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
         ax.set_yticks(range(len(weights)), weights.index)
         ax.tick_params(labelsize=7, length=0)
         ax.set_title(f"objective: {objective}", fontsize=8, loc="left")
-        picture.colorbar(image, ax=ax, shrink=0.6, label="mean weight, where among the five").ax.tick_params(
-            labelsize=7
-        )
+        bar = picture.colorbar(image, ax=ax, shrink=0.6)
+        bar.ax.tick_params(labelsize=7)
+        bar.set_label("mean weight, where among the five", fontsize=7)
     return picture
 
 
