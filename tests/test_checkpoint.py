@@ -220,6 +220,16 @@ def test_a_file_that_is_no_checkpoint(tmp_path, content):
         estimator(path).fit(X, Y)
 
 
+def test_a_single_wrong_byte_is_noticed(whole, tmp_path):
+    saved = whole.callbacks[2].path.read_bytes()
+    weights = max(whole.module_.parameters(), key=torch.numel).detach().numpy().tobytes()
+    place = saved.index(weights)
+    path = tmp_path / "training.pt"
+    path.write_bytes(saved[:place] + bytes([saved[place] ^ 1]) + saved[place + 1 :])
+    with pytest.raises(ValueError, match=r"training.pt is no checkpoint, or is damaged"):
+        estimator(path).fit(X, Y)
+
+
 def test_a_file_of_a_newer_version(tmp_path):
     path = tmp_path / "training.pt"
     torch.save({"format": "eegaug-training", "version": 99, "eegaug": "9.0"}, path)

@@ -13,7 +13,7 @@ from joblib import effective_n_jobs
 
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.forecast import Forecast, forecast
-from eegaug.comparison.methods import Method
+from eegaug.comparison.methods import Method, get_method
 from eegaug.comparison.plan import (
     Plan,
     check_settings,
@@ -27,13 +27,12 @@ from eegaug.comparison.progress import ProgressReporter
 from eegaug.comparison.run import ERROR, ROW, run_folder
 from eegaug.comparison.sources import (
     as_tuple,
-    augnet_options,
     default_device,
     default_for,
     get_folds,
     get_nights,
+    method_settings,
     planted_truth,
-    search_options,
     writable_folder,
 )
 from eegaug.comparison.table import FOLDS, SETTINGS, Comparison, load_comparison
@@ -158,6 +157,8 @@ def compare(
         Unknown method, folds that cannot be made, or settings that differ from those in ``out`` (each is named).
     OSError
         ``out`` cannot be written to; found out before anything is computed.
+    ImportError
+        A method or the backend needs a package that is not installed; the extra to install is named.
     KeyboardInterrupt
         After Ctrl-C, with finished runs saved.
 
@@ -220,7 +221,7 @@ def describe_plan(
 
     Raises
     ------
-    ValueError, OSError
+    ValueError, OSError, ImportError
         As :func:`eegaug.compare`.
 
     Examples
@@ -257,10 +258,13 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
         given["patience"],
         parse_budget(given["budget"]),
     )
-    options = {method.name: search_options(data, method.name) for method in chosen if method.searches}
-    options["augnet"] = augnet_options(data, given["penalty"], given["n_copies"])
-    for name, own in (given["method_options"] or {}).items():
-        options[name] = {**options.get(name, {}), **own}
+    own = dict(given["method_options"] or {})
+    for name in own.keys() - {method.name for method in chosen}:
+        get_method(name)  # one that is not compared this time, but that there is
+    options = {
+        method.name: method_settings(data, method, given["penalty"], given["n_copies"], own.get(method.name))
+        for method in chosen
+    }
     nights, source = get_nights(
         data,
         root=given["root"],
@@ -277,7 +281,7 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
         {**describe_data(nights, source), "truth": planted_truth(nights)},
         [split.model_dump(mode="json") for split in splits],
         training,
-        {method.name: method.options(options.get(method.name)) for method in plan.methods},
+        options,
         {method.name: method.label for method in plan.methods},
     )
     settings = check_settings(out / SETTINGS, settings)

@@ -191,6 +191,12 @@ class TestMethods:
         assert (tmp_path / "runs" / "counting-fold0-seed0-fraction1" / ERROR).exists()
         assert not (tmp_path / "runs" / "counting-fold0-seed0-fraction1" / ROW).exists()
 
+    def test_missing_optuna_is_found_before_the_work(self, tmp_path, small, monkeypatch):
+        monkeypatch.setitem(sys.modules, "optuna", None)
+        with pytest.raises(ImportError, match=r"method 'autoaugment' needs optuna.*pip install 'eegaug\[search\]'"):
+            compare(["none", "autoaugment"], out=tmp_path, **small)
+        assert not (tmp_path / "runs").exists()
+
     def test_a_users_own_search_joins_the_list(self):
         register_method(counting(), replace=True)
         assert list_methods()[-1] == "counting" and np.unique(list_methods()).size == len(list_methods())

@@ -131,6 +131,11 @@ class TestFile:
         with pytest.raises(ValueError, match="version 2 of the format is newer"):
             Policy.model_validate_json(path.read_text())
 
+    @pytest.mark.parametrize("version", [2.0, 0, "1", True, None])
+    def test_what_is_no_version(self, tmp_path, version):
+        with pytest.raises(ValueError, match=f"version: there is no version {version!r} of the format"):
+            Policy.load(self.write(tmp_path, version=version))
+
     def test_unknown_operation(self, tmp_path):
         path = self.write(tmp_path, sub_policies=[{"operations": [{"operation": "os.system"}]}])
         with pytest.raises(ValueError, match=r"sub_policies.0.operations.0: unknown operation 'os.system'; known are"):
@@ -208,6 +213,10 @@ class TestApply:
             example().apply(signal(2, 5, 100))
         with pytest.raises(ValueError, match=r"got \(100,\)"):
             example().apply(signal(100))
+        with pytest.raises(TypeError, match="X must be a tensor of floating-point numbers, got a ndarray: torch"):
+            example().apply(signal(2, 6, 100).numpy())
+        with pytest.raises(TypeError, match="got a tensor of torch.int64"):
+            example().apply(signal(2, 6, 100).long())
 
 
 class TestFixedSleep:

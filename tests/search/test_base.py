@@ -10,6 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,8 @@ def test_operations_that_make_no_sense():
     ]:
         with pytest.raises(ValueError, match=message):
             walk(operations=operations).fit(X, Y, groups=GROUPS)
+    with pytest.raises(TypeError, match="operations is None; name a group"):
+        walk(operations=None).fit(X, Y, groups=GROUPS)
 
 
 def test_group_leaves_out_what_means_nothing():
@@ -214,6 +217,10 @@ def test_budget_too_small_for_one_step():
         walk(time_budget=5).fit(X, Y, groups=GROUPS)
     with pytest.raises(ValueError, match=r"too small.*before the search itself \(pre-training\)"):
         walk(warm_up=3, time_budget=25).fit(X, Y, groups=GROUPS)
+    with pytest.raises(ValueError, match=r"time_budget=0.001 s is too small for one step of Walk, which takes 10"):
+        walk(time_budget=1e-3).fit(X, Y, groups=GROUPS)
+    with pytest.raises(ValueError, match="time_budget must be positive and finite, got 0"):
+        walk(time_budget=0).fit(X, Y, groups=GROUPS)
     assert len(walk(warm_up=3, time_budget=45).fit(X, Y, groups=GROUPS).history_) == 4
 
 
@@ -300,7 +307,7 @@ def test_checkpoint_of_another_search_is_refused(tmp_path):
         walk(checkpoint=path).fit(X[:40], Y[:40], groups=GROUPS[:40])
     with pytest.raises(ValueError, match="of another search: groups was"):
         walk(checkpoint=path).fit(X, Y, groups=GROUPS[::-1])
-    with pytest.raises(ValueError, match="searcher was 'Walk', is 'RandomSearch'"):
+    with pytest.raises(ValueError, match=r"of another search: searcher was 'Walk', is 'RandomSearch'\. Use another"):
         RandomSearch(staging(), checkpoint=path, operations=OPERATIONS, random_state=0).fit(X, Y, groups=GROUPS)
 
 
@@ -315,8 +322,21 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
     same(walk(checkpoint=path).fit(X, Y, groups=GROUPS), whole)
     for one in (path, tmp_path / "search.pt.before"):
         one.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="damaged: delete it"):
+    with pytest.raises(ValueError, match="and so is the checkpoint before it, .*search.pt.before: delete both"):
         walk(checkpoint=path).fit(X, Y, groups=GROUPS)
+
+
+def test_a_single_wrong_byte_is_noticed(tmp_path):
+    path = tmp_path / "search.pt"
+    whole = random_search(path, refit=False).fit(X, Y, groups=GROUPS)
+    with zipfile.ZipFile(path) as archive:
+        name = next(one for one in archive.namelist() if one.endswith("data/0"))
+        content = archive.read(name)
+    saved = path.read_bytes()
+    place = saved.index(content)
+    path.write_bytes(saved[:place] + bytes([saved[place] ^ 1]) + saved[place + 1 :])
+    with pytest.warns(UserWarning, match=r"search.pt is damaged: the checkpoint before it"):
+        same(random_search(path, refit=False).fit(X, Y, groups=GROUPS), whole)
 
 
 def test_checkpoint_that_cannot_be_written(tmp_path):
