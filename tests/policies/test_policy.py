@@ -215,7 +215,7 @@ class TestApply:
             example().apply(signal(100))
         with pytest.raises(TypeError, match="X must be a tensor of floating-point numbers, got a ndarray: torch"):
             example().apply(signal(2, 6, 100).numpy())
-        with pytest.raises(TypeError, match="got a tensor of torch.int64"):
+        with pytest.raises(TypeError, match=r"got a tensor of torch\.int64"):
             example().apply(signal(2, 6, 100).long())
 
 

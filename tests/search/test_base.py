@@ -322,7 +322,7 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
     same(walk(checkpoint=path).fit(X, Y, groups=GROUPS), whole)
     for one in (path, tmp_path / "search.pt.before"):
         one.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="and so is the checkpoint before it, .*search.pt.before: delete both"):
+    with pytest.raises(ValueError, match=r"and so is the checkpoint before it, .*search.pt.before: delete both"):
         walk(checkpoint=path).fit(X, Y, groups=GROUPS)
 
 

@@ -28,8 +28,8 @@ OWN = {
 def search(name, **settings):
     if name in ("autoaugment", "fast-autoaugment"):
         pytest.importorskip("optuna")
-    settings = {"max_steps": 3, "operations": OPERATIONS, "random_state": 0, "verbose": 0} | OWN.get(name, {}) | settings
-    return get_searcher(name)(estimator(batch_size=16, max_epochs=2), **settings)
+    shared = {"max_steps": 3, "operations": OPERATIONS, "random_state": 0, "verbose": 0}
+    return get_searcher(name)(estimator(batch_size=16, max_epochs=2), **shared | OWN.get(name, {}) | settings)
 
 
 def count_steps(fit):
