@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from eegaug.functional.signal_sum import SignalSum, SumGradient
+from eegaug.functional.signal_sum import Derived, SignalSum, SumGradient
 
 if TYPE_CHECKING:
     from eegaug.operations import Operation
@@ -142,16 +142,16 @@ class _DifferentiableSum(torch.autograd.Function):
         scale: Tensor | None,
     ) -> Tensor:
         noises = [] if noise is None else [(noise, scale)]
-        total, spectrum, turned = SignalSum(gain, flip, quadrature, response, matrix, noises).evaluate(X)
-        ctx.save_for_backward(X, gain, flip, quadrature, response, matrix, noise, scale, spectrum, turned)
+        total, known = SignalSum(gain, flip, quadrature, response, matrix, noises).evaluate(X)
+        ctx.save_for_backward(X, gain, flip, quadrature, response, matrix, noise, scale, *known)
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        X, gain, flip, quadrature, response, matrix, noise, scale, spectrum, turned = ctx.saved_tensors
+        X, gain, flip, quadrature, response, matrix, noise, scale, *known = ctx.saved_tensors
         terms = SignalSum(gain, flip, quadrature, response, matrix)
-        gradient = SumGradient(terms, grad, X, spectrum, turned)
+        gradient = SumGradient(terms, grad, X, Derived(*known))
         need_X, *need = ctx.needs_input_grad
         found: list[Tensor | None] = []
         for name, needed in zip(("gain", "flip", "quadrature", "response", "matrix"), need, strict=False):

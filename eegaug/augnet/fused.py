@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from eegaug.functional.sampling import bernoulli_and_slope
 from eegaug.functional.sensors import full_precision
-from eegaug.functional.signal_sum import SignalSum, SumGradient
+from eegaug.functional.signal_sum import Derived, SignalSum, SumGradient
 
 if TYPE_CHECKING:
     from eegaug.augnet.layers import AugmentationLayer, TrainingDraw
@@ -77,16 +77,16 @@ class _LinearSum(torch.autograd.Function):
         with full_precision(X):
             for q, draw in draws.items():
                 terms.add(q, operations[q], weight[q], strength[q], draw)
-            total, spectrum, turned = terms.complete().evaluate(X)
-        ctx.save_for_backward(X, weights, spectrum, turned)
+            total, known = terms.complete().evaluate(X)
+        ctx.save_for_backward(X, weights, *known)
         ctx.terms = terms
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        X, weights, spectrum, turned = ctx.saved_tensors
-        gradient = _Gradient(ctx.terms, grad, X, spectrum, turned)
+        X, weights, *known = ctx.saved_tensors
+        gradient = _Gradient(ctx.terms, grad, X, Derived(*known))
         to_weights = to_strengths = None
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             of_weights = [weights.new_zeros(())] * len(weights)
@@ -127,7 +127,9 @@ class _Terms:
 
     def add(self, q: int, op: Operation, weight: Tensor, strength: Tensor, draw: TrainingDraw) -> None:
         """One more operation."""
-        noise = {key: value.to(self.dtype) for key, value in draw.noise.items()}
+        noise = draw.noise
+        if any(value.dtype != self.dtype for value in noise.values()):
+            noise = {key: value.to(self.dtype) for key, value in noise.items()}
         value = slope = None
         if op.linear_form in ("gain", "spectrum", "modulation"):
             if op.has_magnitude:

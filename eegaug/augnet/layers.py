@@ -343,7 +343,12 @@ class AugmentationModule(nn.Module):
     @uncompiled
     def transform(self, X: Tensor, copy: int = 0, n_copies: int = 4, seed: int = 0) -> Tensor:
         """What copy number `copy` of `n_copies` sees at prediction."""
-        for layer, draw in zip(self.layers, self.plan(n_copies, seed)[copy], strict=True):
+        return self.apply_draws(X, self.plan(n_copies, seed)[copy])
+
+    @uncompiled
+    def apply_draws(self, X: Tensor, draws: list[Draw]) -> Tensor:
+        """One operation of each layer, as a copy's part of a :meth:`plan` says."""
+        for layer, draw in zip(self.layers, draws, strict=True):
             X = layer.apply_one(X, draw)
         return X
 

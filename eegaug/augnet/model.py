@@ -112,8 +112,8 @@ class AugAveragedModel(nn.Module):
 
     def copies(self, X: Tensor):
         """Logits of each copy at prediction, one after the other: n small batches are quicker than one of n times."""
-        for copy in range(self.n_copies):
-            yield self.trunk(self.augmentation.transform(X, copy, self.n_copies, self.seed))
+        for draws in self.augmentation.plan(self.n_copies, self.seed):
+            yield self.trunk(self.augmentation.apply_draws(X, draws))
 
     def regularization(self, kind: str = "selective", reduction: str = "global", limit: float | None = None) -> Tensor:
         """The norm that training rewards; see :func:`eegaug.augnet.penalties.augmentation_norm`."""

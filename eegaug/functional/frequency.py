@@ -44,7 +44,7 @@ def filter_change(X: Tensor, change: Tensor) -> Tensor:
     >>> bool((filter_change(X, torch.full((1, 1, 51), -1.0)).abs() < 1e-6).all())  # removes everything
     True
     """
-    return X + torch.fft.irfft(torch.fft.rfft(X) * change, n=X.shape[-1])
+    return torch.fft.irfft(torch.fft.rfft(X) * change, n=X.shape[-1]).add_(X)
 
 
 def phase_change(phase: Tensor, n_times: int) -> Tensor:

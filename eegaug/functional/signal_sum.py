@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from eegaug.functional.sensors import full_precision
 
-__all__ = ["SignalSum", "SumGradient"]
+__all__ = ["Derived", "SignalSum", "SumGradient"]
+
+
+class Derived(NamedTuple):
+    """What a sum needed of a signal beside the signal itself, and the gradient needs again."""
+
+    spectrum: Tensor | None = None
+    turned: Tensor | None = None
+    reversed: Tensor | None = None
 
 
 @dataclass
@@ -38,13 +47,9 @@ class SignalSum:
     matrix: Tensor | None = None
     noises: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
-    def evaluate(
-        self, X: Tensor, spectrum: Tensor | None = None, turned: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The sum for a signal (batch, channels, times); its spectrum and Hilbert transform where they were needed.
-
-        What is known of these two already can be given.
-        """
+    def evaluate(self, X: Tensor, known: Derived | None = None) -> tuple[Tensor, Derived]:
+        """The sum for a signal (batch, channels, times), and what was derived from it or is known already."""
+        spectrum, turned, backwards = known or Derived()
         n_times = X.shape[-1]
         total = scratch = None
         if spectrum is None and (self.response is not None or (self.quadrature is not None and turned is None)):
@@ -61,10 +66,11 @@ class SignalSum:
                 turned = torch.fft.irfft(turned, n=n_times)
             total = _plus_product(total, turned, self.quadrature)
         if self.flip is not None:
-            total = _plus_product(total, X.flip(-1), self.flip)
+            backwards = X.flip(-1) if backwards is None else backwards
+            total = _plus_product(total, backwards, self.flip)
         for noise, scale in self.noises:
             total = _plus_product(total, noise, scale)
-        return total, spectrum, turned
+        return total, Derived(spectrum, turned, backwards)
 
 
 class SumGradient:
@@ -75,33 +81,34 @@ class SumGradient:
     terms : SignalSum
     grad : Tensor, shape (batch, channels, times)
         To the sum.
-    X, spectrum, turned : Tensor or None
+    X : Tensor
+    known : Derived
         The signal, and what :meth:`SignalSum.evaluate` gave with the sum.
     """
 
-    def __init__(self, terms: SignalSum, grad: Tensor, X: Tensor, spectrum: Tensor | None, turned: Tensor | None):
-        self.terms, self.grad, self.X, self.spectrum, self.turned = terms, grad, X, spectrum, turned
+    def __init__(self, terms: SignalSum, grad: Tensor, X: Tensor, known: Derived):
+        self.terms, self.grad, self.X, self.known = terms, grad, X, known
         self.n_times = X.shape[-1]
 
     @cached_property
     def gain(self) -> Tensor:
         """Shape (batch, 1, times)."""
-        return (self.grad * self.X).sum(1, keepdim=True)
+        return self._times_grad(self.X).sum(1, keepdim=True)
 
     @cached_property
     def flip(self) -> Tensor:
         """Shape (batch, 1, 1)."""
-        return self.X.flip(-1).mul_(self.grad).sum((1, 2), keepdim=True)
+        return self._times_grad(self.known.reversed).sum((1, 2), keepdim=True)
 
     @cached_property
     def quadrature(self) -> Tensor:
         """Shape (batch, 1, times)."""
-        return (self.grad * self.turned).sum(1, keepdim=True)
+        return self._times_grad(self.known.turned).sum(1, keepdim=True)
 
     @cached_property
     def response(self) -> Tensor:
         """Complex, shape (batch, channels of the response, times // 2 + 1); conjugate to autograd's convention."""
-        product = torch.conj_physical(self._backwards).mul_(self.spectrum)
+        product = torch.conj_physical(self._backwards).mul_(self.known.spectrum)
         if self.terms.response.shape[1] == 1:
             product = product.sum(1, keepdim=True)
         return product * _multiplicity(self.n_times, self.X.dtype, self.X.device)
@@ -111,6 +118,14 @@ class SumGradient:
         """Shape (batch, channels, channels)."""
         with full_precision(self.X):
             return torch.bmm(self.grad, self.X.transpose(1, 2))
+
+    def _times_grad(self, signal: Tensor) -> Tensor:
+        """Product with the gradient, written over the last such product: fresh memory costs more than the product."""
+        return torch.mul(self.grad, signal, out=self._scratch)
+
+    @cached_property
+    def _scratch(self) -> Tensor:
+        return torch.empty_like(self.grad)
 
     @cached_property
     def _backwards(self) -> Tensor:
@@ -122,9 +137,9 @@ class SumGradient:
         if terms.response is not None:
             spectrum = self._backwards.mul_(terms.response.conj())
         if terms.quadrature is not None:
-            turned = torch.fft.rfft(grad * terms.quadrature)
-            turned.mul_(_quarter_turn(self.n_times, grad.dtype, grad.device).conj())
-            spectrum = turned if spectrum is None else spectrum.add_(turned)
+            turned = torch.fft.rfft(self._times_grad(terms.quadrature))
+            back = -_quarter_turn(self.n_times, grad.dtype, grad.device)
+            spectrum = turned.mul_(back) if spectrum is None else spectrum.addcmul_(turned, back)
         if spectrum is not None:
             total = torch.fft.irfft(spectrum, n=self.n_times)
         if terms.matrix is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from eegaug.functional.signal_sum import SignalSum, SumGradient
+from eegaug.functional.signal_sum import Derived, SignalSum, SumGradient
 
 if TYPE_CHECKING:
     from eegaug.operations.base import Operation
@@ -48,15 +48,15 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, X: Tensor, magnitude: Tensor, op: Operation, noise: dict[str, Tensor]) -> Tensor:
         value, slope = op.product_and_slope(magnitude, noise, *X.shape[1:])
-        total, spectrum, turned = _terms(op.product_form, value, 1.0).evaluate(X)
+        total, known = _terms(op.product_form, value, 1.0).evaluate(X)
         ctx.op, ctx.noise, ctx.value, ctx.slope = op, noise, value, slope
-        ctx.save_for_backward(X, magnitude, spectrum, turned)
-        ctx.save_for_forward(X, magnitude, spectrum, turned)
+        ctx.save_for_backward(X, magnitude, *known)
+        ctx.save_for_forward(X, magnitude, *known)
         return total
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        X, magnitude, spectrum, turned = ctx.saved_tensors
+        X, magnitude, *known = ctx.saved_tensors
         to_X = to_magnitude = None
         if torch.is_grad_enabled():  # the gradient is to be differentiated once more
             inputs = [tensor for tensor, needed in zip((X, magnitude), ctx.needs_input_grad, strict=False) if needed]
@@ -65,22 +65,22 @@ class _Product(torch.autograd.Function):
             return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None, None
         value, slope = _coefficients(ctx)
         if ctx.needs_input_grad[1]:
-            change = slope.evaluate(X, spectrum, turned)[0]
+            change = slope.evaluate(X, Derived(*known))[0]
             if len(magnitude) == 1:
                 to_magnitude = torch.dot(change.reshape(-1), grad.reshape(-1)).reshape(1)
             else:
                 to_magnitude = change.mul_(grad).sum((1, 2))
         if ctx.needs_input_grad[0]:
-            to_X = SumGradient(value, grad, X, spectrum, turned).of_signal()
+            to_X = SumGradient(value, grad, X, Derived(*known)).of_signal()
         return to_X, to_magnitude, None, None
 
     @staticmethod
     def jvp(ctx: Any, X_t: Tensor | None, magnitude_t: Tensor | None, *_: Any) -> Tensor:
-        X, _, spectrum, turned = ctx.saved_tensors
+        X, _, *known = ctx.saved_tensors
         value, slope = _coefficients(ctx)
         total = torch.zeros_like(X)
         if magnitude_t is not None:
-            total = total + slope.evaluate(X, spectrum, turned)[0] * magnitude_t[:, None, None]
+            total = total + slope.evaluate(X, Derived(*known))[0] * magnitude_t[:, None, None]
         if X_t is not None:
             total = total + value.evaluate(X_t)[0]
         return total
