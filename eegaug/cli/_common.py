@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,16 @@ from eegaug.cli._config import load_config
 __all__ = [
     "EXIT_CODES",
     "FAILED",
+    "GROUPS",
     "INTERRUPTED",
+    "METHODS",
     "OK",
+    "OPERATIONS",
+    "SEARCHES",
     "TRACEBACK",
     "USAGE",
+    "complete_list",
+    "complete_one",
     "data_options",
     "default_jobs",
     "device_option",
@@ -26,6 +34,7 @@ __all__ = [
     "get_preprocessing",
     "get_training",
     "jobs_option",
+    "naming",
     "numbers",
     "options",
     "output_options",
@@ -50,10 +59,27 @@ Exit codes:
 #: Key of the context's ``meta`` that says whether tracebacks are wanted.
 TRACEBACK = "eegaug.traceback"
 
-#: Data with a name, as eegaug.data.sources.SOURCES has them, which takes seconds to import.
+# Names, here once more because what knows them takes seconds to import. Tests compare.
+#: Data with a name.
 SOURCES = ("simulated", "sleep-edf", "mass")
+#: Policy searches.
+SEARCHES = ("random", "autoaugment", "fast-autoaugment", "faster-autoaugment", "dada", "adda", "cadda", "dna")
+#: Ways to augment that are compared and fitted.
+METHODS = (
+    *("none", "fixed", "augnet", "augnet-single", "uniform", "trivial-augment", "rand-augment"),
+    *SEARCHES,
+    *("ait", "ait-control", "ait-augnet", "multi-ait", "dml", "augerino"),
+)
+#: Groups of operations, and operations.
+GROUPS = ("all", "time-frequency", "sensors")
+OPERATIONS = (
+    *("time_reverse", "time_masking", "gaussian_noise", "ft_surrogate", "frequency_shift", "bandstop_filter"),
+    *("sign_flip", "channels_symmetry", "channels_shuffle", "channels_dropout"),
+    *("sensors_rotation_x", "sensors_rotation_y", "sensors_rotation_z"),
+)
 
 Decorator = Callable[[Callable], Callable]
+Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 def say(text: str) -> None:
@@ -121,10 +147,38 @@ def _note_traceback(ctx: click.Context, param: click.Parameter, value: bool) -> 
     ctx.meta[TRACEBACK] = value
 
 
+def naming(title: str, names: tuple[str, ...]) -> Decorator:
+    """Name all that an option takes in the help of a command, above its options."""
+    lines = textwrap.wrap(", ".join(names), 76, break_on_hyphens=False)
+    block = "\b\n" + "\n  ".join([f"{title}:", *lines])
+
+    def add(command: Callable) -> Callable:
+        command.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n{block}"
+        return command
+
+    return add
+
+
+def complete_one(names: tuple[str, ...]) -> Completion:
+    """Completion of an option whose value is one of these names."""
+    return lambda ctx, param, incomplete: [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_list(names: tuple[str, ...]) -> Completion:
+    """Completion of an option whose value is a list such as none,augnet: of its last name, none twice."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        before, comma, last = incomplete.rpartition(",")
+        there = before.split(",")
+        return [CompletionItem(f"{before}{comma}{n}") for n in names if n.startswith(last) and n not in there]
+
+    return complete
+
+
 def _complete_data(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of sources, and folders."""
-    names = [CompletionItem(name) for name in SOURCES if name.startswith(incomplete)]
-    return [CompletionItem(incomplete, type="dir"), *names]  # in bash, a folder forgets what comes before it
+    # In bash, a folder forgets what comes before it.
+    return [CompletionItem(incomplete, type="dir"), *complete_one(SOURCES)(ctx, param, incomplete)]
 
 
 #: quiet, as_json; --config and --traceback see to themselves.
@@ -219,7 +273,7 @@ training_options = options(
 device_option = click.option(
     "--device",
     metavar="NAME",
-    shell_complete=lambda ctx, param, incomplete: [name for name in ("cpu", "cuda") if name.startswith(incomplete)],
+    shell_complete=complete_one(("cpu", "cuda")),
     help="cpu, cuda, … Default: a CUDA device if there is one.",
 )
 #: seed of a command that makes one run.

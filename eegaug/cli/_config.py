@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,14 +112,21 @@ def _as_given(option: click.Option, value: Any) -> Any:
         if not isinstance(value, bool):
             raise _WrongKindError("it is a switch, true or false")
         return value
-    pairs = option.metavar == "NAME=VALUE"
     if isinstance(value, dict):
-        if not pairs:
+        if not (option.metavar or "").endswith("NAME=VALUE"):
             raise _WrongKindError("it takes no table")
+        if option.metavar.startswith("METHOD."):  # adda.max_steps = 20 is a table in a table
+            value = {f"{method}.{name}": item for method, own in value.items() for name, item in _table(own)}
         return [f"{name}={json.dumps(_plain(item))}" for name, item in value.items()]
     if option.multiple:
         return [_text(item) for item in (value if isinstance(value, list) else [value])]
     return ",".join(_text(item) for item in value) if isinstance(value, list) else _text(value)
+
+
+def _table(value: Any) -> Iterable[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        raise _WrongKindError(f"{value!r} is no table of a method's options")
+    return value.items()
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,17 @@ import click
 from eegaug.cli import _common as common
 
 
+def _of_methods(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Method → its options, from METHOD.NAME=VALUE."""
+    found: dict[str, dict[str, Any]] = {}
+    for text, value in common.settings(ctx, param, values).items():
+        method, dot, name = text.rpartition(".")
+        if not dot or not method or not name:
+            raise click.BadParameter(f"{text!r} is not METHOD.NAME, such as augnet.penalty")
+        found.setdefault(method, {})[name] = value
+    return found
+
+
 @click.command()
 @click.option(
     "--methods",
@@ -17,7 +28,16 @@ from eegaug.cli import _common as common
     show_default=True,
     callback=common.words,
     metavar="A,B,…",
-    help="Ways to augment.",
+    shell_complete=common.complete_list(common.METHODS),
+    help="Ways to augment, of those above.",
+)
+@click.option(
+    "--method-arg",
+    "method_args",
+    multiple=True,
+    callback=_of_methods,
+    metavar="METHOD.NAME=VALUE",
+    help="An option of one of the methods; repeat it.",
 )
 @common.data_options
 @click.option(
@@ -61,6 +81,7 @@ from eegaug.cli import _common as common
 @common.device_option
 @click.option("--dry-run", is_flag=True, help="Say what would run, what is there, and how long it may take.")
 @common.output_options
+@common.naming("Methods", common.METHODS)
 def compare(
     methods: Any,
     data: str,
@@ -80,7 +101,11 @@ def compare(
     Example:
       eegaug compare --data nights/ --methods none,augnet --folds 5 --seeds 0,1,2
       eegaug compare --data nights/ --methods none,augnet --dry-run
+      eegaug compare --methods augnet,adda --method-arg augnet.penalty=1 --method-arg adda.max_steps=20
     """
+    for name in given["method_args"]:
+        if name in common.METHODS and name not in methods:
+            common.say(f"eegaug: warning: {name} is not among the methods, so its options have no effect")
     arguments = {
         "root": given["root"],
         "folds": int(folds) if folds is not None and folds.lstrip("-").isdigit() else folds,
@@ -93,6 +118,7 @@ def compare(
         "preprocessing": common.get_preprocessing(given),
         "penalty": given["penalty"],
         "n_copies": given["copies"],
+        "method_options": given["method_args"] or None,
         "data_args": common.get_data_arguments(data, given) or None,
         "device": given["device"],
         "verbose": not quiet,

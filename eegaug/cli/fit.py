@@ -6,13 +6,38 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from eegaug.cli import _common as common
+
+#: Searches find a policy, from which a network is then trained.
+_METHODS = tuple(name for name in common.METHODS if name not in common.SEARCHES)
 
 
 @click.command()
 @common.data_options
-@click.option("--method", default="augnet", show_default=True, help="none, fixed or augnet.")
+@click.option(
+    "--method",
+    default="augnet",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=common.complete_one(_METHODS),
+    help="Way to augment, of those above.",
+)
+@click.option(
+    "--policy",
+    type=click.Path(path_type=Path),
+    metavar="JSON",
+    help="Augment by a policy, such as eegaug search finds, instead of by a method.",
+)
+@click.option(
+    "--method-arg",
+    "method_args",
+    multiple=True,
+    callback=common.settings,
+    metavar="NAME=VALUE",
+    help="An option of the method; repeat it.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="MODEL", help="Folder of the model.")
 @click.option("--no-validation", is_flag=True, help="Train on all subjects, without early stopping.")
 @common.seed_option
@@ -21,7 +46,17 @@ from eegaug.cli import _common as common
 @common.jobs_option("Recordings prepared at a time (1).")
 @common.device_option
 @common.output_options
-def fit(data: str, method: str, out: Path, no_validation: bool, quiet: bool, as_json: bool, **given: Any) -> int:
+@common.naming("Methods", _METHODS)
+def fit(
+    data: str,
+    method: str,
+    policy: Path | None,
+    out: Path,
+    no_validation: bool,
+    quiet: bool,
+    as_json: bool,
+    **given: Any,
+) -> int:
     """Train one model on all nights and save it as a folder.
 
     A fifth of the subjects is set aside to stop on, unless there is one subject only or --no-validation is given.
@@ -30,17 +65,24 @@ def fit(data: str, method: str, out: Path, no_validation: bool, quiet: bool, as_
     \b
     Example:
       eegaug fit --data nights/ --method augnet --out model/
+      eegaug fit --data nights/ --method augnet --method-arg n_copies_train=2 --out model/
+      eegaug fit --data nights/ --policy policy.json --out model/
     """
+    given_method = click.get_current_context().get_parameter_source("method") is ParameterSource.COMMANDLINE
+    if policy is not None and given_method:
+        raise click.UsageError("--policy and --method are two ways to augment: give one of them")
     from eegaug.comparison import commands
+    from eegaug.comparison.policy_method import policy_method
 
     report = commands.fit(
         data,
-        method,
+        method if policy is None else policy_method(policy),
         out,
         root=given["root"],
         data_args=common.get_data_arguments(data, given),
         preprocessing=common.get_preprocessing(given),
         validation=not no_validation,
+        method_options=given["method_args"],
         penalty=given["penalty"],
         n_copies=given["copies"],
         seed=given["seed"],

@@ -9,21 +9,32 @@ import click
 
 from eegaug.cli import _common as common
 
-_METHODS = "random, autoaugment, fast-autoaugment, faster-autoaugment, dada, adda, cadda or dna."
-
 
 def _operations(ctx: click.Context, param: click.Parameter, value: str) -> Any:
     """A group of operations, or a list of them."""
     found = common.words(ctx, param, value)
-    return found[0] if len(found) == 1 and found[0] in ("all", "time-frequency", "sensors") else found
+    return found[0] if len(found) == 1 and found[0] in common.GROUPS else found
 
 
 @click.command()
 @common.data_options
-@click.option("--method", default="adda", show_default=True, metavar="NAME", help=_METHODS)
+@click.option(
+    "--method",
+    default="adda",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=common.complete_one(common.SEARCHES),
+    help="Search, of those above.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="JSON", help="File of the policy.")
 @click.option(
-    "--operations", default="all", show_default=True, callback=_operations, metavar="A,B,…", help="A group, or a list."
+    "--operations",
+    default="all",
+    show_default=True,
+    callback=_operations,
+    metavar="A,B,…",
+    shell_complete=common.complete_list((*common.GROUPS, *common.OPERATIONS)),
+    help="A group, or a list such as frequency_shift,sign_flip.",
 )
 @click.option("--steps", type=int, metavar="N", help="Steps of the search. Default: the method's own number.")
 @click.option("--budget", metavar="TIME", help="Time of the search, such as 90s, 30min, 2h.")
@@ -47,6 +58,8 @@ def _operations(ctx: click.Context, param: click.Parameter, value: str) -> Any:
 @common.jobs_option("Trials, and recordings prepared, at a time (1).")
 @common.device_option
 @common.output_options
+@common.naming("Operations, and groups of them", (*common.GROUPS, *common.OPERATIONS))
+@common.naming("Methods", common.SEARCHES)
 def search(data: str, method: str, out: Path, quiet: bool, as_json: bool, **given: Any) -> int:
     """Search an augmentation policy and write it to a JSON file.
 

@@ -10,11 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from eegaug.comparison.callbacks import EpochBar
-from eegaug.comparison.fitting import EPOCHS_WITHOUT_VALIDATION, FitReport, ScoreReport, fit_nights, score_nights
-from eegaug.comparison.methods import get_method
+from eegaug.comparison.fitting import (
+    EPOCHS_WITHOUT_VALIDATION,
+    FitReport,
+    ScoreReport,
+    fit_nights,
+    score_nights,
+    trainable,
+)
+from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import write_text
 from eegaug.comparison.progress import duration
-from eegaug.comparison.sources import augnet_options, default_device, default_for, get_nights, writable_folder
+from eegaug.comparison.sources import default_device, default_for, get_nights, method_settings, writable_folder
 from eegaug.comparison.table import Comparison
 from eegaug.data import STAGES, Preprocessing
 
@@ -35,7 +42,7 @@ class Scored:
 
 def fit(
     data: str,
-    method: str,
+    method: str | Method,
     out: Path,
     *,
     root: Path | None = None,
@@ -44,6 +51,7 @@ def fit(
     validation: bool = True,
     max_epochs: int | None = None,
     lr: float | None = None,
+    method_options: Mapping[str, Any] | None = None,
     penalty: float | None = None,
     n_copies: int = 4,
     seed: int = 0,
@@ -54,7 +62,8 @@ def fit(
 ) -> FitReport:
     """Load nights, train a model on them and save it."""
     writable_folder(out)
-    get_method(method)
+    method = trainable(method)
+    options = method_settings(data, method, penalty, n_copies, method_options)
     nights, source = get_nights(data, root=root, preprocessing=preprocessing, data_args=data_args, verbose=verbose)
     subjects = sorted(set(nights.subjects))
     if max_epochs is None and validation and len(subjects) > 1:
@@ -73,7 +82,7 @@ def fit(
         validation=validation,
         max_epochs=max_epochs,
         lr=default_for("lr", data, lr),
-        method_options=augnet_options(data, penalty, n_copies) if method == "augnet" else None,
+        method_options=options,
         seed=seed,
         device=device or default_device(),
         callbacks=[("bar", EpochBar())] if verbose else [],

@@ -131,7 +131,7 @@ def fit_nights(
     from eegaug.bundle import save_model
 
     out = writable_folder(out)
-    method = get_method(method)
+    method = trainable(method)
     train_names, valid_names = sorted(set(nights.subjects)), []
     if validation:
         train_names, valid_names = split_off_validation(nights.subjects, seed)
@@ -188,6 +188,17 @@ def fit_nights(
         metrics=metrics,
         interrupted=interrupted,
     )
+
+
+def trainable(method: str | Method) -> Method:
+    """The method of this name, if it trains one network; a search is refused."""
+    method = get_method(method)
+    if method.searches:
+        raise ValueError(
+            f"{method.name} searches a policy instead of training one network: eegaug search --method {method.name} "
+            "--out policy.json finds one, and eegaug fit --policy policy.json trains with it"
+        )
+    return method
 
 
 def training_settings(

@@ -94,6 +94,19 @@ def search_options(data: Any, name: str) -> dict[str, Any]:
     return {"max_steps": 6, "retrain_every": 3, **_EMBEDDED_SEARCHES.get(name, {})}
 
 
+def method_settings(
+    data: Any, method: Any, penalty: float | None = None, n_copies: int = 4, given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """All options of a method for this data: what was given, else what suits the data, else the method's own.
+
+    ValueError for an option that the method does not take.
+    """
+    suited = search_options(data, method.name) if method.searches else {}
+    if method.name == "augnet":
+        suited = augnet_options(data, penalty, n_copies)
+    return method.options({**suited, **(given or {})})
+
+
 def get_nights(
     data: Any,
     *,

@@ -55,6 +55,21 @@ def test_dry_run_knows_what_is_there(configured, tmp_path):
     assert other.exit_code == 2 and "training.lr" in other.stderr and len(other.stderr.splitlines()) == 1
 
 
+def test_options_of_methods(configured, tmp_path):
+    def options(*arguments):
+        result = configured("--methods", "none,augnet", "--folds", 1, *arguments)
+        assert result.exit_code == 0, result.output
+        return json.loads((tmp_path / "out" / "settings.json").read_text())["methods"]["augnet"], result.stderr
+
+    given = ["--method-arg", "augnet.penalty=0.5", "--method-arg", 'augnet.layers=["sensors"]', "--penalty", 3]
+    found, _ = options(*given)
+    assert (found["penalty"], found["layers"], found["n_copies"]) == (0.5, ["sensors"], 4)
+    other = configured("--methods", "augnet", "--folds", 1, "--dry-run", "--method-arg", "augnet.penalty=0.6")
+    assert other.exit_code == 2 and "methods.augnet.penalty: 0.5 there, 0.6 asked" in other.stderr
+    _, said = options(*given, "--method-arg", "adda.max_steps=2")
+    assert said.splitlines()[0] == "eegaug: warning: adda is not among the methods, so its options have no effect"
+
+
 def test_dry_run_refuses_what_the_comparison_would_refuse(configured):
     result = configured("--dry-run", "--methods", "nothing")
     assert result.exit_code == 2 and "unknown method 'nothing'" in result.stderr

@@ -38,6 +38,24 @@ def test_commands_options_and_values():
     assert complete("completion", "z") == [("plain", "zsh")]
 
 
+def test_names():
+    values = lambda *words: [value for _, value in complete(*words)]  # noqa: E731
+    assert values("fit", "--method", "augn") == ["augnet", "augnet-single"]
+    assert values("fit", "--method", "ad") == []  # a search
+    assert values("search", "--method", "ad") == ["adda"]
+    assert values("search", "--operations", "sign_flip,s")[:2] == ["sign_flip,sensors", "sign_flip,sensors_rotation_x"]
+    assert values("compare", "--methods", "none,f") == [
+        "none,fixed",
+        "none,fast-autoaugment",
+        "none,faster-autoaugment",
+    ]
+    assert values("compare", "--methods", "none,fixed,f") == [
+        "none,fixed,fast-autoaugment",
+        "none,fixed,faster-autoaugment",
+    ]
+    assert values("reproduce", "sin") == ["sinusoids"]
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_completes(tmp_path):
     (tmp_path / "eegaug").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m eegaug "$@"\n')
@@ -48,6 +66,16 @@ def test_bash_completes(tmp_path):
         COMP_WORDS=(eegaug sc) COMP_CWORD=1
         _eegaug_completion eegaug
         echo "${{COMPREPLY[@]}}"
+        COMPREPLY=() COMP_WORDS=(eegaug compare --methods none,au) COMP_CWORD=3
+        _eegaug_completion eegaug
+        echo "${{COMPREPLY[@]}}"
     """
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
-    assert (done.stdout.split(), done.stderr) == (["score"], "")
+    assert done.stdout.splitlines()[0] == "score"
+    assert done.stdout.splitlines()[1].split() == [
+        "none,augnet",
+        "none,augnet-single",
+        "none,autoaugment",
+        "none,augerino",
+    ]
+    assert done.stderr == ""

@@ -131,6 +131,17 @@ def test_values_are_checked_as_those_of_flags(tmp_path, text, words):
     assert words in result.output.replace("\n", " ")
 
 
+def test_options_of_methods_are_tables(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text('[compare.method-arg]\nadda.max_steps = 20\n[compare.method-arg.augnet]\nlayers = ["all"]\n')
+    command = main.get_command(click.Context(main), "compare")
+    given = read_config(path, command, {"compare": command})
+    assert given == {"method_args": ["adda.max_steps=20", 'augnet.layers=["all"]']}
+    path.write_text("[compare.method-arg]\npenalty = 1\n")
+    with pytest.raises(ValueError, match="1 is no table of a method's options"):
+        read_config(path, command, {"compare": command})
+
+
 def test_through_the_command_line(tmp_path):
     path = tmp_path / "compare.toml"
     path.write_text('[compare]\nmethods = ["nothing"]\n')

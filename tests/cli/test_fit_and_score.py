@@ -7,6 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eegaug import load_model
+from eegaug.operations import FAMILIES
+from eegaug.policy import Policy
+
 from .calls import TINY, run
 
 
@@ -17,6 +21,23 @@ class TestFitAndScore:
         assert document["epochs"] == 1 and len(document["valid_subjects"]) == 1
         assert 0 <= document["metrics"]["valid_balanced_accuracy"] <= 1
         assert "epoch 1/1" in result.stderr
+
+    def test_options_of_the_method(self, tmp_path):
+        arguments = ["--method", "augnet-single", "--method-arg", "penalty=0.3", "--method-arg", 'layers=["sensors"]']
+        result = run("fit", *TINY, *arguments, "--out", tmp_path / "model", "--quiet")
+        assert result.exit_code == 0, result.output
+        clf = load_model(tmp_path / "model")
+        assert clf.penalty == 0.3 and set(clf.invariances_["operation"]) <= set(FAMILIES["sensors"])
+
+    def test_with_a_policy(self, tmp_path):
+        policy = tmp_path / "mine.json"
+        for channels, code in ((["C3", "C4"], 0), (["C4", "C3"], 2)):
+            Policy.uniform(operations="time-frequency", sfreq=50, ch_names=channels).save(policy)
+            result = run("fit", *TINY, "--policy", policy, "--out", tmp_path / "model", "--quiet")
+            assert result.exit_code == code, result.output
+        assert result.stderr.count("\n") == 1
+        assert "mine.json is a policy for the channels C4, C3, the nights have C3, C4" in result.stderr
+        assert load_model(tmp_path / "model").policy.ch_names == ("C3", "C4")
 
     def test_one_subject_trains_without_validation_and_says_so(self, recordings, tmp_path):
         one = tmp_path / "one"

@@ -79,10 +79,50 @@ class TestHelp:
         for option in own.values():
             assert not isinstance(option, click.Option) or option.help, f"{name} {option.opts} has no help"
 
-    def test_names_of_sources_are_those_of_the_data(self):
+
+class TestNames:
+    """What helps and completions name without importing it."""
+
+    def test_sources(self):
         from eegaug.data.sources import SOURCES
 
         assert common.SOURCES == SOURCES
+
+    def test_methods(self):
+        from eegaug.comparison import get_method, list_methods
+
+        known = list_methods()
+        assert tuple(known[: len(common.METHODS)]) == common.METHODS
+        for name in known[len(common.METHODS) :]:  # other tests' own
+            build = get_method(name).build
+            assert not getattr(build, "func", build).__module__.startswith("eegaug."), f"the help does not name {name}"
+
+    def test_searches(self):
+        from eegaug.comparison import get_method
+        from eegaug.search import list_searchers
+
+        assert list_searchers() == list(common.SEARCHES)
+        assert [name for name in common.METHODS if get_method(name).searches] == list(common.SEARCHES)
+
+    def test_operations(self):
+        from eegaug.operations import FAMILIES
+
+        assert set(FAMILIES) == set(common.GROUPS)
+        assert tuple(FAMILIES["all"]) == common.OPERATIONS
+
+    @pytest.mark.parametrize(
+        ("command", "names"),
+        [
+            ("compare", common.METHODS),
+            ("fit", [name for name in common.METHODS if name not in common.SEARCHES]),
+            ("search", (*common.SEARCHES, *common.GROUPS, *common.OPERATIONS)),
+        ],
+    )
+    def test_helps_name_them_all(self, command, names):
+        said = CliRunner().invoke(main, [command, "--help"]).stdout.split("Options:")[0].replace(",", " ").split()
+        assert [name for name in names if name not in said] == []
+        if command == "fit":
+            assert "adda" not in said
 
 
 class TestErrors:
@@ -128,7 +168,18 @@ class TestErrors:
             (["compare", "--data-arg", "n_subjects"], "'n_subjects' is not NAME=VALUE"),
             (["compare", "--folds", "many"], "many"),
             (["fit", "--method", "none"], "--out"),
-            (["fit", "--method", "nothing", "--out", "model"], "unknown method 'nothing'"),
+            (["fit", "--method", "nothing", "--out", "model"], "unknown method 'nothing'; known are none, fixed, "),
+            (["fit", "--method", "adda", "--out", "model"], "eegaug search --method adda --out policy.json"),
+            (["fit", "--method", "none", "--policy", "p.json", "--out", "m"], "two ways to augment"),
+            (["fit", "--policy", "p.json", "--out", "m"], "p.json"),
+            (
+                ["fit", "--method-arg", "penlty=1", "--out", "m"],
+                "method 'augnet' does not take penlty; it takes layers",
+            ),
+            (["compare", "--method-arg", "augnet.penlty=1", "--data", "no-such-folder"], "does not take penlty"),
+            (["compare", "--method-arg", "penalty=1"], "'penalty' is not METHOD.NAME, such as augnet.penalty"),
+            (["compare", "--method-arg", "agnet.penalty=1"], "unknown method 'agnet'; known are none, fixed, "),
+            (["search", "--method", "nothing", "--out", "p.json"], "nothing"),
             (["score", "--model", "no-model"], "no model in no-model"),
             (["dance"], "dance"),
         ],
