@@ -21,10 +21,10 @@ release = version = __version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
+    "mathml",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
@@ -32,17 +32,21 @@ templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"
 html_title = f"eegaug {release}"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["eegaug.css"]
+html_math_renderer = "mathml"
 html_theme_options = {
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc", "sg_download_links"],
     "show_toc_level": 2,
 }
-html_sidebars = {"index": [], "install": [], "start": [], "whats_new": [], "cite": []}
+html_sidebars = {page: [] for page in ("index", "install", "start", "results", "architecture", "whats_new", "cite")}
 
 autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 myst_heading_anchors = 3
