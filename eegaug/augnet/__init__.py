@@ -2,8 +2,9 @@
 
 from eegaug.augnet.augerino import augerino_layers
 from eegaug.augnet.classifier import AugNetClassifier
-from eegaug.augnet.layers import AugmentationLayer, AugmentationModule
+from eegaug.augnet.layers import AugmentationLayer
 from eegaug.augnet.model import AugAveragedModel
+from eegaug.augnet.module import AugmentationModule
 from eegaug.augnet.penalties import augmentation_norm
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from eegaug.augnet.layers import AugmentationModule
+from eegaug.augnet.module import AugmentationModule
 
 __all__ = ["augerino_layers"]
 

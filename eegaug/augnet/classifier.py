@@ -13,9 +13,10 @@ from torch import nn
 
 from eegaug._random import derive_seed
 from eegaug.augnet.judges import Judged
-from eegaug.augnet.layers import SELECTIONS, AugmentationModule
+from eegaug.augnet.layers import SELECTIONS
 from eegaug.augnet.learned import DEFAULTS, LearnedAugmentation
 from eegaug.augnet.model import AugAveragedModel
+from eegaug.augnet.module import AugmentationModule
 from eegaug.augnet.schedule import CosineDecay
 from eegaug.augnet.single import comparison_of_losses
 from eegaug.classifier import StagingClassifier

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eegaug.augnet.layers import AugmentationModule
+from eegaug.augnet.module import AugmentationModule
 from eegaug.augnet.penalties import augmentation_norm
 
 __all__ = ["AGGREGATES", "AugAveragedModel", "aggregate_copies"]

@@ -11,7 +11,8 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 from skorch.history import History
 
-from eegaug.augnet.layers import AugmentationLayer, AugmentationModule
+from eegaug.augnet.layers import AugmentationLayer
+from eegaug.augnet.module import AugmentationModule
 from eegaug.operations import Operation
 from eegaug.policies import BasePolicy, policy_from_document
 

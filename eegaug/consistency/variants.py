@@ -12,7 +12,8 @@ from braindecode.augmentation import Transform
 from torch import Tensor, nn
 
 from eegaug._named_operations import as_policy, is_one_operation, named_operation
-from eegaug.augnet.layers import AugmentationLayer, AugmentationModule
+from eegaug.augnet.layers import AugmentationLayer
+from eegaug.augnet.module import AugmentationModule
 from eegaug.augnet.penalties import augmentation_norm
 from eegaug.operations import FAMILIES
 from eegaug.policies import Policy

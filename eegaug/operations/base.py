@@ -13,7 +13,7 @@ from torch import Tensor
 
 from eegaug.functional.sampling import relaxed_bernoulli
 from eegaug.montage import electrode_positions
-from eegaug.operations.checks import check_unit_interval
+from eegaug.operations.checks import as_windows, check_unit_interval, fit_noise, per_window
 from eegaug.operations.written_slope import apply_with_slope
 
 __all__ = ["Operation"]
@@ -282,18 +282,18 @@ class Operation:
         ValueError
             When the magnitude lies outside [0, 1], or shapes do not fit.
         """
-        windows, repeats = self._windows(X)
+        windows, repeats = as_windows(self, X)
         work = windows if windows.dtype in (torch.float32, torch.float64) else windows.float()
         strength = None
         if self.has_magnitude:
             if magnitude is None:
                 raise ValueError(f"{self.name} needs a magnitude in [0, 1], got None")
             check_unit_interval(magnitude, f"{self.name}: magnitude")
-            strength = self._per_window(magnitude, work, repeats, "magnitude")
+            strength = per_window(self, magnitude, work, repeats, "magnitude")
         self.warn_if_void(work.shape[1])
         if work.numel() == 0:
             return X.clone()
-        noise = self._fit_noise(noise or {}, work, repeats)
+        noise = fit_noise(self, noise or {}, work, repeats)
         written = self.product_form is not None and self.linear_form is not None and not self.parity
         if written and strength is not None and strength.requires_grad and torch.is_grad_enabled():
             out = apply_with_slope(self, work, strength, noise)
@@ -329,11 +329,11 @@ class Operation:
         """
         check_unit_interval(probability, f"{self.name}: probability")
         applied = self.apply(X, magnitude, noise)
-        windows, repeats = self._windows(X)
+        windows, repeats = as_windows(self, X)
         wide = torch.promote_types(X.dtype, torch.float32)
         reference = windows.new_empty((windows.shape[0], 0), dtype=wide)
-        chance = self._per_window(probability, reference, repeats, "probability")
-        b = relaxed_bernoulli(chance, self._per_window(u, reference, repeats, "u"))
+        chance = per_window(self, probability, reference, repeats, "probability")
+        b = relaxed_bernoulli(chance, per_window(self, u, reference, repeats, "u"))
         # lerp gives exactly X at 0 and exactly T(X) at 1.
         return torch.lerp(windows, applied.reshape(windows.shape), b.to(X.dtype)[:, None, None]).reshape(X.shape)
 
@@ -345,7 +345,7 @@ class Operation:
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Draw and apply: :meth:`draw` followed by :meth:`apply`, or :meth:`mix` when `probability` is not 1."""
-        windows, _ = self._windows(X)
+        windows, _ = as_windows(self, X)
         noise = self.draw(*windows.shape, generator=generator, device=X.device)
         if isinstance(probability, numbers.Real) and probability == 1.0:
             return self.apply(X, magnitude, noise)
@@ -393,60 +393,6 @@ class Operation:
             warnings.warn(f"{self.name} means nothing on this montage: {reason}", UserWarning, stacklevel=3)
 
     # -- helpers -------------------------------------------------------------------------------------------------------
-
-    def _windows(self, X: Tensor) -> tuple[Tensor, int]:
-        """`X` as (windows, channels, times), and the number of windows of each example."""
-        if not isinstance(X, Tensor):
-            raise TypeError(f"{self.name}: X must be a torch.Tensor, got {type(X).__name__}; use torch.as_tensor(X)")
-        if not X.dtype.is_floating_point:
-            raise TypeError(f"{self.name}: X must be floating point, got {X.dtype}; use X.float()")
-        if X.ndim not in (2, 3, 4):
-            raise ValueError(
-                f"{self.name}: X must have shape (channels, times), (batch, channels, times) or "
-                f"(batch, windows, channels, times), got {tuple(X.shape)}"
-            )
-        n_channels = X.shape[-2]
-        if self.ch_names is not None and n_channels != len(self.ch_names):
-            raise ValueError(
-                f"{self.name} was built for the {len(self.ch_names)} channels {list(self.ch_names)}, "
-                f"got X with {n_channels} channels"
-            )
-        return X.reshape(-1, *X.shape[-2:]) if X.ndim != 3 else X, X.shape[1] if X.ndim == 4 else 1
-
-    def _per_window(self, value: float | Tensor, work: Tensor, repeats: int, what: str) -> Tensor:
-        """One number, or one per example, as a tensor of shape (1,) or (windows,)."""
-        n = work.shape[0]
-        if not isinstance(value, Tensor):
-            return torch.full((1,), float(value), dtype=work.dtype, device=work.device)
-        value = value.to(device=work.device, dtype=work.dtype).reshape(-1)
-        if value.shape[0] in (1, n):
-            return value
-        if value.shape[0] * repeats == n:
-            return value.repeat_interleave(repeats)
-        raise ValueError(f"{self.name}: {what} must be one number or one for each of {n} windows, got {value.shape[0]}")
-
-    def _fit_noise(self, noise: Mapping[str, Tensor], work: Tensor, repeats: int) -> dict[str, Tensor]:
-        """Draws with a first dimension of 1 or of the number of windows, where the signal is and as it is."""
-        n = work.shape[0]
-        expected = self.noise_shapes(n, *work.shape[1:])
-        fitted = {}
-        for key, shape in expected.items():
-            if key not in noise:
-                raise ValueError(
-                    f"{self.name}: noise lacks {key!r}; draw it with draw({', '.join(map(str, work.shape))})"
-                )
-            if noise[key].shape[1:] != shape[1:]:
-                raise ValueError(
-                    f"{self.name}: noise {key!r} must have shape {shape} (or 1 in front), got {tuple(noise[key].shape)}"
-                )
-        for key, value in noise.items():
-            value = value.to(device=work.device, dtype=work.dtype if value.is_floating_point() else None)
-            if value.shape[0] not in (1, n):
-                if value.shape[0] * repeats != n:
-                    raise ValueError(f"{self.name}: noise {key!r} is for {value.shape[0]} windows, X has {n}")
-                value = value.repeat_interleave(repeats, 0)
-            fitted[key] = value
-        return fitted
 
     def _constant(self, key: str, like: Tensor, make: Any) -> tuple[Tensor, ...]:
         """Tensors made once for each device and dtype."""
