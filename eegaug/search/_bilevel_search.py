@@ -15,11 +15,9 @@ from eegaug.search._choices import Relax
 from eegaug.search._divergence import refuse_divergence
 from eegaug.search._task import SearchState, SearchTask
 from eegaug.search.base import PolicySearch
-from eegaug.search.bilevel import METHODS, PASSES, Hypergradient, adam_scale, hypergradient
+from eegaug.search.bilevel import METHODS, PASSES, STEPS, Hypergradient, hypergradient, step_of
 
 __all__ = ["BilevelSearch"]
-
-STEPS = ("gradient", "normalised", "adam")
 
 
 class BilevelSearch(PolicySearch):
@@ -31,6 +29,29 @@ class BilevelSearch(PolicySearch):
     """
 
     _choices: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        choice: str = "",
+        class_wise: bool = False,
+        max_steps: int = 20,
+        warm_start: int = 0,
+        policy_lr: float = 5e-4,
+        policy_betas: tuple[float, float] = (0.5, 0.999),
+        hypergradient: str = "exact",
+        inner_step: str = "normalised",
+        **shared: Any,
+    ):
+        super().__init__(estimator, max_steps=max_steps, **shared)
+        self.choice = choice
+        self.class_wise = class_wise
+        self.warm_start = warm_start
+        self.policy_lr = policy_lr
+        self.policy_betas = policy_betas
+        self.hypergradient = hypergradient
+        self.inner_step = inner_step
 
     # To be written by a searcher -------------------------------------------------------------------------------------
 
@@ -131,19 +152,14 @@ class BilevelSearch(PolicySearch):
         """One step of the policy, from a training batch and the next validation batch."""
         X, y = train
         augmented, choices = state.policy.augment_choices(X, y, task.generator("policy"))
-        settings: dict[str, Any] = {"weight_decay": state.trunk_optimizer.param_groups[0].get("weight_decay", 0.0)}
-        settings["normalised"] = self.inner_step == "normalised"
-        if self.inner_step == "adam":
-            settings["scale"] = adam_scale(state.trunk_optimizer, state.trunk)
         found = hypergradient(
             state.trunk,
             criterion,
             (augmented, y),
             task.next_batch("valid"),
-            _lr(state.trunk_optimizer),
             method=self.hypergradient,
             seed=int(torch.randint(2**62, (), generator=task.generator("dropout", "cpu"))),
-            **settings,
+            **step_of(state.trunk_optimizer, state.trunk, self.inner_step),
         )
         state.policy_optimizer.zero_grad()
         if augmented.requires_grad:

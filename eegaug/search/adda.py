@@ -108,28 +108,16 @@ class ADDASearch(BilevelSearch):
         estimator: Any = None,
         *,
         choice: str = "softmax",
-        class_wise: bool = False,
-        max_steps: int = 20,
         warm_start: int = 20,
         policy_lr: float = 5e-4,
-        policy_betas: tuple[float, float] = (0.5, 0.999),
         temperature: float = 0.05,
         mask: str = "relaxed",
-        hypergradient: str = "exact",
-        inner_step: str = "normalised",
         discretise: str = "argmax",
         **shared: Any,
     ):
-        super().__init__(estimator, max_steps=max_steps, **shared)
-        self.choice = choice
-        self.class_wise = class_wise
-        self.warm_start = warm_start
-        self.policy_lr = policy_lr
-        self.policy_betas = policy_betas
+        super().__init__(estimator, choice=choice, warm_start=warm_start, policy_lr=policy_lr, **shared)
         self.temperature = temperature
         self.mask = mask
-        self.hypergradient = hypergradient
-        self.inner_step = inner_step
         self.discretise = discretise
 
     def _check(self, task: SearchTask) -> None:

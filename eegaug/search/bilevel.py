@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +26,20 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from eegaug._random import contained_rng
 from eegaug.search._convolutions import HypergradientConvolutions
 
-__all__ = ["METHODS", "PASSES", "Hypergradient", "Unrolled", "adam_scale", "hypergradient", "unrolled_gradient"]
+__all__ = [
+    "METHODS",
+    "PASSES",
+    "STEPS",
+    "Hypergradient",
+    "Unrolled",
+    "adam_scale",
+    "hypergradient",
+    "step_of",
+    "unrolled_gradient",
+]
 
 METHODS = ("exact", "finite_difference")
+STEPS = ("gradient", "normalised", "adam")
 #: Batches that go forward and backward through the network for one hypergradient.
 PASSES = {"exact": 3, "finite_difference": 4}
 
@@ -274,6 +285,31 @@ def hypergradient(
             "hypergradient='finite_difference', which takes first derivatives only."
         ) from error
     return Hypergradient(*found.gradients, found.train_loss, found.valid_loss)
+
+
+def step_of(optimizer: torch.optim.Optimizer, trunk: nn.Module, kind: str) -> dict[str, Any]:
+    """Arguments of :func:`hypergradient` that tell of the step, from the optimiser that takes the real one.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Its first group gives learning rate and weight decay.
+    trunk : torch.nn.Module
+    kind : {"gradient", "normalised", "adam"}
+        Plain gradient descent, gradient descent whose length is held constant, or scaled as Adam does.
+
+    Returns
+    -------
+    dict
+        ``lr``, ``weight_decay``, ``normalised`` and ``scale``.
+    """
+    group = optimizer.param_groups[0]
+    return {
+        "lr": float(group["lr"]),
+        "weight_decay": group.get("weight_decay", 0.0),
+        "normalised": kind == "normalised",
+        "scale": adam_scale(optimizer, trunk) if kind == "adam" else None,
+    }
 
 
 def adam_scale(optimizer: torch.optim.Optimizer, trunk: nn.Module) -> dict[str, Tensor] | None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from eegaug.operations import Operation
 from eegaug.search._bilevel_search import BilevelSearch
 from eegaug.search._choices import Choices, Relax, draw_choices
+from eegaug.search._per_class import PerClass
 from eegaug.search._task import SearchTask
 from eegaug.search.relaxations import gumbel_softmax, relaxed_bernoulli
 from eegaug.search.stages import draw_stage, mix_stage
@@ -83,23 +84,11 @@ class DADASearch(BilevelSearch):
         estimator: Any = None,
         *,
         choice: str = "relax",
-        class_wise: bool = False,
-        max_steps: int = 20,
         warm_start: int = 0,
         policy_lr: float = 5e-3,
-        policy_betas: tuple[float, float] = (0.5, 0.999),
-        hypergradient: str = "exact",
-        inner_step: str = "normalised",
         **shared: Any,
     ):
-        super().__init__(estimator, max_steps=max_steps, **shared)
-        self.choice = choice
-        self.class_wise = class_wise
-        self.warm_start = warm_start
-        self.policy_lr = policy_lr
-        self.policy_betas = policy_betas
-        self.hypergradient = hypergradient
-        self.inner_step = inner_step
+        super().__init__(estimator, choice=choice, warm_start=warm_start, policy_lr=policy_lr, **shared)
 
     def _check(self, task: SearchTask) -> None:
         super()._check(task)
@@ -130,7 +119,7 @@ class DADASearch(BilevelSearch):
         return {"weights": (top * 1e4).round().div(1e4).tolist() if self.class_wise else top[0].tolist()}
 
 
-class Pairs(nn.Module):
+class Pairs(PerClass):
     """All pairs of operations with learnable weights, probabilities and magnitudes.
 
     Parameters
@@ -162,8 +151,8 @@ class Pairs(nn.Module):
         relax: bool = True,
         temperature: float = 0.5,
     ):
-        super().__init__()
-        self.operations, self.n_classes, self.relax, self.temperature = operations, n_classes, relax, temperature
+        super().__init__(n_classes)
+        self.operations, self.relax, self.temperature = operations, relax, temperature
         self.register_buffer("places", torch.combinations(torch.arange(len(operations)), 2), persistent=False)
         n, classes = self.n_pairs, range(n_classes or 1)
         self.logits = nn.ParameterList(nn.Parameter(torch.full((n,), 1e-3)) for _ in classes)
@@ -230,22 +219,6 @@ class Pairs(nn.Module):
         """Operations that a pair may have at position `j`."""
         n = len(self.operations)
         return list(range(n - 1)) if j == 0 else list(range(1, n))
-
-    @torch.no_grad()
-    def project_(self) -> None:
-        """Bring probabilities and magnitudes back into [0, 1]; to be called after each step of the optimiser."""
-        for one in (*self.probabilities, *self.magnitudes):
-            one.clamp_(0.0, 1.0)
-
-    def forget_absent(self, y: Tensor) -> None:
-        """Remove the gradients of classes that a batch has no window of, so that an optimiser leaves them alone."""
-        if self.n_classes is None:
-            return
-        present = set(y.unique().tolist())
-        for parameters in (self.logits, self.probabilities, self.magnitudes):
-            for c, one in enumerate(parameters):
-                if c not in present:
-                    one.grad = None
 
     @torch.no_grad()
     def best(self, n: int) -> list[list[list[tuple[Operation, float, float]]]]:

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from eegaug._random import derive_seed
 from eegaug.policies.network import AugmentationNetwork, PairPolicy
 from eegaug.policy import ClassPolicy, ConditionalPolicy, PolicyOperation, SubPolicy
-from eegaug.search._bilevel_search import STEPS
 from eegaug.search._divergence import refuse_divergence
 from eegaug.search._dna_apply import augment_pairs, list_pairs
 from eegaug.search._dna_summary import ClassMeans, class_distances, class_means, top_pairs
 from eegaug.search._task import SearchState, SearchTask
 from eegaug.search.base import PolicySearch
-from eegaug.search.bilevel import METHODS, PASSES, adam_scale, hypergradient
+from eegaug.search.bilevel import METHODS, PASSES, STEPS, hypergradient, step_of
 
 __all__ = ["DNASearch"]
 
@@ -59,8 +58,9 @@ class DNASearch(PolicySearch):
         Of the Gumbel-softmax over pairs.
     hypergradient : {"exact", "finite_difference"}
         How ``objective="bilevel"`` goes through the step, see :func:`eegaug.search.bilevel.unrolled_gradient`.
-    inner_step : {"gradient", "adam"}
-        The step: along the gradient, or scaled as the optimiser scales it.
+    inner_step : {"gradient", "normalised", "adam"}
+        The step: along the gradient, the same with its length held constant, or scaled as Adam scales it; see
+        :class:`ADDASearch`.
     continue_training : bool
         Whether the last training goes on with the classifier of the search, as the authors' code does, or begins anew,
         as their paper has it.
@@ -239,17 +239,14 @@ class DNASearch(PolicySearch):
         self, task: SearchTask, state: SearchState, augmented: Tensor, y: Tensor, criterion: nn.Module
     ) -> Tensor:
         """Give the augmentation network the gradient of the validation loss after one step, and return this loss."""
-        group = state.trunk_optimizer.param_groups[0]
         found = hypergradient(
             state.trunk,
             criterion,
             (augmented.detach(), y),
             task.next_batch("valid"),
-            float(group["lr"]),
             method=self.hypergradient,
-            weight_decay=group.get("weight_decay", 0.0),
-            scale=adam_scale(state.trunk_optimizer, state.trunk) if self.inner_step == "adam" else None,
             seed=int(torch.randint(2**62, (), generator=task.generator("dropout", "cpu"))),
+            **step_of(state.trunk_optimizer, state.trunk, self.inner_step),
         )
         augmented.backward(found.X)
         task.n_forward_backward += PASSES[self.hypergradient]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from eegaug.augnet.combination import Term, combination
 from eegaug.operations import Operation
+from eegaug.search._per_class import PerClass
 from eegaug.search.relaxations import gumbel, gumbel_softmax, linear_bernoulli, relaxed_bernoulli
 
 __all__ = ["StageDraw", "Stages", "StagesDraw", "draw_stage", "mix_stage"]
@@ -135,7 +136,7 @@ def mix_stage(
     return combination(X, terms, (weights - share).sum(1))
 
 
-class Stages(nn.Module):
+class Stages(PerClass):
     r"""Sub-policies of stages with learnable weights, probabilities and magnitudes.
 
     Each window goes through the stages of one sub-policy, drawn uniformly (class-wise: of one of those of its class).
@@ -168,8 +169,8 @@ class Stages(nn.Module):
     ----------
     weight_logits, probabilities, magnitudes : torch.nn.ParameterList
         One tensor of shape (n_sub_policies, n_operations, number of operations) for each class (or one in all), so that
-        an optimiser can leave alone the classes that a batch has no window of (:meth:`forget_absent`). Probabilities
-        and magnitudes are to be brought back into [0, 1] by :meth:`project_` after each of its steps.
+        an optimiser can leave alone the classes that a batch has no window of (``forget_absent(y)``). Probabilities
+        and magnitudes are to be brought back into [0, 1] by ``project_()`` after each of its steps.
 
     References
     ----------
@@ -205,7 +206,7 @@ class Stages(nn.Module):
         initial: tuple[float, float] = (0.25, 0.75),
         generator: torch.Generator | None = None,
     ):
-        super().__init__()
+        super().__init__(n_classes)
         for name, value in (("n_sub_policies", n_sub_policies), ("n_operations", n_operations)):
             if not (isinstance(value, int) and value >= 1):
                 raise ValueError(f"{name} is {value!r}; it is an integer of 1 or more.")
@@ -221,7 +222,7 @@ class Stages(nn.Module):
         if not operations:
             raise ValueError("operations is empty; a stage needs one or more.")
         self.operations = list(operations)
-        self.n_sub_policies, self.n_stages, self.n_classes = n_sub_policies, n_operations, n_classes
+        self.n_sub_policies, self.n_stages = n_sub_policies, n_operations
         self.choice, self.temperature = choice, float(temperature)
         self.mask, self.mask_temperature = mask, float(mask_temperature)
         shape = (n_sub_policies, n_operations, len(self.operations))
@@ -331,22 +332,6 @@ class Stages(nn.Module):
             return None
         with torch.no_grad():
             return torch.nonzero(self._choose(k, rows, lots).amax(0))[:, 0].tolist()
-
-    @torch.no_grad()
-    def project_(self) -> None:
-        """Bring probabilities and magnitudes back into [0, 1]; to be called after each step of the optimiser."""
-        for one in (*self.probabilities, *self.magnitudes):
-            one.clamp_(0.0, 1.0)
-
-    def forget_absent(self, y: Tensor) -> None:
-        """Remove the gradients of classes that a batch has no window of, so that an optimiser leaves them alone."""
-        if self.n_classes is None:
-            return
-        present = set(y.unique().tolist())
-        for parameters in (self.weight_logits, self.probabilities, self.magnitudes):
-            for c, one in enumerate(parameters):
-                if c not in present:
-                    one.grad = None
 
     @torch.no_grad()
     def sub_policies(self, mode: str = "argmax", generator: torch.Generator | None = None) -> list[list[list[Step]]]:

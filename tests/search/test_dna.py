@@ -156,6 +156,12 @@ def test_predictions_never_ask_the_augmentation_network(monkeypatch):
         found.policy_.apply(torch.from_numpy(X))
 
 
+def test_each_inner_step_is_one_of_its_own():
+    settings = {"max_steps": 1, "objective": "bilevel", "refit": False}
+    found = {kind: fitted(inner_step=kind, **settings).policy_.weights for kind in ("gradient", "normalised", "adam")}
+    assert len(set(found.values())) == 3
+
+
 def test_search_goes_on_from_its_checkpoint_to_the_same_result(tmp_path):
     straight = fitted(max_steps=3, objective="bilevel", refit=False)
     fitted(max_steps=1, objective="bilevel", refit=False, checkpoint=tmp_path / "dna.pt")
