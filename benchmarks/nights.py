@@ -1,17 +1,20 @@
 """Test scores and seconds of no augmentation, the fixed policy and AugNet (the paper's and with one operation per
-window), with few and with all training subjects.
+window), with few and with all training subjects; or of any methods, each with the same time.
 
 For any source of nights: ``python -m benchmarks.nights --data nights/ --name my-nights``. Folds are by subject; what
 is finished is kept in the working folder, so that a benchmark that was stopped goes on. The table, its rows and a
-figure are written to benchmarks/results.
+figure are written to benchmarks/results; with ``--budget`` also the figures of `eegaug compare`, such as the score over
+time.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +42,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--small", type=int, default=2, help="training subjects of the small training set")
+    parser.add_argument("--small", type=int, default=2, help="training subjects of the small training set; 0: none")
     parser.add_argument("--every", type=int, default=1, help="use every N-th window of each night only")
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--budget", help="time of each run, search and training together, such as 90s")
     parser.add_argument("--patience", type=int, default=30)
     parser.add_argument("--lr", type=float, help="learning rate (0.001; simulated: 0.003)")
     parser.add_argument("--penalty", type=float, help="weight of AugNet's penalty (10; simulated: 0.2)")
+    parser.add_argument("--method-arg", action="append", default=[], metavar="METHOD.NAME=JSON", help="repeat it")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--device")
     parser.add_argument("--work", type=Path, help="folder of the runs (eegaug-benchmark-NAME)")
@@ -67,16 +72,29 @@ def run(options: argparse.Namespace) -> tuple[Comparison, int]:
         nights,
         folds=folds,
         seeds=options.seeds,
-        fractions=(options.small / full, 1.0),
+        fractions=(options.small / full, 1.0) if options.small else (1.0,),
+        budget=options.budget,
         max_epochs=options.epochs,
         patience=options.patience,
         lr=default_for("lr", options.data, options.lr),
-        method_options={"augnet": augnet_options(options.data, options.penalty)},
+        method_options=method_options(options),
         n_jobs=options.jobs,
         device=options.device or default_device(),
         out=options.work,
     )
     return result, full
+
+
+def method_options(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What single methods are told, by the command line and by what suits the data."""
+    found: dict[str, dict[str, Any]] = {}
+    if "augnet" in options.methods:
+        found["augnet"] = augnet_options(options.data, options.penalty)
+    for given in options.method_arg:
+        name, value = given.split("=", 1)
+        method, option = name.split(".", 1)
+        found.setdefault(method, {})[option] = json.loads(value)
+    return found
 
 
 def thin(nights: Nights, every: int) -> Nights:
@@ -131,6 +149,7 @@ def note(result: Comparison, options: argparse.Namespace) -> str:
         penalty += f", learning rate of its weights and strengths {augnet['augmentation_lr']:g}"
     windows, channels = data["windows"], ", ".join(data["ch_names"])
     every = f" (every {options.every}th of each night)" if options.every > 1 else ""
+    budget = f" and {options.budget} of search and training together" if options.budget else ""
     sides = {side: len(result.settings["folds"][0][side]) for side in ("train", "valid", "test")}
     text = (
         f"{options.what + ' ' if options.what else ''}Data: {options.data}, {len(windows)} subjects, "
@@ -138,10 +157,12 @@ def note(result: Comparison, options: argparse.Namespace) -> str:
         f"{len(result.settings['folds'])} folds by subject ({sides['train']} to train, {sides['valid']} to validate, "
         f"{sides['test']} to test), seeds {', '.join(map(str, sorted(set(result.table['seed']))))}. "
         f"{training['trunk']} {training['trunk_args']}, Adam {training['lr']:g}, batches of {training['batch_size']}, "
-        f"at most {training['max_epochs']} epochs, the network best on validation{penalty}. Scores: mean ± SD over "
+        f"at most {training['max_epochs']} epochs{budget}, the network best on validation{penalty}. Scores: mean ± SD over "
         "folds, seeds of a fold averaged first; the gain is paired by fold and seed. Seconds are medians of training "
         "alone."
     )
+    if options.method_arg:
+        text += f" Told to single methods: {', '.join(options.method_arg)}; all else as by default."
     if options.data == "simulated":
         text += (
             f" Nights: `simulate_nights` with {SIMULATED}, `random_state={options.cohort}` and the rest as in "
@@ -179,6 +200,8 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(f"every run failed: {result.failed['error'].iloc[0]}")
     result.table.to_csv(RESULTS / f"{name}-runs.csv", index=False)
     figure(result, full, RESULTS / f"{name}.png")
+    for picture in sorted(options.work.glob("*.png")) if options.budget else ():
+        shutil.copy(picture, RESULTS / f"{name}-{picture.name}")
     print(write(name, table(result, full), note(result, options)).read_text())
     print(result.sentence())
 
