@@ -157,8 +157,8 @@ def note(result: Comparison, options: argparse.Namespace) -> str:
         f"{len(result.settings['folds'])} folds by subject ({sides['train']} to train, {sides['valid']} to validate, "
         f"{sides['test']} to test), seeds {', '.join(map(str, sorted(set(result.table['seed']))))}. "
         f"{training['trunk']} {training['trunk_args']}, Adam {training['lr']:g}, batches of {training['batch_size']}, "
-        f"at most {training['max_epochs']} epochs{budget}, the network best on validation{penalty}. Scores: mean ± SD over "
-        "folds, seeds of a fold averaged first; the gain is paired by fold and seed. Seconds are medians of training "
+        f"at most {training['max_epochs']} epochs{budget}, the network best on validation{penalty}. Scores: mean ± SD "
+        "over folds, seeds of a fold averaged first; the gain is paired by fold and seed. Seconds are medians of training "
         "alone."
     )
     if options.method_arg:
