@@ -158,8 +158,8 @@ def note(result: Comparison, options: argparse.Namespace) -> str:
         f"{sides['test']} to test), seeds {', '.join(map(str, sorted(set(result.table['seed']))))}. "
         f"{training['trunk']} {training['trunk_args']}, Adam {training['lr']:g}, batches of {training['batch_size']}, "
         f"at most {training['max_epochs']} epochs{budget}, the network best on validation{penalty}. Scores: mean ± SD "
-        "over folds, seeds of a fold averaged first; the gain is paired by fold and seed. Seconds are medians of training "
-        "alone."
+        "over folds, seeds of a fold averaged first; the gain is paired by fold and seed. Seconds are medians of "
+        "training alone."
     )
     if options.method_arg:
         text += f" Told to single methods: {', '.join(options.method_arg)}; all else as by default."

@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--name", default="training", help="name of the results' files")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     print(machine(arguments.device))
@@ -122,7 +123,7 @@ def main() -> None:
                 seconds = interleaved(runs, arguments.repeats, warm_up=5, device=arguments.device)
                 rows += rows_of(kind, seconds, n_times, threads)
     note = f"Batch of {BATCH}, float32; medians (quartiles) of {arguments.repeats} interleaved repeats."
-    print(write("training", pd.DataFrame(rows), note, arguments.device).read_text())
+    print(write(arguments.name, pd.DataFrame(rows), note, arguments.device).read_text())
 
 
 if __name__ == "__main__":
