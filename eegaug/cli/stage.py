@@ -23,6 +23,25 @@ def _channels(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     return {model.strip(): recording.strip() for model, _, recording in pairs}
 
 
+def _lights(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Any, Any] | None:
+    """OFF,ON, each in seconds or by the clock, of which one may be left out."""
+    if value is None:
+        return None
+    moments = [part.strip() or None for part in value.split(",")]
+    if len(moments) != 2 or not any(moments):
+        raise click.BadParameter(f"{value!r} is not OFF,ON such as 23:05,06:40")
+    return tuple(_moment(moment) for moment in moments)
+
+
+def _moment(text: str | None) -> float | str | None:
+    if text is None or ":" in text:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither a time of day such as 23:05 nor a number of seconds") from None
+
+
 @click.command()
 @click.argument("recordings", nargs=-1, required=True, metavar="FILE|FOLDER|GLOB …")
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="Folder of the model.")
@@ -38,6 +57,12 @@ def _channels(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     callback=_channels,
     metavar="A,B,…|C3=A,…",
     help="The recording's channels for the model's, in its order or as pairs (found by name).",
+)
+@click.option(
+    "--lights",
+    callback=_lights,
+    metavar="OFF,ON",
+    help="When lights went off and on, as 23:05,06:40 or in seconds from the start (the recording's annotations).",
 )
 @click.option("--copies", type=click.IntRange(1), help="Copies that AugNet averages (the model's number).")
 @click.option("--no-pages", is_flag=True, help="No pictures: tables only, in a fraction of the time.")
@@ -55,6 +80,7 @@ def stage(recordings: tuple[str, ...], model: Path, out: Path, quiet: bool, as_j
     \b
     Example:
       eegaug stage night.edf --model model/ --out staged/
+      eegaug stage night.edf --model model/ --out staged/ --lights 23:05,06:40
       eegaug stage nights/ --model model/ --out staged/ --reference nights/ --jobs 2
     """
     from eegaug.comparison.sources import default_device, writable_folder
@@ -72,6 +98,7 @@ def stage(recordings: tuple[str, ...], model: Path, out: Path, quiet: bool, as_j
         again=given["again"],
         page=not given["no_pages"],
         n_copies=given["copies"],
+        lights=given["lights"],
         device=given["device"] or default_device(),
         verbose=not quiet,
     )

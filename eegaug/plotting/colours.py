@@ -15,6 +15,8 @@ BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7A7A7A"
 
 INK = "#222222"
 MUTED = "#8C8C8C"
+#: For words that are read last.
+NOTE = "#666666"
 TRUTH_COLOUR = "#111111"
 
 STAGE_COLOURS = {"W": ORANGE, "N1": SKY, "N2": BLUE, "N3": "#16325C", "REM": "#C0392B"}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from eegaug.data.stages import STAGES, UNSCORED
-from eegaug.plotting.colours import INK, MUTED, STAGE_COLOURS
+from eegaug.plotting.colours import INK, NOTE, STAGE_COLOURS
 from eegaug.plotting.night import plot_agreement, plot_confidence, plot_hypnodensity, plot_spectrogram, show_clock
 from eegaug.plotting.sleep import plot_confusion, plot_hypnogram
 
@@ -17,6 +17,8 @@ __all__ = ["confusion_figure", "night_figure", "page_figure"]
 _SHOWN = ("TIB", "TST", "SE", "SOL", "Lat_REM", "WASO", "SFI")
 _HEIGHTS = {"hypnogram": 1.5, "agreement": 0.75, "hypnodensity": 1.35, "spectrogram": 1.35, "confidence": 0.95}
 _WIDTH = 7.4
+#: Height of a line above the panels.
+_LINE = 0.16
 
 
 def night_figure(night: Any) -> Any:
@@ -59,14 +61,13 @@ def page_figure(night: Any, heading: list[str]) -> Any:
 
     names = _panels(night)
     heights = [_HEIGHTS[name] for name in names]
-    below = 2.55
-    figure = Figure(figsize=(_WIDTH, sum(heights) + below + 1.2), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=[sum(heights) + 0.9, below])
+    parts = [0.3 + _LINE * (len(heading) - 1), sum(heights) + 0.6, 2.6]
+    figure = Figure(figsize=(_WIDTH, sum(parts)), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.03, hspace=0.02)
-    upper.suptitle(heading[0], fontsize=11, x=0.01, ha="left", weight="bold", color=INK)
+    head, upper, lower = figure.subfigures(3, 1, height_ratios=parts)
+    _head(head, parts[0], heading)
     axes = upper.subplots(len(names), 1, height_ratios=heights, squeeze=False)[:, 0]
     _draw(night, dict(zip(names, axes, strict=True)))
-    axes[0].set_title("\n".join(heading[1:]), fontsize=8, loc="left", color=MUTED)
     columns = 3 if night.agreement is not None else 2
     ratios = [1.0, 1.15, 1.2][:columns]
     cells = lower.subplots(1, columns, width_ratios=ratios, squeeze=False)[0]
@@ -133,6 +134,13 @@ def _draw(night: Any, axes: dict[str, Any]) -> None:
             axes[name].set_xlabel("")
 
 
+def _head(part: Any, height: float, lines: list[str]) -> None:
+    """The title, and lines below it, from the left edge."""
+    part.text(0.008, 1 - 0.06 / height, lines[0], fontsize=11, weight="bold", color=INK, va="top")
+    for k, line in enumerate(lines[1:]):
+        part.text(0.008, 1 - (0.3 + _LINE * k) / height, line, fontsize=8, color=NOTE, va="top")
+
+
 def _statistics(ax: Any, night: Any) -> None:
     found = night.statistics
     rows = [(name, _number(found[name]), _UNITS[name]) for name in _SHOWN]
@@ -170,6 +178,6 @@ def _table(ax: Any, title: str, rows: list, at: tuple, colours: Any = None, firs
     for y, row in enumerate(rows):
         for k, (x, text) in enumerate(zip(at, row, strict=True)):
             right = (k == 0 and first == "right") or (len(row) == 3 and k == 1)
-            colour = (colours or {}).get(text, MUTED if first == "right" and y == 0 else INK)
+            colour = (colours or {}).get(text, NOTE if first == "right" and y == 0 else INK)
             weight = "bold" if text in (colours or {}) else "normal"
             ax.text(x, y, text, fontsize=7.5, ha="right" if right else "left", va="center", color=colour, weight=weight)

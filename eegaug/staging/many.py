@@ -127,6 +127,7 @@ def stage_files(
     again: bool = False,
     page: bool = True,
     n_copies: int | None = None,
+    lights: tuple[Any, Any] | None = None,
     device: str = "cpu",
     verbose: bool = False,
 ) -> StagedFiles:
@@ -153,6 +154,8 @@ def stage_files(
         Write the pages too.
     n_copies : int, optional
         Copies that AugNet averages; None leaves the model's number.
+    lights : tuple, optional
+        Of all recordings, see :func:`eegaug.stage`.
     device : str
     verbose : bool
         Progress bar.
@@ -168,12 +171,12 @@ def stage_files(
     out, result = Path(out), StagedFiles(Path(out))
     load_model(model, device="cpu")  # a model that cannot be used is no fault of any recording
     out.mkdir(parents=True, exist_ok=True)
-    settings = [_file_mark(Path(model) / "model.json"), _plain(channels), n_copies, page, __version__]
+    settings = [_file_mark(Path(model) / "model.json"), _plain(channels), n_copies, lights, page, __version__]
     marks = {task: _mark(task, settings) for task in tasks}
     todo = [task for task in tasks if again or _finished_mark(task) != marks[task]]
     result.n_kept = len(tasks) - len(todo)
     jobs = Parallel(n_jobs=min(n_jobs, max(1, len(todo))), return_as="generator")(
-        delayed(_stage_one)(task, str(model), channels, page, n_copies, device, marks[task]) for task in todo
+        delayed(_stage_one)(task, str(model), channels, lights, page, n_copies, device, marks[task]) for task in todo
     )
     errors: dict[Path, str | None] = {}
     try:
@@ -210,7 +213,7 @@ def _loaded(model: str, n_copies: int | None, device: str) -> Any:
 
 
 def _stage_one(
-    task: Task, model: str, channels: Any, page: bool, n_copies: int | None, device: str, mark: str
+    task: Task, model: str, channels: Any, lights: Any, page: bool, n_copies: int | None, device: str, mark: str
 ) -> tuple[Task, str | None]:
     """Stage one recording; the reason why not, if it cannot be."""
     from eegaug.staging.night import stage
@@ -219,7 +222,7 @@ def _stage_one(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters is among the notes of the night
             clf = _loaded(model, n_copies, device)
-            night = stage(task.path, clf, channels=channels, reference=task.reference)
+            night = stage(task.path, clf, channels=channels, reference=task.reference, lights=lights)
             night.model = Path(model).resolve().name
             night.notes += [task.note] if task.note and night.agreement is None else []
             if night.agreement is not None and task.subject in _seen_subjects(model):

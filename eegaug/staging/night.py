@@ -18,6 +18,7 @@ from eegaug.data.hypnograms import Hypnogram, read_hypnogram
 from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.stages import STAGES, UNSCORED
 from eegaug.staging.agreement import Agreement, agreement
+from eegaug.staging.lights import Moment, lights_seconds
 from eegaug.staging.predict import predict_stages, stage_codes
 from eegaug.staging.prepare import Prepared, prepare, reference_stages
 from eegaug.staging.statistics import sleep_statistics, stage_transitions, yasa_hypnogram
@@ -259,7 +260,7 @@ def stage(
     channels: Sequence[str] | Mapping[str, str] | None = None,
     reference: Any = None,
     preprocessing: Preprocessing | None = None,
-    lights: tuple[float | None, float | None] | None = None,
+    lights: tuple[Moment, Moment] | None = None,
     device: str = "cpu",
 ) -> StagedNight:
     """Stage a night.
@@ -283,9 +284,10 @@ def stage(
         epoch.
     preprocessing : Preprocessing, optional
         How windows are made, for a model that does not say (one trained on arrays).
-    lights : tuple of float or None, optional
-        When lights went off and on, in seconds from the start: statistics are of the epochs in between. By default
-        what the recording's annotations say ("Lights off", "Lights on"); without them the whole recording counts.
+    lights : tuple of float, str or None, optional
+        When lights went off and on, in seconds from the start or as time of day (``("23:05", "06:40")``): statistics
+        are of the epochs in between. By default what the recording's annotations say ("Lights off", "Lights on");
+        without them the whole recording counts.
     device : str
         Where a model is loaded to, if it is a folder.
 
@@ -342,7 +344,7 @@ def stage(
         notes=prepared.notes,
     )
     if lights is not None:
-        prepared.lights_s = _checked_lights(lights)
+        prepared.lights_s = lights_seconds(lights, night.start, night.onset_s[-1] + night.epoch_s)
     there = len(night.on_grid(night.stages, UNSCORED))
     if night.in_bed != (0, there):
         first, last = night.in_bed
@@ -358,13 +360,6 @@ def stage(
         if left := int((scored < 0).sum()):
             night.notes.append(f"{left} of {len(night)} epochs have no stage by the scorer and do not count")
     return night
-
-
-def _checked_lights(lights: Any) -> tuple[float | None, float | None]:
-    off_s, on_s = (None if value is None else float(value) for value in lights)
-    if off_s is not None and on_s is not None and not off_s < on_s:
-        raise ValueError(f"lights go off at {off_s:g} s and on at {on_s:g} s: off comes first.")
-    return off_s, on_s
 
 
 def _as_hypnogram(reference: Any) -> Hypnogram | None:

@@ -42,13 +42,18 @@ h1 { font-size: 1.4rem; margin: 0 0 .2rem; }
 h2 { font-size: 1.05rem; margin: 1.8rem 0 .4rem; }
 p.facts { color: #666; margin: 0; }
 img { max-width: 100%; height: auto; }
-.beside { display: flex; flex-wrap: wrap; gap: 0 2.5rem; }
+.beside { display: flex; flex-wrap: wrap; align-items: flex-start; gap: 1rem 2.5rem; }
+.wide { max-width: 100%; overflow-x: auto; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .16rem .7rem .16rem 0; text-align: left; border-bottom: 1px solid #e5e5e5; }
 td.n, th.n { text-align: right; }
 thead th { color: #666; font-weight: 600; }
-.scroll { max-height: 22rem; overflow-y: auto; }
-@media print { .scroll { max-height: none; } }
+td i { display: inline-block; width: .7em; height: .7em; margin-right: .4em; border-radius: 2px; }
+.scroll { display: inline-block; max-width: 100%; max-height: 22rem; overflow: auto; border-bottom: 1px solid #bbb; }
+.scroll td, .scroll th { white-space: nowrap; }
+.scroll thead th { position: sticky; top: 0; background: #fff; }
+footer { margin-top: 2rem; padding-top: .5rem; border-top: 1px solid #e5e5e5; color: #666; }
+@media print { .scroll { display: block; max-height: none; } tr, img { break-inside: avoid; } }
 </style>
 </head>
 <body>
@@ -57,7 +62,7 @@ $facts
 $notes
 <img src="$picture" alt="Hypnogram, probabilities of the stages, spectrogram and confidence over the night">
 $sections
-<p class="facts">Staged by eegaug $version. Not a medical device: a scorer should look at the least certain epochs.</p>
+<footer>Staged by eegaug $version. Not a medical device: a scorer should look at the least certain epochs.</footer>
 </body>
 </html>
 """)
@@ -151,13 +156,17 @@ def _html(night: Any) -> str:
 
 def _agreement(night: Any) -> str:
     found = night.agreement
-    rows = [(name.replace("_", " "), _number(value, 3)) for name, value in found.scores.items()]
+    rows = [(_score_name(name), _number(value, 3)) for name, value in found.scores.items()]
     return (
         f"<h2>Agreement with the scorer: {agreement_line(found)}</h2>\n"
         f"<p class='facts'>{found.n_epochs} of {len(night)} epochs are scored.</p>\n<div class='beside'>"
         + _table(["score", "value"], rows, numbers=(1,))
         + f"<img src='{_embedded(confusion_figure(night))}' alt='Confusion matrix' style='width: 21rem'></div>"
     )
+
+
+def _score_name(name: str) -> str:
+    return name.replace("f1_", "F1, ").replace("_f1", " F1").replace("_", " ")
 
 
 def _least_certain(night: Any) -> str:
@@ -177,9 +186,8 @@ def _least_certain(night: Any) -> str:
         heads, columns = [*heads, "scorer"], [*columns, table["scored"]]
     rows = zip(*columns, strict=True)
     return (
-        "<h2>Least certain epochs</h2>\n<p class='facts'>Where a scorer should look first.</p>\n<div class='scroll'>"
-        + _table(heads, rows, numbers)
-        + "</div>"
+        f"<h2>Least certain epochs</h2>\n<p class='facts'>Where a scorer should look first: {len(table)} of "
+        f"{len(night)}.</p>\n<div class='scroll'>" + _table(heads, rows, numbers) + "</div>"
     )
 
 
@@ -197,13 +205,13 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Iterabl
 
     def cell(tag: str, k: int, value: Any) -> str:
         colour = STAGE_COLOURS.get(str(value)) if tag == "td" else None
-        style = f" style='color: {colour}; font-weight: 600'" if colour else ""
+        mark = f"<i style='background: {colour}'></i>" if colour else ""
         align = " class='n'" if k in numbers else ""
-        return f"<{tag}{align}{style}>{html.escape(str(value))}</{tag}>"
+        return f"<{tag}{align}>{mark}{html.escape(str(value))}</{tag}>"
 
     head = "".join(cell("th", k, text) for k, text in enumerate(heads))
     body = "\n".join("<tr>" + "".join(cell("td", k, v) for k, v in enumerate(row)) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+    return f"<div class='wide'><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
 
 
 def _number(value: float, digits: int = 1) -> str:

@@ -155,11 +155,23 @@ class TestCommand:
         (night,) = json.loads(capsys.readouterr().out)["nights"]
         assert [one["recording"] for one in night["channels"]] == ["EEG C4-A1", "EOG left"]
 
+    def test_lights(self, folder, bundle, tmp_path, capsys):
+        arguments = ["stage", folder / "anna.edf", "--model", bundle, "--out", tmp_path / "out", "--no-pages"]
+        arguments += ["--json", "--quiet", "--lights"]
+        assert call(*arguments, "60,300") == 0
+        (night,) = json.loads(capsys.readouterr().out)["nights"]
+        assert night["statistics"]["TIB"] == 4.0
+        assert call(*arguments, ",90") == 0  # other settings: staged anew
+        (night,) = json.loads(capsys.readouterr().out)["nights"]
+        assert night["statistics"]["TIB"] == 1.5
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
             (["--model", "nix"], "no model in nix"),
             (["--channels", "C3=A,B"], "mixes names and MODEL=RECORDING"),
+            (["--lights", "23:00"], "'23:00' is not OFF,ON such as 23:05,06:40"),
+            (["--lights", "now,"], "'now' is neither a time of day such as 23:05 nor a number of seconds"),
         ],
     )
     def test_wrong_calls(self, folder, bundle, tmp_path, capsys, options, message):
