@@ -22,11 +22,12 @@ from eegaug.operations import get_operation, list_operations
 sfreq, ch_names = 100.0, ["F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2"]
 operations = [get_operation(name, sfreq=sfreq, ch_names=ch_names) for name in list_operations()]
 
+pd.options.display.max_colwidth = None
 pd.DataFrame(
     {
         "family": [op.family for op in operations],
-        "full strength": [f"{op.max_strength:g} {op.unit}" if op.has_magnitude else "" for op in operations],
-        "at full strength": [op.sentence.format(strength=op.max_strength) for op in operations],
+        "full strength": [f"{op.max_strength:.3g} {op.unit}" if op.has_magnitude else "" for op in operations],
+        "at full strength": [op.sentence.format(strength=round(op.max_strength, 2)) for op in operations],
     },
     index=[op.name for op in operations],
 )

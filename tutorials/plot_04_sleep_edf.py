@@ -28,9 +28,11 @@ it reads them; elsewhere it goes through the same steps with a simulated stand-i
 #
 #     from braindecode.datasets import SleepPhysionet
 #     from braindecode.preprocessing import Preprocessor, create_windows_from_events, preprocess
+#     from sklearn.preprocessing import scale
 #
 #     dataset = SleepPhysionet(subject_ids=[0, 1], recording_ids=[1], crop_wake_mins=30)
-#     preprocess(dataset, [Preprocessor("filter", l_freq=0.3, h_freq=30)])
+#     # Signals are in volts; a network learns nothing from numbers that small.
+#     preprocess(dataset, [Preprocessor("filter", l_freq=0.3, h_freq=30), Preprocessor(scale, channel_wise=True)])
 #     windows = create_windows_from_events(
 #         dataset,
 #         window_size_samples=3000, window_stride_samples=3000,

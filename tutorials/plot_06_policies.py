@@ -98,14 +98,8 @@ X.shape
 # Pictures of policies
 # --------------------
 #
-# Ready-made ones beside the one above:
+# The one above, beside a ready-made one:
 
 from eegaug.plotting import plot_policies
 
-figure = plot_policies(
-    {
-        "mine": policy,
-        "fixed, for sleep": Policy.fixed_sleep(sfreq=sfreq, ch_names=ch_names),
-        "RandAugment": Policy.rand_augment(sfreq=sfreq, ch_names=ch_names),
-    }
-)
+figure = plot_policies({"mine": policy, "fixed, for sleep": Policy.fixed_sleep(sfreq=sfreq, ch_names=ch_names)})
