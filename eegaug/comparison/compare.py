@@ -13,6 +13,7 @@ from joblib import effective_n_jobs
 
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.forecast import Forecast, forecast
+from eegaug.comparison.job import ERROR, ROW
 from eegaug.comparison.methods import Method, get_method
 from eegaug.comparison.plan import (
     Plan,
@@ -24,7 +25,7 @@ from eegaug.comparison.plan import (
     write_json,
 )
 from eegaug.comparison.progress import ProgressReporter
-from eegaug.comparison.run import ERROR, ROW, run_folder
+from eegaug.comparison.run import run_folder
 from eegaug.comparison.sources import (
     as_tuple,
     default_device,

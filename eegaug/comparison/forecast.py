@@ -14,9 +14,10 @@ import numpy as np
 
 from eegaug._durations import duration
 from eegaug.comparison.estimators import PROGRESS, build_estimator
+from eegaug.comparison.job import ROW
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import RunSpec
-from eegaug.comparison.run import ROW, run_folder
+from eegaug.comparison.run import run_folder
 from eegaug.comparison.workers import Work
 
 __all__ = ["Forecast", "forecast_lines"]

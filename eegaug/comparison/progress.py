@@ -12,8 +12,9 @@ from typing import Any, TextIO
 
 from eegaug._durations import duration
 from eegaug.comparison.estimators import PROGRESS
+from eegaug.comparison.job import ERROR, ROW
 from eegaug.comparison.plan import RunSpec
-from eegaug.comparison.run import ERROR, ROW, run_folder
+from eegaug.comparison.run import run_folder
 
 __all__ = ["ProgressReporter", "duration"]
 
@@ -93,7 +94,7 @@ class ProgressReporter:
 
     def _look(self) -> None:
         """Tell of runs that have finished since, and how far the others are."""
-        for number, run in enumerate(self.runs, start=1):
+        for run in self.runs:
             row = _read(run_folder(self.out, run) / ROW) if run.key not in self._told else None
             if row is not None:
                 self._told.add(run.key)
@@ -106,13 +107,14 @@ class ProgressReporter:
             error = _read(run_folder(self.out, run) / ERROR) if run.key not in self._told else None
             if error is not None:
                 self._told.add(run.key)
-                self._line(f"{number}/{len(self.runs)}  {_name(run)} failed: {error['error']}")
+                self._line(f"{len(self._told)}/{len(self.runs)}  {_name(run)} failed: {error['error']}")
         done, active = self._epochs()
         if self._bar is not None:
             self._bar.n = done
             self._bar.set_description_str(active, refresh=True)
         elif time.monotonic() - self._last_line >= self.every_s:
-            self._line(f"{self._share(done)}  {active}{self._left(done)}")
+            words = f"{self._share(done)}  {active}" if active else self._share(done)
+            self._line(f"{words}{self._left(done)}")
 
     def _epochs(self) -> tuple[int, str]:
         """Epochs done of all runs, and what is under way in words."""

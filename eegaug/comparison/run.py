@@ -10,7 +10,6 @@ import time
 import traceback
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,27 @@ from eegaug.comparison.estimators import (
     count_parameters,
     fit_uninterrupted,
 )
+from eegaug.comparison.job import (
+    ATTEMPT,
+    CURVE,
+    ERROR,
+    HISTORY,
+    INVARIANCES,
+    POLICY,
+    ROW,
+    SEARCH,
+    SUBJECTS,
+    Job,
+    Outcome,
+)
 from eegaug.comparison.machine import code_versions, device_name, n_threads
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import RunSpec, write_json, write_text
 from eegaug.comparison.scores import stage_scores, subject_table
+from eegaug.comparison.searching import search_and_train
 
-__all__ = ["Outcome", "run_folder", "run_one"]
+__all__ = ["run_folder", "run_one"]
 
-ROW, ERROR, CURVE = "row.json", "error.json", "curve.csv"
-INVARIANCES, HISTORY = "invariances.csv", "invariances_history.csv"
-SUBJECTS, POLICY = "subjects.csv", "policy.json"
-#: What a search leaves while it is under way; how often a run was begun in one call of a comparison.
-SEARCH, ATTEMPT = "search", "attempt.json"
 #: How often a run is begun again whose process has died.
 RETRIES = 1
 
@@ -152,17 +160,13 @@ def _make(
     part = split.fraction(spec.fraction, random_state=spec.seed)
     started = time.perf_counter()
     options, training = settings["methods"][method.name], settings["training"]
-    if method.searches:
-        from eegaug.comparison.searching import search_and_train
-
-        outcome = search_and_train(method, options, training, nights, part, spec.seed, device, folder)
-    else:
-        outcome = _train(method, options, training, nights, part, spec.seed, device, folder)
+    job = Job(method, options, training, nights, part, spec.seed, device, folder)
+    outcome = search_and_train(job) if method.searches else _train(job)
     for name, table in outcome.tables.items():
         write_text(folder / name, table.to_csv(index=False))
     if hasattr(outcome.policy, "save"):
         outcome.policy.save(folder / POLICY)
-    train, valid, test = (nights.select(subjects=list(names)) for names in (part.train, part.valid, part.test))
+    train, valid, test = job.sides()
     write_text(folder / SUBJECTS, subject_table(test, outcome.predicted).to_csv(index=False))
     scores = stage_scores(test.y, outcome.predicted)
     return {
@@ -183,42 +187,19 @@ def _make(
     }
 
 
-@dataclass
-class Outcome:
-    """What a run has come to.
-
-    Attributes
-    ----------
-    predicted : array of int, (n_windows,)
-        Stages of the test windows.
-    numbers : dict
-        Columns of the row: scores on validation subjects and costs.
-    tables : dict
-        File → table.
-    policy : policy or None
-        With which the tested network was trained.
-    """
-
-    predicted: np.ndarray
-    numbers: dict[str, Any]
-    tables: dict[str, Any]
-    policy: Any = None
-
-
-def _train(
-    method: Method,
-    options: Mapping[str, Any],
-    training: Mapping[str, Any],
-    nights: Any,
-    part: Any,
-    seed: int,
-    device: str,
-    folder: Path,
-) -> Outcome:
+def _train(job: Job) -> Outcome:
     """Train a method that needs no search."""
-    train, valid, test = (nights.select(subjects=list(names)) for names in (part.train, part.valid, part.test))
+    train, valid, test = job.sides()
     estimator = build_estimator(
-        method, options, training, nights, valid=valid, test=test, seed=seed, device=device, folder=folder
+        job.method,
+        job.options,
+        job.training,
+        job.nights,
+        valid=valid,
+        test=test,
+        seed=job.seed,
+        device=job.device,
+        folder=job.folder,
     )
     fit_uninterrupted(estimator, train)
     curve = _curve(estimator)

@@ -17,9 +17,8 @@ from eegaug.comparison.estimators import (
     fit_uninterrupted,
     trunk_arguments,
 )
-from eegaug.comparison.methods import Method
+from eegaug.comparison.job import CURVE, SEARCH, Job, Outcome
 from eegaug.comparison.plan import write_json
-from eegaug.comparison.run import CURVE, SEARCH, Outcome
 
 __all__ = ["search_and_train"]
 
@@ -29,16 +28,7 @@ _POINT, _POLICY, _PREDICTED = "point.json", "policy.json", "predicted.npy"
 _FIRST_SHARE = 0.5
 
 
-def search_and_train(
-    method: Method,
-    options: Mapping[str, Any],
-    training: Mapping[str, Any],
-    nights: Any,
-    part: Any,
-    seed: int,
-    device: str,
-    folder: Path,
-) -> Outcome:
+def search_and_train(job: Job) -> Outcome:
     """Search a policy on the training and validation subjects of a fold, and train with it.
 
     Every ``retrain_every`` steps, and after the last, a network is trained from scratch with the policy found so far,
@@ -51,52 +41,32 @@ def search_and_train(
 
     Parameters
     ----------
-    method : Method
-    options : mapping
-        Of the method.
-    training : mapping
-        What all methods share, see :func:`eegaug.comparison.run.build_estimator`.
-    nights : Nights
-    part : Split
-    seed : int
-    device : str
-    folder : Path
-        Of the run. A run that was killed goes on from its last step of search or epoch of training.
+    job : Job
+        A run that was killed goes on from its last step of search or epoch of training.
 
     Returns
     -------
     Outcome
     """
-    return _SearchRun(method, options, training, nights, part, seed, device, folder).make()
+    return _SearchRun(job).make()
 
 
 class _SearchRun:
-    def __init__(
-        self,
-        method: Method,
-        options: Mapping[str, Any],
-        training: Mapping[str, Any],
-        nights: Any,
-        part: Any,
-        seed: int,
-        device: str,
-        folder: Path,
-    ):
-        self.method, self.training, self.nights, self.part = method, training, nights, part
-        self.seed, self.device, self.folder = seed, device, folder
-        self.options = dict(options)
+    def __init__(self, job: Job):
+        self.job, self.method, self.part, self.folder = job, job.method, job.part, job.folder
+        self.options = dict(job.options)
         self.every = int(self.options.pop("retrain_every"))
         self.n_steps = int(self.options["max_steps"])
         for name, value in (("retrain_every", self.every), ("max_steps", self.n_steps)):
             if value < 1:
-                raise ValueError(f"{name} of method {method.name!r} must be at least 1, got {value}")
-        self.budget = training["budget"]
+                raise ValueError(f"{name} of method {self.method.name!r} must be at least 1, got {value}")
+        self.budget = job.training["budget"]
         self.points: list[dict[str, Any]] = []
 
     def make(self) -> Outcome:
         search = self._new_search()
         self.points = self._points_there()
-        self._checked(search.fit(self.nights.select(subjects=[*self.part.train, *self.part.valid])))
+        self._checked(search.fit(self.job.nights.select(subjects=[*self.part.train, *self.part.valid])))
         while True:
             done = _steps(search)
             if (done % self.every == 0 or self._ends(search)) and done not in [point["step"] for point in self.points]:
@@ -107,10 +77,10 @@ class _SearchRun:
             self._checked(search.continue_fit(max_epochs=target, time_budget=self._limit()))
 
     def _new_search(self) -> Any:
-        common = trunk_arguments(self.training, self.nights, self.seed, self.device)
+        common = trunk_arguments(self.job.training, self.job.nights, self.job.seed, self.job.device)
         search = self.method.build(common, **self.options)
         takes = search.get_params(deep=False)
-        own = {"patience": self.training["patience"]} if "patience" in takes else {}
+        own = {"patience": self.job.training["patience"]} if "patience" in takes else {}
         # Several splits cannot all hold out the same subjects: so many of them are drawn for each.
         several = takes.get("n_folds", 1) > 1
         (self.folder / SEARCH).mkdir(parents=True, exist_ok=True)
@@ -122,7 +92,7 @@ class _SearchRun:
             step_callback=self._tell,
             time_budget=self.budget,
             max_steps=1,
-            random_state=self.seed,
+            random_state=self.job.seed,
             verbose=0,
             **own,
         )
@@ -170,10 +140,16 @@ class _SearchRun:
         place = self._place(step)
         place.mkdir(parents=True, exist_ok=True)
         policy = _with_names(search.current_policy())
-        train, valid, test = (self.nights.select(subjects=list(names)) for names in self._sides())
+        train, valid, test = self.job.sides()
         left = None if self.budget is None else max(self.budget - search.search_time_, 1e-9)
-        training = {**self.training, "budget": left}
-        common = common_arguments(training, self.nights, valid=valid, seed=self.seed, device=self.device, folder=place)
+        common = common_arguments(
+            {**self.job.training, "budget": left},
+            self.job.nights,
+            valid=valid,
+            seed=self.job.seed,
+            device=self.job.device,
+            folder=place,
+        )
         estimator = StagingClassifier(**common, policy=policy)
         words = f"training with the policy of search step {step}/{self.n_steps}"
         write_json(self.folder / PROGRESS, {"share": step / (self.n_steps + 1), "words": words})
@@ -203,9 +179,6 @@ class _SearchRun:
             (place / name).unlink(missing_ok=True)
         return point
 
-    def _sides(self) -> tuple[Any, Any, Any]:
-        return self.part.train, self.part.valid, self.part.test
-
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _outcome(self, search: Any) -> Outcome:
@@ -213,9 +186,10 @@ class _SearchRun:
         from eegaug.policy import load_policy
 
         points = sorted(self._points_there(), key=lambda point: point["train_seconds"])
-        y = self.nights.select(subjects=list(self.part.test)).y
+        y = self.job.sides()[2].y
         predicted = [np.load(self._place(point["step"]) / _PREDICTED) for point in points]
-        best = int(np.argmax([point["valid_balanced_accuracy"] for point in points]))
+        # Of equals the one after fewer steps, not the one whose training happened to take less time.
+        best = min(range(len(points)), key=lambda i: (-points[i]["valid_balanced_accuracy"], points[i]["step"]))
         curve = pd.DataFrame(points).drop(columns=["n_parameters", "best_epoch", "epochs"])
         curve.insert(0, "epoch", np.arange(1, len(points) + 1))
         curve["test_balanced_accuracy"] = [stage_scores(y, one)["balanced_accuracy"] for one in predicted]

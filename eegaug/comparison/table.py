@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from eegaug.comparison.job import CURVE, ERROR, INVARIANCES, ROW, SUBJECTS
 from eegaug.comparison.plan import write_text
-from eegaug.comparison.run import CURVE, ERROR, HISTORY, INVARIANCES, ROW, SUBJECTS
 from eegaug.comparison.statistics import compare_pairs
 from eegaug.data import STAGES
 
@@ -363,16 +363,6 @@ def _read_policy(path: Path, told: dict[str, None]) -> Any:
     except (ValueError, OSError) as error:
         told[f"{path}: {error}"] = None
         return None
-
-
-def load_histories(out: str | os.PathLike) -> pd.DataFrame:
-    """Weights and magnitudes of every AugNet run after every epoch, with the run's method, fold, seed and fraction."""
-    parts = []
-    for folder in sorted((Path(out) / "runs").glob("*")):
-        if (folder / ROW).exists() and (folder / HISTORY).exists():
-            row = json.loads((folder / ROW).read_text())
-            parts.append(pd.read_csv(folder / HISTORY).assign(**{axis: row[axis] for axis in _AXES}))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_AXES)
 
 
 def _in_order(parts: list[Any], methods: list[str]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError
 
 from eegaug._durations import parse_budget
@@ -21,6 +21,7 @@ from eegaug.classifier import StagingClassifier
 from eegaug.policies import Policy
 from eegaug.search._checkpoint import SearchFile, plain_row, search_settings
 from eegaug.search._operations import resolve_operations
+from eegaug.search._prediction import PredictsByBest
 from eegaug.search._progress import SearchBar
 from eegaug.search._running import Running, checked_clone, refuse_small_budget, spell_out_parameters
 from eegaug.search._split import check_groups, hold_out, subjects_of
@@ -30,7 +31,7 @@ from eegaug.search._task import REFIT, SPLIT, STEP, Part, SearchTask, callback_o
 __all__ = ["PolicySearch", "SearchState", "SearchTask"]
 
 
-class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class PolicySearch(PredictsByBest, MetaEstimatorMixin, BaseEstimator):
     """Search an augmentation policy on training windows, then train a network with it.
 
     The base class of the searchers. A scikit-learn meta-estimator: ``fit`` searches, with whole subjects held out to
@@ -395,30 +396,6 @@ class PolicySearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.best_estimator_ = estimator.fit(data.windows, data.labels)
         self.refit_time_ = time.perf_counter() - began
         self.interrupted_ = estimator.interrupted_
-
-    # Prediction ------------------------------------------------------------------------------------------------------
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Labels of windows, by the network that was trained with the policy."""
-        return self._fitted().predict(X)
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of the classes, (n_windows, n_classes)."""
-        return self._fitted().predict_proba(X)
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Accuracy of :meth:`predict`; ``y=None`` takes the labels of the dataset."""
-        return self._fitted().score(X, y, sample_weight=sample_weight)
-
-    def _fitted(self) -> StagingClassifier:
-        if hasattr(self, "best_estimator_"):
-            return self.best_estimator_
-        reason = "was fitted without a network (refit=False, or it was stopped)" if self.__sklearn_is_fitted__() else ""
-        reason = reason or "is not fitted: call fit first"
-        raise NotFittedError(f"this {type(self).__name__} {reason}.")
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "policy_")
 
     def __getstate__(self) -> dict[str, Any]:
         # The data, networks and open files of the search stay in this process.

@@ -15,7 +15,7 @@ import pytest
 from eegaug import Policy, compare
 from eegaug.comparison import Comparison, Method, SettingsMismatchError, load_comparison
 from eegaug.comparison.estimators import uninterrupted
-from eegaug.comparison.run import ERROR, ROW
+from eegaug.comparison.job import ERROR, ROW
 from eegaug.data import Split, save_splits
 from eegaug.data.planted import Planted
 

@@ -13,7 +13,7 @@ import pytest
 
 from eegaug import compare
 from eegaug.comparison import Method, list_methods, register_method
-from eegaug.comparison.run import ERROR, ROW
+from eegaug.comparison.job import ERROR, ROW
 from eegaug.policy import Policy
 from eegaug.search import PolicySearch, list_searchers
 
@@ -81,7 +81,7 @@ class TestCurve:
     def test_the_result_is_the_best_by_validation(self, result):
         for row in result.table[result.table["method"] == "counting"].itertuples():
             curve = result.curves[(result.curves["method"] == "counting") & (result.curves["fold"] == row.fold)]
-            best = curve.loc[curve["valid_balanced_accuracy"].idxmax()]
+            best = curve.loc[curve.sort_values("step")["valid_balanced_accuracy"].idxmax()]
             assert row.best_step == best["step"]
             assert row.test_balanced_accuracy == pytest.approx(best["test_balanced_accuracy"])
             assert row.best_train_seconds == pytest.approx(best["train_seconds"])

@@ -13,7 +13,7 @@ import pytest
 
 from eegaug import StagingClassifier, compare
 from eegaug.comparison import Method
-from eegaug.comparison.run import ATTEMPT, ERROR, ROW
+from eegaug.comparison.job import ATTEMPT, ERROR, ROW
 from eegaug.comparison.workers import check_backend
 
 
