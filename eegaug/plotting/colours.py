@@ -75,6 +75,26 @@ def new_axes(ax: Any, width: float, height: float) -> Any:
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
+def dress(
+    ax: Any,
+    x: str | None = None,
+    y: str | None = None,
+    *,
+    title: str | None = None,
+    grid: str | None = "y",
+    pad: Any = None,
+) -> Any:
+    """Name the axes, put a title above if there is one, and tidy; returns the axes."""
+    if x is not None:
+        ax.set_xlabel(x, fontsize=9)
+    if y is not None:
+        ax.set_ylabel(y, fontsize=9)
+    tidy(ax, grid)
+    if title:
+        ax.set_title(title, fontsize=9, loc="left", pad=pad)
+    return ax
+
+
 def tidy(ax: Any, grid: str | None = "y") -> None:
     """Take away what carries no information: the frame on the right and above; put a faint grid behind."""
     ax.spines[["top", "right"]].set_visible(False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import INK, method_style, new_axes, tidy
+from eegaug.plotting.colours import dress, method_style, new_axes
 
 __all__ = ["best_so_far", "plot_comparison", "plot_scores", "score_bands"]
 
@@ -145,19 +145,14 @@ def plot_comparison(
         )
         last = np.flatnonzero(active)[-1]
         ax.plot(time.iloc[last], band["median"].iloc[last], marker=style.marker, color=style.colour, markersize=5)
-    ax.set_xlabel(_X[x] + unit, fontsize=9)
-    ax.set_ylabel("test balanced accuracy", fontsize=9)
     ax.set_xlim(left=0)
-    tidy(ax)
     n_methods = bands["method"].nunique()
     if n_methods <= _MOST_INSIDE:
         ax.legend(fontsize=8, frameon=False, loc="lower right", handlelength=2.4)
     else:
         place = {"loc": "upper left", "bbox_to_anchor": (0, -0.16), "ncols": 3, "borderaxespad": 0}
         ax.legend(fontsize=7.5, frameon=False, handlelength=2.4, columnspacing=1.0, **place)
-    if title:
-        ax.set_title(title, fontsize=9, loc="left")
-    return ax
+    return dress(ax, _X[x] + unit, "test balanced accuracy", title=title)
 
 
 def plot_scores(
@@ -210,9 +205,6 @@ def plot_scores(
     names = [method_style(method, (labels or {}).get(method)).label for method in methods]
     ax.set_xticks(range(len(methods)), names, rotation=30, ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.5, len(methods) - 0.5)
-    ax.set_ylabel(metric.replace("_", " "), fontsize=9, color=INK)
-    tidy(ax)
+    dress(ax, y=metric.replace("_", " "), title=title)
     ax.tick_params(axis="x", length=0)
-    if title:
-        ax.set_title(title, fontsize=9, loc="left")
     return ax

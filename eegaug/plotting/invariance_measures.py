@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import BLUE, INK, MUTED, STAGE_COLOURS, VERMILION, new_axes, tidy
+from eegaug.plotting.colours import BLUE, INK, MUTED, STAGE_COLOURS, VERMILION, dress, new_axes
 
 __all__ = [
     "plot_augmentation_variation",
@@ -65,10 +65,8 @@ def plot_invariance_scores(scores: Mapping[str, Any], *, title: str | None = Non
     ax.set_ylim(len(scores) - 0.4, -0.6)
     ax.set_xlim(_LOWEST - 0.03, 1.03)
     _reference_lines(ax.axvline)
-    ax.set_xlabel("invariance (1: answers stay; 0: as another window)", fontsize=9)
-    tidy(ax, grid="x")
     _stage_legend(ax, colours)
-    return _titled(ax, title)
+    return dress(ax, "invariance (1: answers stay; 0: as another window)", title=title, grid="x", pad=14)
 
 
 def plot_invariance_table(table: Any, operation: str | None = None, *, title: str | None = None, ax: Any = None) -> Any:
@@ -105,15 +103,14 @@ def plot_invariance_table(table: Any, operation: str | None = None, *, title: st
         whole = table[table["stage"] == "all"]
         lines = {name: whole[whole["operation"] == name] for name in known}
         colours = _many_colours(known)
-        x = "magnitude"
-        ax.set_xlabel("magnitude", fontsize=9)
+        x = xlabel = "magnitude"
     else:
         part = table[table["operation"] == operation]
         lines = {stage: part[part["stage"] == stage] for stage in dict.fromkeys(part["stage"])}
         colours = _stage_styles(lines)
         x = "strength" if part["strength"].notna().any() else "magnitude"
         unit = part["unit"].iloc[0]
-        ax.set_xlabel(operation.replace("_", " ") + (f" ({unit})" if x == "strength" and unit else ""), fontsize=9)
+        xlabel = operation.replace("_", " ") + (f" ({unit})" if x == "strength" and unit else "")
     for number, (name, line) in enumerate(lines.items()):
         line = line.sort_values(x)
         at = line[x].fillna(1.0)
@@ -126,10 +123,8 @@ def plot_invariance_table(table: Any, operation: str | None = None, *, title: st
             ax.fill_between(at, low, high, color=colours[name], alpha=0.15, linewidth=0)
     ax.set_ylim(_LOWEST - 0.05, 1.05)
     _reference_lines(ax.axhline)
-    ax.set_ylabel("invariance", fontsize=9)
-    tidy(ax)
     ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.2)
-    return _titled(ax, title)
+    return dress(ax, xlabel, "invariance", title=title, pad=14)
 
 
 def plot_tolerated_magnitudes(tolerated: Any, *, title: str | None = None, ax: Any = None) -> Any:
@@ -155,7 +150,7 @@ def plot_tolerated_magnitudes(tolerated: Any, *, title: str | None = None, ax: A
     """
     ax = new_axes(ax, 1.6 + 0.52 * tolerated.shape[1], 1.5 + 0.34 * len(tolerated))
     rows = [_stage_name(stage) for stage in tolerated.index]
-    return _titled(_heat_map(ax, tolerated, rows, "Blues", 0.0, 1.0, "{:.2g}"), title)
+    return _heat_map(ax, tolerated, rows, "Blues", 0.0, 1.0, "{:.2g}", title=title)
 
 
 def plot_transfer_matrix(matrix: Any, baseline: Any = None, *, title: str | None = None, ax: Any = None) -> Any:
@@ -185,15 +180,14 @@ def plot_transfer_matrix(matrix: Any, baseline: Any = None, *, title: str | None
     ax = new_axes(ax, 2.2 + 0.55 * matrix.shape[1], 1.5 + 0.34 * len(matrix))
     if baseline is None:
         lowest = float(np.nanmin(matrix.to_numpy()))
-        ax = _heat_map(ax, matrix, rows, "Blues", min(lowest, 0.5 * lowest + 0.2), 1.0, "{:.2f}")
+        how = (matrix, rows, "Blues", min(lowest, 0.5 * lowest + 0.2), 1.0, "{:.2f}")
     else:
         shown = matrix - (baseline if not isinstance(baseline, str) else _row(matrix, baseline))
         if not (shown.shape == matrix.shape and list(shown.columns) == list(matrix.columns)):
             raise ValueError("baseline has other rows or columns than the matrix.")
         widest = max(float(np.nanmax(np.abs(shown.to_numpy()), initial=0.0)), 0.02)
-        ax = _heat_map(ax, shown, rows, "RdBu", -widest, widest, "{:+.2f}")
-    ax.set_xlabel("test windows changed by", fontsize=9)
-    return _titled(ax, title)
+        how = (shown, rows, "RdBu", -widest, widest, "{:+.2f}")
+    return _heat_map(ax, *how, x="test windows changed by", title=title)
 
 
 def plot_augmentation_variation(
@@ -249,19 +243,19 @@ def plot_augmentation_variation(
     ax.set_yticks(range(len(pairs)), [name.replace("_", " ") for name in names])
     ax.set_ylim(len(pairs) - 0.4, -0.6)
     ax.set_xlim(left=0)
-    ax.set_xlabel(labels[quantity], fontsize=9)
-    tidy(ax, grid="x")
     if len(tables) > 1:
         ax.legend(fontsize=8, frameon=False)
     else:
         _stage_legend(ax, colours)
-    return _titled(ax, title)
+    return dress(ax, labels[quantity], title=title, grid="x", pad=14)
 
 
 # Parts ---------------------------------------------------------------------------------------------------------------
 
 
-def _heat_map(ax: Any, values: Any, rows: Sequence[str], cmap: str, low: float, high: float, form: str) -> Any:
+def _heat_map(
+    ax: Any, values: Any, rows: Sequence[str], cmap: str, low: float, high: float, form: str, **words: str | None
+) -> Any:
     numbers = values.to_numpy(dtype=float)
     image = ax.imshow(numbers, cmap=cmap, vmin=low, vmax=high, aspect="auto")
     for (row, column), value in np.ndenumerate(numbers):
@@ -272,7 +266,8 @@ def _heat_map(ax: Any, values: Any, rows: Sequence[str], cmap: str, low: float, 
     columns = [str(column).replace("_", " ") for column in values.columns]
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(rows)), rows)
-    ax.tick_params(labelsize=8, length=0)
+    dress(ax, grid=None, pad=14, **words)
+    ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     return ax
 
@@ -338,9 +333,3 @@ def _row(matrix: Any, name: str) -> Any:
 
     stages = matrix.loc[name]
     return pd.concat({model: stages for model in dict.fromkeys(models)}, names=matrix.index.names)
-
-
-def _titled(ax: Any, title: str | None) -> Any:
-    if title:
-        ax.set_title(title, fontsize=9, loc="left", pad=14)
-    return ax

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import FAMILY_COLOURS, INK, MUTED, TRUTH_COLOUR, new_axes, tidy
+from eegaug.plotting.colours import FAMILY_COLOURS, INK, MUTED, TRUTH_COLOUR, dress, new_axes
 
 __all__ = ["invariances_history_figure", "plot_invariances", "plot_invariances_history"]
 
@@ -117,14 +117,11 @@ def plot_invariances(
     ax.set_ylim(place - 0.4, -0.6)
     ax.set_xlim(-0.02, 1.02)
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["none", "¼", "½", "¾", "full"])
-    ax.set_xlabel("learned strength of the operation", fontsize=9)
-    tidy(ax, grid="x")
+    dress(ax, "learned strength of the operation", title=title, grid="x", pad=14)
     ax.tick_params(axis="y", length=0)
     for x, text in _COLUMNS.items():
         _beside(ax, ax.transAxes, x, 1.0, text, MUTED, va="bottom")
     _legend(ax, rows, truth)
-    if title:
-        ax.set_title(title, fontsize=9, loc="left", pad=14)
     return ax
 
 
@@ -266,12 +263,7 @@ def plot_invariances_history(
         )
     ax.set_ylim(-0.03, 1.03)
     ax.set_xlim(float(rows["epoch"].min()), float(rows["epoch"].max()))
-    ax.set_xlabel("epoch", fontsize=9)
-    ax.set_ylabel(quantity, fontsize=9)
-    tidy(ax)
-    if title:
-        ax.set_title(title, fontsize=9, loc="left")
-    return ax
+    return dress(ax, "epoch", quantity, title=title)
 
 
 def _apart(values: list[float], gap: float = 0.085) -> list[float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import INK, STAGE_COLOURS, VERMILION, new_axes, tidy
+from eegaug.plotting.colours import INK, STAGE_COLOURS, VERMILION, dress, new_axes
 from eegaug.plotting.sleep import HYPNOGRAM_ORDER, window_edges
 
 __all__ = ["plot_agreement", "plot_confidence", "plot_hypnodensity", "plot_spectrogram", "show_clock"]
@@ -264,12 +264,7 @@ def show_clock(ax: Any, start: datetime.datetime) -> None:
 
 def _time_axis(ax: Any, hours: np.ndarray, ylabel: str | None, title: str | None) -> None:
     ax.set_xlim(hours[0], hours[-1])
-    ax.set_xlabel("time (h)", fontsize=9)
-    if ylabel:
-        ax.set_ylabel(ylabel, fontsize=9)
-    tidy(ax, grid=None)
-    if title:
-        ax.set_title(title, fontsize=9, loc="left")
+    dress(ax, "time (h)", ylabel, title=title, grid=None)
 
 
 def _bars(ax: Any, hours: np.ndarray, mask: np.ndarray, row: float, colour: str) -> None:

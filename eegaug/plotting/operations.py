@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import FAMILY_COLOURS, INK, MUTED, new_axes, tidy
+from eegaug.plotting._shown import Shown
+from eegaug.plotting.colours import MUTED, dress, new_axes
 
 __all__ = ["operation_figure", "plot_operation_signal", "plot_operation_spectrum", "plot_operation_topomap"]
 
 MAGNITUDES = (0.25, 0.5, 1.0)
-#: Draws among which the most telling one is shown.
-_N_DRAWS = 32
 _BEFORE = {"color": "#9A9A9A", "linewidth": 0.9}
 
 
@@ -71,11 +70,9 @@ def plot_operation_signal(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['before', '¼: 50 samples', '½: 100 samples', '1: 200 samples']
     """
-    shown = _Shown(operation, X, sfreq, ch_names, positions, magnitudes, random_state)
+    shown = Shown(operation, X, sfreq, ch_names, positions, magnitudes, random_state)
     ax = new_axes(ax, 7.0, 0.8 + 0.55 * len(shown.after))
-    _draw_signal(ax, shown, shown.channel(channel), seconds)
-    if title:
-        ax.set_title(title, fontsize=9, loc="left")
+    _draw_signal(ax, shown, shown.channel(channel), seconds, title)
     return ax
 
 
@@ -115,12 +112,10 @@ def plot_operation_spectrum(
     >>> len(plot_operation_spectrum("frequency_shift", X, sfreq=100, magnitudes=[1.0]).lines)
     2
     """
-    shown = _Shown(operation, X, sfreq, ch_names, positions, magnitudes, random_state)
+    shown = Shown(operation, X, sfreq, ch_names, positions, magnitudes, random_state)
     ax = new_axes(ax, 3.4, 2.4)
-    _draw_spectrum(ax, shown, shown.channel(channel), max_hz)
+    _draw_spectrum(ax, shown, shown.channel(channel), max_hz, title)
     ax.legend(fontsize=7, frameon=False, handlelength=1.4, labelspacing=0.3)
-    if title:
-        ax.set_title(title, fontsize=9, loc="left")
     return ax
 
 
@@ -152,7 +147,7 @@ def plot_operation_topomap(
     matplotlib Axes
         Red is positive, blue negative; the colours span the same range before and after.
     """
-    shown = _Shown(operation, X, sfreq, ch_names, positions, [1.0 if magnitude is None else magnitude], random_state)
+    shown = Shown(operation, X, sfreq, ch_names, positions, [1.0 if magnitude is None else magnitude], random_state)
     if (reason := shown.no_topography()) is not None:
         raise ValueError(reason)
     ax = new_axes(ax, 1.6, 1.7)
@@ -206,7 +201,7 @@ def operation_figure(
     """
     from matplotlib.figure import Figure
 
-    shown = _Shown(operation, X, sfreq, ch_names, positions, magnitudes, random_state)
+    shown = Shown(operation, X, sfreq, ch_names, positions, magnitudes, random_state)
     reason = shown.no_topography()
     if topomap and reason is not None:
         raise ValueError(reason)
@@ -229,112 +224,7 @@ def operation_figure(
     return figure
 
 
-class _Shown:
-    """A window before and after an operation, and how it is labelled."""
-
-    def __init__(
-        self,
-        operation: Any,
-        X: Any,
-        sfreq: float,
-        ch_names: Sequence[str] | None,
-        positions: Any,
-        magnitudes: Sequence[float],
-        random_state: Any,
-    ):
-        import torch
-
-        from eegaug._random import resolve_seed
-        from eegaug.operations import get_operation
-
-        X = torch.as_tensor(np.asarray(X)) if not isinstance(X, torch.Tensor) else X.detach().cpu()
-        X = X if X.is_floating_point() else X.float()
-        if X.ndim != 2:
-            raise ValueError(f"X has shape {tuple(X.shape)}; one window (channels, times) is due")
-        magnitudes = [float(m) for m in magnitudes]
-        if not magnitudes or not all(0 <= m <= 1 for m in magnitudes):
-            raise ValueError(f"magnitudes are {magnitudes}; they lie in [0, 1], and there is at least one")
-        self.operation = op = get_operation(operation, sfreq=sfreq, ch_names=ch_names, positions=positions)
-        self.sfreq, self.positions = float(sfreq), positions
-        self.ch_names = list(op.ch_names or ()) if ch_names is None else list(ch_names)
-        if self.ch_names and len(self.ch_names) != len(X):
-            raise ValueError(f"ch_names has {len(self.ch_names)} names, the window has {len(X)} channels")
-        generator = torch.Generator().manual_seed(resolve_seed(random_state))
-        noise = op.draw(_N_DRAWS, *X.shape, generator=generator, device="cpu")
-        steps = magnitudes if op.has_magnitude else [1.0]
-        every = torch.stack([op.apply(X.expand(_N_DRAWS, *X.shape), m, noise) for m in steps]).numpy()
-        self.before = X.numpy()
-        ranked = _change(self.before, every, self.sfreq).argsort(kind="stable")
-        # Of draws that decide who takes part, the most telling would leave nothing of the window.
-        self.after = list(every[:, int(ranked[_N_DRAWS // 2 if op.unit == "probability" else -1])])
-        self.labels = [_label(op, m) for m in steps]
-        shades = np.linspace(0.45, 0.0, len(steps)) if len(steps) > 1 else [0.0]
-        self.colours = [_lighter(FAMILY_COLOURS.get(op.family, INK), shade) for shade in shades]
-
-    def channel(self, which: int | str) -> int:
-        if isinstance(which, str):
-            if which not in self.ch_names:
-                raise ValueError(f"there is no channel {which!r}, only {self.ch_names}")
-            return self.ch_names.index(which)
-        if not -len(self.before) <= which < len(self.before):
-            raise ValueError(f"there is no channel {which}, the window has {len(self.before)}")
-        return int(which) % len(self.before)
-
-    def most_changed(self) -> int:
-        return int(self.changes().sum(1).argmax())
-
-    def changes(self) -> np.ndarray:
-        """Squared change of each channel and sample, over all magnitudes."""
-        return sum(np.square(after - self.before) for after in self.after)
-
-    def no_topography(self) -> str | None:
-        """Why no topography can be drawn, None if it can."""
-        from eegaug.montage import electrode_positions
-
-        if len(self.ch_names) < 4:
-            return f"a topography takes four channels with names, there are {len(self.ch_names)}"
-        try:
-            self.places = electrode_positions(self.ch_names, self.positions)
-        except ValueError as error:
-            return str(error)
-        return None
-
-    def instant(self) -> int:
-        """The sample at which the channels change most."""
-        return int(self.changes().sum(0).argmax())
-
-
-def _change(before: np.ndarray, after: np.ndarray, sfreq: float) -> np.ndarray:
-    """How telling each draw is: change of the signal and of the spectrum, relative, summed over magnitudes.
-
-    The signal's change alone would not do: two seconds after a shift of 0.1 Hz or of 5 Hz nothing is as it was.
-    """
-    from scipy.signal import welch
-
-    signal = np.square(after - before).sum((2, 3)) / max(float(np.square(before).sum()), 1e-30)
-    length = min(before.shape[-1], round(2 * sfreq))
-    root = [np.sqrt(welch(x, sfreq, nperseg=length)[1]) for x in (before, after)]
-    spectrum = np.abs(root[1] - root[0]).sum((2, 3)) / max(float(root[0].sum()), 1e-30)
-    return (np.minimum(signal, 1) + spectrum).sum(0)
-
-
-def _label(op: Any, magnitude: float) -> str:
-    if not op.has_magnitude:
-        return "after"
-    fraction = {0.25: "¼", 0.5: "½", 0.75: "¾"}.get(magnitude, f"{magnitude:.3g}")
-    strength = f"{float(op.physical(magnitude)):.3g}"
-    if op.unit == "probability":
-        return f"p = {strength}"
-    return f"{fraction}: {strength}{'°' if op.unit == 'degrees' else f' {op.unit}'}"
-
-
-def _lighter(colour: str, share: float) -> tuple[float, ...]:
-    from matplotlib.colors import to_rgb
-
-    return tuple(c + (1 - c) * share for c in to_rgb(colour))
-
-
-def _draw_signal(ax: Any, shown: _Shown, channel: int, seconds: float | None) -> None:
+def _draw_signal(ax: Any, shown: Shown, channel: int, seconds: float | None, title: str | None = None) -> None:
     before = shown.before[channel]
     n = before.shape[-1] if seconds is None else min(before.shape[-1], max(2, round(seconds * shown.sfreq)))
     first = int(np.convolve(shown.changes()[channel], np.ones(n), mode="valid").argmax())
@@ -352,13 +242,12 @@ def _draw_signal(ax: Any, shown: _Shown, channel: int, seconds: float | None) ->
     ax.set_ylim(-(len(traces) - 0.4) * gap, 0.6 * gap)
     ax.set_xlim(t[0], t[-1])
     name = shown.ch_names[channel] if shown.ch_names else f"channel {channel}"
-    ax.set_xlabel(f"time (s), {name}", fontsize=9)
-    tidy(ax, grid=None)
+    dress(ax, f"time (s), {name}", title=title, grid=None)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
 
 
-def _draw_spectrum(ax: Any, shown: _Shown, channel: int, max_hz: float) -> None:
+def _draw_spectrum(ax: Any, shown: Shown, channel: int, max_hz: float, title: str | None = None) -> None:
     from scipy.signal import welch
 
     length = min(shown.before.shape[-1], round(4 * shown.sfreq))
@@ -378,12 +267,10 @@ def _draw_spectrum(ax: Any, shown: _Shown, channel: int, max_hz: float) -> None:
     # A dropped channel has no power at all: the axis ends not far below the signal's.
     ax.set_ylim(lowest - 12, highest + 3)
     ax.set_xlim(0, freqs[-1])
-    ax.set_xlabel("frequency (Hz)", fontsize=9)
-    ax.set_ylabel("power (dB)", fontsize=9)
-    tidy(ax)
+    dress(ax, "frequency (Hz)", "power (dB)", title=title)
 
 
-def _draw_topomap(ax: Any, shown: _Shown, X: np.ndarray) -> None:
+def _draw_topomap(ax: Any, shown: Shown, X: np.ndarray) -> None:
     import mne
 
     at = shown.instant()

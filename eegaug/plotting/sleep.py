@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import INK, MUTED, STAGE_COLOURS, new_axes, tidy
+from eegaug.plotting.colours import INK, MUTED, STAGE_COLOURS, dress, new_axes
 
 __all__ = ["plot_confusion", "plot_hypnogram"]
 
@@ -50,16 +50,13 @@ def plot_confusion(
         ax.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if value > 0.55 else INK)
     ax.set_xticks(range(len(stages)), stages)
     ax.set_yticks(range(len(stages)), stages)
-    ax.set_xlabel("predicted stage", fontsize=9)
-    ax.set_ylabel("scored stage", fontsize=9)
-    ax.tick_params(labelsize=8, length=0)
+    dress(ax, "predicted stage", "scored stage", title=title, grid=None)
+    ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_xticks(np.arange(1, len(stages)) - 0.5, minor=True)
     ax.set_yticks(np.arange(1, len(stages)) - 0.5, minor=True)
     ax.grid(which="minor", color="white", linewidth=1)
     ax.tick_params(which="minor", length=0)
-    if title:
-        ax.set_title(title, fontsize=9, loc="left")
     return ax
 
 
@@ -122,11 +119,7 @@ def plot_hypnogram(
     ax.set_yticks([-i for i in range(len(labels))], labels)
     ax.set_ylim(-len(labels) + 0.4, 0.6)
     ax.set_xlim(hours[0], hours[-1])
-    ax.set_xlabel("time (h)", fontsize=9)
-    tidy(ax, grid=None)
-    if title:
-        ax.set_title(title, fontsize=9, loc="left")
-    return ax
+    return dress(ax, "time (h)", title=title, grid=None)
 
 
 def window_edges(n: int, window_s: float, start_s: float = 0.0) -> np.ndarray:
