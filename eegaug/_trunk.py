@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mne
@@ -84,6 +84,16 @@ def signal_arguments(signal: Signal | None, n_outputs: int | None, positions: An
     return {k: v for k, v in found.items() if v is not None}
 
 
+def check_arguments(builder: Any, given: Mapping[str, Any]) -> None:
+    """Refuse arguments by name that a network does not take."""
+    accepted = inspect.signature(builder).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
+    unknown = [] if takes_any else sorted(set(given) - set(accepted))
+    if unknown:
+        name = getattr(builder, "__name__", type(builder).__name__)
+        raise ValueError(f"{name} takes no argument {', '.join(unknown)}; it takes {', '.join(accepted)}.")
+
+
 def build_trunk(module: Any, given: dict[str, Any], known: dict[str, Any]) -> nn.Module:
     """A fresh network.
 
@@ -108,13 +118,10 @@ def build_trunk(module: Any, given: dict[str, Any], known: dict[str, Any]) -> nn
             check_trunk(trunk, known)
             return trunk
         builder = type(builder)
+    check_arguments(builder, given)
     accepted = inspect.signature(builder).parameters
     arguments = {k: v for k, v in known.items() if k in accepted} | given
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
-    unknown = [] if takes_any else sorted(set(given) - set(accepted))
     name = getattr(builder, "__name__", type(builder).__name__)
-    if unknown:
-        raise ValueError(f"{name} takes no argument {', '.join(unknown)}; it takes {', '.join(accepted)}.")
     try:
         trunk = builder(**arguments)
     except ValueError as error:

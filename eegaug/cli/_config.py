@@ -52,6 +52,8 @@ def read_config(path: Path, command: click.Command, commands: Mapping[str, click
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no configuration file {path}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file in UTF-8 ({error.reason})") from None
     except tomllib.TOMLDecodeError as error:

@@ -83,7 +83,7 @@ def stage(recordings: tuple[str, ...], model: Path, out: Path, quiet: bool, as_j
       eegaug stage night.edf --model model/ --out staged/ --lights 23:05,06:40
       eegaug stage nights/ --model model/ --out staged/ --reference nights/ --jobs 2
     """
-    from eegaug.comparison.sources import default_device, writable_folder
+    from eegaug.comparison.sources import usable_device, writable_folder
     from eegaug.staging.many import find_tasks, stage_files
     from eegaug.staging.words import staged_document, staged_lines
 
@@ -99,7 +99,7 @@ def stage(recordings: tuple[str, ...], model: Path, out: Path, quiet: bool, as_j
         page=not given["no_pages"],
         n_copies=given["copies"],
         lights=given["lights"],
-        device=given["device"] or default_device(),
+        device=usable_device(given["device"]),
         verbose=not quiet,
     )
     for one in result.failed:

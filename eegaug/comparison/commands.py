@@ -21,7 +21,7 @@ from eegaug.comparison.fitting import (
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import write_text
 from eegaug.comparison.progress import duration
-from eegaug.comparison.sources import default_device, default_for, get_nights, method_settings, writable_folder
+from eegaug.comparison.sources import default_for, get_nights, method_settings, usable_device, writable_folder
 from eegaug.comparison.table import Comparison
 from eegaug.data import STAGES, Preprocessing
 
@@ -62,7 +62,7 @@ def fit(
 ) -> FitReport:
     """Load nights, train a model on them and save it."""
     writable_folder(out)
-    method = trainable(method)
+    method, device = trainable(method), usable_device(device)
     options = method_settings(data, method, penalty, n_copies, method_options)
     nights, source = get_nights(data, root=root, preprocessing=preprocessing, data_args=data_args, verbose=verbose)
     subjects = sorted(set(nights.subjects))
@@ -84,7 +84,7 @@ def fit(
         lr=default_for("lr", data, lr),
         method_options=options,
         seed=seed,
-        device=device or default_device(),
+        device=device,
         callbacks=[("bar", EpochBar())] if verbose else [],
         **training,
     )
@@ -142,7 +142,7 @@ def score(
         writable_folder(out.resolve().parent)
         if out.is_dir():
             raise IsADirectoryError(f"--out {out} is a folder; name a CSV file")
-    estimator = load_model(model, device=device or default_device())
+    estimator = load_model(model, device=usable_device(device))
     nights = _nights_for(estimator, data, root, data_args, verbose)
     splits = model_splits(model)
     report = score_nights(estimator, nights, splits, allow_training=allow_training)
@@ -274,7 +274,8 @@ def _pair_lines(result: Comparison) -> list[str]:
             f"{result.labels.get(name, name):<44}{sign * row.mean_difference:>+16.3f}"
             f"{f'{better} of {row.subjects}':>12}{row.p:>9.2g}{row.p_holm:>10.2g}"
         )
-    return [*lines, f"(Wilcoxon signed-rank tests; Holm's correction for all {len(pairs)} pairs of methods)", ""]
+    correction = f"; Holm's correction for all {len(pairs)} pairs of methods" if len(pairs) > 1 else ""
+    return [*lines, f"(Wilcoxon signed-rank tests{correction})", ""]
 
 
 def _summary_table(result: Comparison) -> str:

@@ -34,6 +34,7 @@ from eegaug.comparison.sources import (
     get_nights,
     method_settings,
     planted_truth,
+    usable_device,
     writable_folder,
 )
 from eegaug.comparison.table import FOLDS, SETTINGS, Comparison, load_comparison
@@ -250,6 +251,8 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
     chosen = make_plan(methods, 1, given["seeds"], given["fractions"]).methods
     for method in chosen:
         method.check_installed()
+    local = given["backend"] == "local"
+    device = usable_device(given["device"]) if local else given["device"] or default_device()
     training = training_settings(
         given["trunk"],
         given["trunk_args"],
@@ -287,7 +290,7 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
     )
     settings = check_settings(out / SETTINGS, settings)
     known = {method.name: method for method in plan.methods}
-    return plan, Work(known, splits, nights, settings, out, given["device"] or default_device())
+    return plan, Work(known, splits, nights, settings, out, device)
 
 
 def _make_missing(plan: Plan, work: Work, n_jobs: int, backend: str, scheduler: str | None, verbose: bool) -> None:

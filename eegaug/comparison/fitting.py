@@ -211,9 +211,12 @@ def training_settings(
     budget: float | None,
 ) -> dict[str, Any]:
     """The settings of training that all methods share, checked."""
+    from eegaug._trunk import check_arguments, resolve_trunk
+
     if trunk_args is None:
         # braindecode's default is 0.25; Chambon et al. (2018) and the AugNet experiments use 0.5.
         trunk_args = {"drop_prob": 0.5} if trunk == "SleepStagerChambon2018" else {}
+    check_arguments(resolve_trunk(trunk), trunk_args)
     if not float(lr) > 0:
         raise ValueError(f"lr must be positive, got {lr!r}")
     return {

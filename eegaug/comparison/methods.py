@@ -75,6 +75,8 @@ class Method:
             takes = ", ".join(self.defaults) or "no options"
             raise ValueError(f"method {self.name!r} does not take {', '.join(unknown)}; it takes {takes}")
         options = {**self.defaults, **given}
+        for name, value in given.items():
+            check_kind(f"option {name} of method {self.name!r}", value, self.defaults[name])
         for name, value in options.items():
             try:
                 json.dumps(value)
@@ -84,6 +86,16 @@ class Method:
                     "put it into the factory of a Method of your own"
                 ) from None
         return options
+
+
+def check_kind(what: str, value: Any, default: Any) -> None:
+    """Refuse what is no number where the default is one, and the like; None always goes."""
+    kinds = {bool: (bool, "true or false"), int: (int, "a whole number"), float: ((int, float), "a number")}
+    kind, words = kinds.get(type(default), (object, ""))
+    if value is not None and (
+        not isinstance(value, kind) or (isinstance(value, bool) and type(default) in (int, float))
+    ):
+        raise ValueError(f"{what} is {value!r}; {words} is due")
 
 
 _METHODS: dict[str, Method] = {}

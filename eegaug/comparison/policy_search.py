@@ -11,7 +11,8 @@ from typing import Any
 
 from eegaug._durations import duration, parse_budget
 from eegaug.comparison.fitting import training_settings
-from eegaug.comparison.sources import default_device, default_for, get_nights, writable_folder
+from eegaug.comparison.methods import check_kind
+from eegaug.comparison.sources import default_for, get_nights, usable_device, writable_folder
 
 __all__ = ["SearchReport", "search_document", "search_lines", "search_policy"]
 
@@ -94,6 +95,7 @@ def search_policy(
     if out.is_dir():
         raise IsADirectoryError(f"--out {out} is a folder; name a JSON file")
     writable_folder(out.resolve().parent)
+    device = usable_device(device)
     file = out.with_name(f"{out.name}.search") if checkpoint is None else Path(checkpoint)
     searcher = get_searcher(method)
     accepted = inspect.signature(searcher).parameters
@@ -123,7 +125,7 @@ def search_policy(
         **{f"module__{name}": value for name, value in training["trunk_args"].items()},
         sfreq=nights.sfreq,
         ch_names=list(nights.ch_names),
-        device=device or default_device(),
+        device=device,
         verbose=0,
         **{name: training[name] for name in ("lr", "batch_size", "max_epochs")},
     )
@@ -149,6 +151,8 @@ def _checked_options(method: str, options: Mapping[str, Any] | None, accepted: A
     unknown = [name for name in options if name not in own]
     if unknown:
         raise ValueError(f"{method} does not take {', '.join(unknown)}; it takes {', '.join(own)}")
+    for name, value in options.items():
+        check_kind(f"option {name} of method {method!r}", value, accepted[name].default)
     return options
 
 

@@ -17,8 +17,10 @@ __all__ = [
     "default_for",
     "get_folds",
     "get_nights",
+    "method_settings",
     "planted_truth",
     "search_options",
+    "usable_device",
     "writable_folder",
 ]
 
@@ -214,6 +216,24 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def usable_device(device: str | None) -> str:
+    """The device asked for, or :func:`default_device`; ValueError for one that is not there."""
+    import torch
+
+    if device is None:
+        return default_device()
+    try:
+        asked = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"{device!r} is no device; use cpu, cuda, cuda:1, …") from None
+    if asked.type == "cuda":
+        # Without touching it: the processes that will use it may be others.
+        n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (asked.index or 0) >= n_devices:
+            raise ValueError(f"device {device!r} is not there: torch sees {n_devices} CUDA devices")
+    return device
 
 
 def as_tuple(values: Any) -> tuple[Any, ...]:

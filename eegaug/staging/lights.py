@@ -5,12 +5,19 @@ from __future__ import annotations
 import datetime
 import re
 
-__all__ = ["Moment", "lights_seconds"]
+__all__ = ["Moment", "check_lights", "lights_seconds"]
 
 Moment = float | str | None
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 _DAY_S = 86400
+
+
+def check_lights(lights: tuple[Moment, Moment] | None) -> None:
+    """Refuse what no recording can make sense of."""
+    for moment in lights or ():
+        if isinstance(moment, str):
+            _clock_s(moment)
 
 
 def lights_seconds(
@@ -65,13 +72,19 @@ def _seconds(moment: Moment, start: datetime.datetime | None) -> float | None:
         return None
     if not isinstance(moment, str):
         return float(moment)
-    found = _CLOCK.fullmatch(moment.strip())
-    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (24, 0, 0)
-    if hours > 23 or minutes > 59 or seconds > 59:
-        raise ValueError(f"{moment!r} is no time of day such as '23:05' or '23:05:30'.")
+    clock_s = _clock_s(moment)
     if start is None:
         raise ValueError(
             f"lights at {moment}: the recording does not say when it began; give seconds from its start instead."
         )
     began = start.hour * 3600 + start.minute * 60 + start.second + start.microsecond / 1e6
-    return (hours * 3600 + minutes * 60 + seconds - began) % _DAY_S
+    return (clock_s - began) % _DAY_S
+
+
+def _clock_s(moment: str) -> int:
+    """Seconds since midnight."""
+    found = _CLOCK.fullmatch(moment.strip())
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (24, 0, 0)
+    if hours > 23 or minutes > 59 or seconds > 59:
+        raise ValueError(f"{moment!r} is no time of day such as '23:05' or '23:05:30'.")
+    return hours * 3600 + minutes * 60 + seconds

@@ -21,6 +21,7 @@ from eegaug._version import __version__
 from eegaug.data.atomic import write_atomically
 from eegaug.data.discover import RECORDINGS, Found, find_recordings
 from eegaug.data.files import read_npz
+from eegaug.staging.lights import check_lights
 
 __all__ = ["StagedFiles", "Task", "find_tasks", "stage_files"]
 
@@ -169,6 +170,7 @@ def stage_files(
     from eegaug.bundle import load_model
 
     out, result = Path(out), StagedFiles(Path(out))
+    check_lights(lights)
     load_model(model, device="cpu")  # a model that cannot be used is no fault of any recording
     out.mkdir(parents=True, exist_ok=True)
     settings = [_file_mark(Path(model) / "model.json"), _plain(channels), n_copies, lights, page, __version__]

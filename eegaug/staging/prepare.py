@@ -116,8 +116,8 @@ def prepare(
     else:
         try:
             raw = mne.io.read_raw(path, verbose="error")
-        except (ValueError, RuntimeError, OSError) as error:
-            raise ValueError(f"MNE cannot read it ({error})") from error
+        except Exception as error:  # of a file that is none of theirs, MNE's readers raise all kinds
+            raise ValueError(f"MNE cannot read it ({str(error) or type(error).__name__})") from error
         recording = _open_raw(raw, path.stem)
     return _from_continuous(recording, preprocessing, channels, reference)
 

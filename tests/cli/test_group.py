@@ -161,6 +161,13 @@ class TestErrors:
         ("arguments", "message"),
         [
             (["compare", "--methods", "nothing"], "unknown method 'nothing'; known are none, fixed, "),
+            (["compare", "--trunk", "Chambon"], "'Chambon' is no braindecode model; did you mean"),
+            (["compare", "--trunk-arg", "drop=0.1"], "SleepStagerChambon2018 takes no argument drop; it takes"),
+            (["compare", "--device", "cuda:99"], "device 'cuda:99' is not there: torch sees"),
+            (["fit", "--device", "gpu", "--out", "m"], "'gpu' is no device; use cpu, cuda"),
+            (["compare", "--config", "a.toml"], "there is no configuration file a.toml"),
+            (["compare", "--methods", "adda", "--method-arg", "adda.max_steps=many"], "'many'; a whole number is due"),
+            (["search", "--method-arg", "policy_lr=fast", "--out", "p.json"], "is 'fast'; a number is due"),
             (["compare", "--budget", "soon"], "budget 'soon' is not a duration"),
             (["compare", "--data", "no-such-folder"], "no-such-folder"),
             (["compare", "--data", "mass"], "MASS"),

@@ -117,6 +117,11 @@ class TestStageFiles:
         after = stage_files(tasks, saved, out=out, page=False)
         assert after.n_kept == 0 and after.done[0]["mean_confidence"] != before
 
+    def test_a_file_of_another_kind(self, bundle, tmp_path):
+        (tmp_path / "notes.txt").write_text("hello")
+        result = stage_files(find_tasks([tmp_path / "notes.txt"], tmp_path), bundle, out=tmp_path, page=False)
+        assert result.failed[0]["reason"].startswith("MNE cannot read it (")
+
     def test_ctrl_c_leaves_what_is_finished(self, folder, bundle, tmp_path, monkeypatch):
         def stopped(task, *rest):
             if task.path.name == "bert.edf":
@@ -171,6 +176,7 @@ class TestCommand:
             (["--model", "nix"], "no model in nix"),
             (["--channels", "C3=A,B"], "mixes names and MODEL=RECORDING"),
             (["--lights", "23:00"], "'23:00' is not OFF,ON such as 23:05,06:40"),
+            (["--lights", "25:00,"], "'25:00' is no time of day"),
             (["--lights", "now,"], "'now' is neither a time of day such as 23:05 nor a number of seconds"),
         ],
     )
