@@ -86,6 +86,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--policy-lr", type=float, help="Adam of the policy, where the search has one; default: its own"
     )
     parser.add_argument("--free-strength", action="store_true", help="destructive operations with a magnitude")
+    parser.add_argument("--only-searches", action="store_true", help="without training on each operation alone")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="1 seed, 3 steps: does it run?")
     parser.add_argument("--name", default="search-recovery", help="name of the results' files")
@@ -226,7 +227,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def note(options: argparse.Namespace, alone: pd.DataFrame) -> str:
+def note(options: argparse.Namespace, alone: pd.DataFrame | None) -> str:
     """What the table shows."""
 
     ops = operations(options.free_strength)
@@ -237,8 +238,15 @@ def note(options: argparse.Namespace, alone: pd.DataFrame) -> str:
     rates = ", ".join(
         f"{options.policy_lr or lr:g} ({method})" for method, lr in own.items() if options.policy_lr or lr
     )
-    medians = alone.groupby("operation", sort=False)["balanced accuracy"].median()
-    scores = ", ".join(f"{name} {score:.2f}" for name, score in medians.items())
+    scores = ""
+    if alone is not None:
+        medians = alone.groupby("operation", sort=False)["balanced accuracy"].median()
+        scores = (
+            f"\n\nBalanced accuracy on the subjects to validate on after {options.warm_start + options.steps} epochs with "
+            "one operation always applied, medians over seeds: "
+            + ", ".join(f"{name} {score:.2f}" for name, score in medians.items())
+            + "."
+        )
     if any(name.endswith("-all") for name in options.methods):
         rates += "; DNA on all windows (-all) instead of a fifth of them"
     free = "; a search may lower the strength" if options.free_strength else ", always at this strength"
@@ -248,9 +256,7 @@ def note(options: argparse.Namespace, alone: pd.DataFrame) -> str:
         f"{options.train} subjects to train on and {options.valid} to validate on, the Chambon net, {options.steps} "
         f"steps of each search after a warm start of {options.warm_start} epochs where it has one, policy's Adam "
         f"{rates}; {options.seeds} seeds. Planted operations, at full strength: {planted}. "
-        f"Destructive ones{free}: {destructive}. A share is how often an operation is applied to a window.\n\n"
-        f"Balanced accuracy on the subjects to validate on after {options.warm_start + options.steps} epochs with one "
-        f"operation always applied, medians over seeds: {scores}."
+        f"Destructive ones{free}: {destructive}. A share is how often an operation is applied to a window.{scores}"
     )
 
 
@@ -261,9 +267,11 @@ def main(arguments: list[str] | None = None) -> None:
     todo = [(method, seed) for seed in seeds for method in options.methods]
     parallel = Parallel(n_jobs=options.jobs, return_as="generator")
     single = [(op, seed) for seed in seeds for op in [None, *operations(options.free_strength)]]
-    scored = parallel(delayed(alone)(*one, options) for one in single)
-    scores = pd.DataFrame(list(tqdm(scored, total=len(single), unit="operation")))
-    scores.round(5).to_csv(RESULTS / f"{options.name}-alone.csv", index=False)
+    scores = None
+    if not options.only_searches:
+        scored = parallel(delayed(alone)(*one, options) for one in single)
+        scores = pd.DataFrame(list(tqdm(scored, total=len(single), unit="operation")))
+        scores.round(5).to_csv(RESULTS / f"{options.name}-alone.csv", index=False)
     found = parallel(delayed(run)(*one, options) for one in todo)
     runs = pd.DataFrame([row for rows in tqdm(found, total=len(todo), unit="run") for row in rows])
     path = write(options.name, summary(runs), note(options, scores))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from eegaug._durations import parse_budget
 from eegaug.comparison.methods import Method, get_method
+from eegaug.data.atomic import write_atomically
 
 __all__ = [
     "Plan",
@@ -265,17 +265,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file so that it is there whole or not at all, whatever happens meanwhile."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, text.encode())
 
 
 def write_json(path: str | os.PathLike, document: Any) -> None:

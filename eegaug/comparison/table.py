@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from eegaug.comparison.job import CURVE, ERROR, INVARIANCES, ROW, SUBJECTS
 from eegaug.comparison.plan import write_text
 from eegaug.comparison.statistics import compare_pairs
 from eegaug.data import STAGES
+from eegaug.data.atomic import write_atomically
 
 __all__ = ["Comparison", "load_comparison"]
 
@@ -380,10 +382,9 @@ def _largest_fraction(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _save_figure(figure: Any, path: Path) -> Path:
-    """Write the figure beside its place first, so that an interrupted one does not replace a whole one."""
-    beside = path.with_name(f".{path.name}")
-    figure.savefig(beside, dpi=200, format="png")
-    os.replace(beside, path)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=200, format="png")
+    write_atomically(path, picture.getvalue())
     return path
 
 

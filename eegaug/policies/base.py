@@ -218,13 +218,9 @@ class BasePolicy(PlainData):
         OSError
             When the file cannot be written.
         """
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            partial.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        from eegaug.data.atomic import write_atomically
+
+        write_atomically(Path(path), f"{self.model_dump_json(indent=2)}\n".encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike, module: Any = None) -> Self:

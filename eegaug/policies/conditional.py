@@ -205,14 +205,10 @@ class ConditionalPolicy(BasePolicy):
         """Write the weights of the network; a file that is there is replaced in one step."""
         from safetensors.torch import save
 
-        path = Path(path)
+        from eegaug.data.atomic import write_atomically
+
         state = {name: value.detach().cpu().contiguous().clone() for name, value in self.module().state_dict().items()}
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            partial.write_bytes(save(state))
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_atomically(Path(path), save(state))
 
     def with_weights(self, path: str | os.PathLike, module: Any = None) -> Self:
         """The policy with the network whose weights are in a file.
