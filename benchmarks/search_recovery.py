@@ -242,8 +242,8 @@ def note(options: argparse.Namespace, alone: pd.DataFrame | None) -> str:
     if alone is not None:
         medians = alone.groupby("operation", sort=False)["balanced accuracy"].median()
         scores = (
-            f"\n\nBalanced accuracy on the subjects to validate on after {options.warm_start + options.steps} epochs with "
-            "one operation always applied, medians over seeds: "
+            f"\n\nBalanced accuracy on the subjects to validate on after {options.warm_start + options.steps} epochs "
+            "with one operation always applied, medians over seeds: "
             + ", ".join(f"{name} {score:.2f}" for name, score in medians.items())
             + "."
         )
