@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from joblib import Parallel, delayed, effective_n_jobs
@@ -17,7 +17,7 @@ from eegaug.policies import Policy
 from eegaug.search._task import Part, SearchState, SearchTask, Steps, callback_of
 from eegaug.search.base import PolicySearch
 
-__all__ = ["TrialSearch", "run_trial", "validated_estimator"]
+__all__ = ["TrialSearch", "run_trial", "seconds_each", "validated_estimator"]
 
 SCORE = "valid_balanced_accuracy"
 
@@ -86,7 +86,7 @@ class TrialSearch(PolicySearch):
             began = time.perf_counter()
             proposed = [self._propose(task, state) for _ in range(self._at_a_time())]
             results = self._train(task, proposed)
-            seconds = (time.perf_counter() - began) / len(proposed)
+            seconds = seconds_each(began, results)
             state.waiting = [
                 {"steps": [[list(step) for step in steps] for steps in subs], "seconds": seconds, **result}
                 for subs, result in zip(proposed, results, strict=True)
@@ -145,8 +145,8 @@ def run_trial(estimator: Any, windows: Any, labels: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``score`` (the best balanced accuracy), ``curve`` (one of each epoch), ``epochs``, ``passes``, and ``pruned``:
-        whether it was ended as hopeless.
+        ``score`` (the best balanced accuracy), ``curve`` (one of each epoch), ``epochs``, ``passes``, ``pruned``:
+        whether it was ended as hopeless, and ``earlier_seconds``: time of epochs that a checkpoint brought.
     """
     pruned = False
     try:
@@ -156,8 +156,23 @@ def run_trial(estimator: Any, windows: Any, labels: Any) -> dict[str, Any]:
     if estimator.interrupted_:
         raise KeyboardInterrupt
     curve = [float(epoch[SCORE]) for epoch in estimator.history if SCORE in epoch]
-    passes = estimator.n_forward_backward_
-    return {"score": max(curve), "curve": curve, "epochs": len(curve), "passes": passes, "pruned": pruned}
+    earlier = sum(epoch.get("dur", 0.0) for epoch in estimator.history[: estimator.resumed_epochs_])
+    facts = {"passes": estimator.n_forward_backward_, "pruned": pruned, "earlier_seconds": float(earlier)}
+    return {"score": max(curve), "curve": curve, "epochs": len(curve)} | facts
+
+
+def seconds_each(began: float, results: Sequence[Mapping[str, Any]]) -> float:
+    """Time that trainings side by side took each, with that of processes that were killed in the middle of them.
+
+    Parameters
+    ----------
+    began : float
+        By ``time.perf_counter``.
+    results : sequence of dict
+        Of :func:`run_trial`.
+    """
+    earlier = max(result.get("earlier_seconds", 0.0) for result in results)
+    return (time.perf_counter() - began + earlier) / len(results)
 
 
 class HopelessTrialError(Exception):

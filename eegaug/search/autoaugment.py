@@ -11,7 +11,7 @@ from eegaug.checkpoint import _check_settings
 from eegaug.policies import Policy
 from eegaug.search._task import SearchTask
 from eegaug.search._tpe import PolicyStudy, PrunerReplica, require_optuna
-from eegaug.search._trials import TrialSearch
+from eegaug.search._trials import TrialSearch, seconds_each
 
 __all__ = ["AutoAugmentSearch"]
 
@@ -184,7 +184,7 @@ class AutoAugmentSearch(TrialSearch):
             for trial, _ in asked:
                 state.drop(trial)
             raise
-        seconds = (time.perf_counter() - began) / n
+        seconds = seconds_each(began, results)
         for (trial, _), result in zip(asked, results, strict=True):
             facts = {name: result[name] for name in ("score", "epochs", "passes", "pruned")}
             state.tell(trial, result["curve"], seconds=seconds, **facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from eegaug.policies import Policy
 from eegaug.search._split import hold_out
 from eegaug.search._task import SPLIT, TRIALS, Part, SearchTask
 from eegaug.search._tpe import PolicyStudy, require_optuna
-from eegaug.search._trials import run_trial, validated_estimator
+from eegaug.search._trials import run_trial, seconds_each, validated_estimator
 from eegaug.search.base import PolicySearch
 
 __all__ = ["FastAutoAugmentSearch"]
@@ -150,9 +151,11 @@ class FastAutoAugmentSearch(PolicySearch):
     def _step(self, task: SearchTask, state: _Folds) -> dict[str, Any]:
         done = len(self._rows)
         if done < self.n_folds:
+            began = time.perf_counter()
             result = self._train_fold(task, state, done)
             task.n_forward_backward += result["passes"]
-            return {"phase": "pre-training", "fold": done, "score": result["score"], "epochs": result["epochs"]}
+            row = {"phase": "pre-training", "seconds": seconds_each(began, [result]), "fold": done}
+            return row | {"score": result["score"], "epochs": result["epochs"]}
         fold = (done - self.n_folds) % self.n_folds
         if state.networks[fold] is None:
             self._train_fold(task, state, fold)  # done before: its checkpoint has the result

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from joblib import parallel_config
-from skorch.callbacks import EarlyStopping, EpochScoring
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from small import NAMES, X, Y, staging
 
 from eegaug.policies import Policy
-from eegaug.search import RandomSearch
+from eegaug.search import FastAutoAugmentSearch, RandomSearch
 from eegaug.search._trials import SCORE, validated_estimator
 
 GROUPS = np.arange(len(Y)) // 8
@@ -101,6 +103,32 @@ def test_trials_stop_early():
     ]
     found.estimator.set_params(callbacks=own)  # takes the place of the search's, and scores once
     assert found.fit(X, Y, groups=GROUPS).history_["epochs"][0] == 2
+
+
+class Slow(Callback):
+    """Sleeps in each epoch, and the first time breaks off before the third."""
+
+    broken_off = False
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 3 and not Slow.broken_off:
+            Slow.broken_off = True
+            raise RuntimeError("out of memory")
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(("cls", "settings"), [(RandomSearch, {}), (FastAutoAugmentSearch, {"n_folds": 1})])
+def test_time_of_a_trial_that_was_broken_off_counts(cls, settings, tmp_path):
+    if cls is FastAutoAugmentSearch:
+        pytest.importorskip("optuna")
+    Slow.broken_off = False
+    found = search(cls, max_epochs=4, max_steps=1, checkpoint=tmp_path / "search.pt", **settings)
+    found.estimator.set_params(callbacks=[("slow", Slow())])
+    with pytest.raises(RuntimeError, match="out of memory"):
+        found.fit(X, Y, groups=GROUPS)
+    first = found.fit(X, Y, groups=GROUPS).history_.iloc[0]
+    assert first["epochs"] == 4
+    assert first["seconds"] > 0.8  # four epochs, two of them before
 
 
 def test_trials_in_processes_of_their_own():
