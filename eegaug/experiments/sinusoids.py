@@ -237,11 +237,16 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def _curves(ax: Any, epochs: pd.DataFrame, quantity: str) -> None:
-    """A line for each run and operation."""
-    for (operation, _), run_ in epochs.groupby(["operation", "seed"], sort=False):
-        ax.plot(run_["epoch"], run_[quantity], color=COLOURS[operation], lw=1.0, alpha=0.6)
+    """Weights, which are nearly 0 or 1, as their mean over runs: the share that each operation wins. Else all runs."""
+    for operation, part in epochs.groupby("operation", sort=False):
+        if quantity == "weight":
+            mean = part.groupby("epoch")[quantity].mean()
+            ax.plot(mean.index, mean, color=COLOURS[operation], lw=1.6)
+            continue
+        for _, one in part.groupby("seed"):
+            ax.plot(one["epoch"], one[quantity], color=COLOURS[operation], lw=1.0, alpha=0.6)
     ax.set_ylim(-0.03, 1.03)
-    ax.set_ylabel(quantity, fontsize=8)
+    ax.set_ylabel("weight, mean of runs" if quantity == "weight" else quantity, fontsize=8)
     tidy(ax)
 
 
