@@ -238,10 +238,12 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
 
 def _curves(ax: Any, epochs: pd.DataFrame, quantity: str) -> None:
     """Weights, which are nearly 0 or 1, as their mean over runs: the share that each operation wins. Else all runs."""
-    for operation, part in epochs.groupby("operation", sort=False):
+    n = epochs["operation"].nunique()
+    for place, (operation, part) in enumerate(epochs.groupby("operation", sort=False)):
         if quantity == "weight":
             mean = part.groupby("epoch")[quantity].mean()
-            ax.plot(mean.index, mean, color=COLOURS[operation], lw=1.6)
+            dashes = (4 * place, (4, 4 * (n - 1)))  # of lines that lie on each other all are seen, in turns
+            ax.plot(mean.index, mean, color=COLOURS[operation], lw=2.0, ls=dashes)
             continue
         for _, one in part.groupby("seed"):
             ax.plot(one["epoch"], one[quantity], color=COLOURS[operation], lw=1.0, alpha=0.6)
