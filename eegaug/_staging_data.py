@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -48,6 +49,7 @@ class StagingData:
                 "training needs two or more."
             )
         if fresh:
+            _warn_of_volts(windows)
             self.signal_ = signal
             self.preprocessing_ = signal.preprocessing
             if classes is not None:
@@ -177,6 +179,20 @@ class StagingData:
         if not np.isfinite(weights).all() or (weights < 0).any():
             raise ValueError(f"class_weight is {dict(self.class_weight)}; weights are 0 or more.")
         return weights
+
+
+def _warn_of_volts(windows: Any) -> None:
+    """Say so where the first window is so small that it must be in volts: a network learns nothing from it."""
+    first = windows[0]
+    first = first[0] if isinstance(first, (tuple, list)) else first
+    first = first.detach().cpu().numpy() if isinstance(first, torch.Tensor) else np.asarray(first)
+    spread = float(first.std(-1).max())
+    if 0 < spread < 1e-3:
+        warnings.warn(
+            f"windows have a standard deviation of {spread:.1g}: they seem to be in volts, from which a network hardly "
+            "learns; multiply them by 1e6 (µV) or standardise them",
+            stacklevel=4,
+        )
 
 
 def _flat_in(windows: Any) -> list[int]:
