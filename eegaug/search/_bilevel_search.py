@@ -10,6 +10,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 from torch import Tensor, nn
 
+from eegaug._durations import parse_budget
 from eegaug.policy import BasePolicy, ClassPolicy
 from eegaug.search._choices import Relax
 from eegaug.search._divergence import refuse_divergence
@@ -18,6 +19,9 @@ from eegaug.search.base import PolicySearch
 from eegaug.search.bilevel import METHODS, PASSES, STEPS, Hypergradient, hypergradient, step_of
 
 __all__ = ["BilevelSearch"]
+
+#: Of a time budget, how much the warm start may take at most.
+_WARM_START_SHARE = 1 / 3
 
 
 class BilevelSearch(PolicySearch):
@@ -115,7 +119,12 @@ class BilevelSearch(PolicySearch):
         return super()._n_steps() + (self.warm_start if isinstance(self.warm_start, int) and self.warm_start > 0 else 0)
 
     def _next_phase(self) -> str:
-        return "warm start" if len(self._rows) < self.warm_start else "search"
+        begun = any(row["phase"] == "search" for row in self._rows)
+        if begun or len(self._rows) >= self.warm_start:
+            return "search"
+        budget = parse_budget(self.time_budget, "time_budget")
+        spent = sum(row["seconds"] for row in self._rows)
+        return "warm start" if budget is None or spent < _WARM_START_SHARE * budget else "search"
 
     def _begin(self, task: SearchTask) -> SearchState:
         trunk, policy = task.new_trunk(), self._new_policy(task).to(task.device)

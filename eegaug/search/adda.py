@@ -38,7 +38,7 @@ class ADDASearch(BilevelSearch):
         Epochs of the search.
     warm_start : int
         Epochs of training without augmentation before the search. They leave the policy as it is, and are steps of the
-        history whose ``phase`` is "warm start".
+        history whose ``phase`` is "warm start". With a `time_budget` they end when they have taken a third of it.
     policy_lr, policy_betas
         Adam of the policy.
     temperature : float

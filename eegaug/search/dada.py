@@ -37,7 +37,7 @@ class DADASearch(BilevelSearch):
     max_steps : int
         Epochs of the search.
     warm_start : int
-        Epochs of training without augmentation before the search.
+        Epochs of training without augmentation before the search; of a `time_budget` they take a third at most.
     policy_lr, policy_betas
         Adam of the policy.
     hypergradient, inner_step

@@ -76,6 +76,19 @@ def test_the_warm_start_changes_the_network_and_not_the_policy(choice):
     assert begun.history_["phase"].tolist() == ["warm start"] * 3 + ["search"]
 
 
+def test_the_warm_start_leaves_most_of_a_budget_to_the_search():
+    begun = search(warm_start=50, max_steps=2, time_budget="30s")
+    begun._running, begun._rows = None, [{"phase": "warm start", "seconds": 3.0}] * 3
+    assert begun._next_phase() == "warm start"
+    begun._rows = begun._rows + [{"phase": "warm start", "seconds": 3.0}]
+    assert begun._next_phase() == "search"
+    begun._rows = [{"phase": "warm start", "seconds": 1.0}, {"phase": "search", "seconds": 1.0}]
+    assert begun._next_phase() == "search"  # and there is no way back, whatever a longer budget would allow
+    begun.time_budget = None
+    begun._rows = [{"phase": "warm start", "seconds": 99.0}] * 49
+    assert begun._next_phase() == "warm start"
+
+
 def state_of(search):
     state = search._running.state
     return copy.deepcopy((state.trunk.state_dict(), state.policy.state_dict()))
