@@ -12,12 +12,15 @@ _logger = logging.getLogger(__name__)
 #: What the converter knows in another form only.
 _OTHERWISE = (
     (r"\\dots\b", r"\\ldots"),
+    (r"\\[lr]Vert\b", r"\\|"),
     (r"\\(big|Big)(?=[(\[])", r"\\\1l"),
     (r"\\(big|Big)(?=[)\]])", r"\\\1r"),
     (r"\\([td]?frac)(\w)(\w)", r"\\\1{\2}{\3}"),
 )
 #: Where TeX leaves a thin space: between the name of a function and an argument without brackets.
 _FUNCTION = re.compile(r"<mo>&ApplyFunction;</mo>(?=\s*<(?!mo[> ]))")
+#: Bars of a norm, of which browsers stretch the left one alone.
+_NORM = re.compile(r"<mo[^>]*>[‖∥]</mo>")
 
 
 def convert(tex, block=False, node=None):
@@ -29,6 +32,7 @@ def convert(tex, block=False, node=None):
     except MathError as error:
         _logger.warning("formula %r: %s", tex, error, location=node)
         return f"<code>{html.escape(tex)}</code>"
+    found = _NORM.sub('<mo stretchy="false">‖</mo>', found)
     return _FUNCTION.sub('<mspace width="0.17em"/>', found)
 
 
