@@ -93,6 +93,12 @@ def run(sizes: list[tuple[int, int]], threads: int, repeats: int, device: str) -
     return pd.DataFrame(rows)
 
 
+def headline(table: pd.DataFrame) -> pd.DataFrame:
+    """The sizes that matter most, by one thread."""
+    sizes = pd.Series(list(zip(table["windows"], table["channels"], strict=True)), index=table.index)
+    return table[sizes.isin(HEADLINE) & (table["threads"] == table["threads"].min())]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--quick", action="store_true", help="only 16 x 6 and 64 x 20")
@@ -109,6 +115,7 @@ def main() -> None:
         "interleaved repeats. Times faster: braindecode's median over eegaug's."
     )
     path = write("operations", table, note, arguments.device)
+    write("operations-headline", headline(table), f"{note} All sizes: `operations.md`.", arguments.device)
     slower = table[table["times faster"].astype(float) < 1]
     print(path.read_text())
     print(f"{len(table) - len(slower)} of {len(table)} at least as fast as braindecode; the table is in {path}")
