@@ -196,7 +196,7 @@ def table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 "paper": "1 of 1" if as_published else "",
                 "shift Hz, median (quartiles)": f"{middle:.2f} ({low:.2f}–{high:.2f})",
                 "paper Hz": "about 0.5" if as_published else "",
-                "shift within 20 %": f"{(close & (picked | ~part['selected'].notna())).sum()} of {n}",
+                "shift in use within 20 %": f"{(close & (picked | ~part['selected'].notna())).sum()} of {n}",
                 "all ranges right": "" if weighted else f"{(part['n_right'] == part['n_operations']).sum()} of {n}",
                 "accuracy": f"{part['test_accuracy'].mean():.3f} (lowest {part['test_accuracy'].min():.3f})",
                 "paper accuracy": "1.0" if as_published else "",
