@@ -65,6 +65,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("eegaug",),
     "nested_sections": False,
+    "write_computation_times": False,  # a page that loads scripts from the network
 }
 
 # Of libraries, about their own future.
