@@ -280,6 +280,16 @@ device_option = click.option(
 seed_option = click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of all that is random.")
 
 
+method_arg_option = click.option(
+    "--method-arg",
+    "method_args",
+    multiple=True,
+    callback=settings,
+    metavar="NAME=VALUE",
+    help="An option of the method; repeat it.",
+)
+
+
 def jobs_option(what: str) -> Decorator:
     """jobs, None if nothing was said: see default_jobs."""
     return click.option("--jobs", type=click.IntRange(min=1), metavar="N", help=what)

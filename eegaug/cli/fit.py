@@ -30,14 +30,7 @@ _METHODS = tuple(name for name in common.METHODS if name not in common.SEARCHES)
     metavar="JSON",
     help="Augment by a policy, such as eegaug search finds, instead of by a method.",
 )
-@click.option(
-    "--method-arg",
-    "method_args",
-    multiple=True,
-    callback=common.settings,
-    metavar="NAME=VALUE",
-    help="An option of the method; repeat it.",
-)
+@common.method_arg_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="MODEL", help="Folder of the model.")
 @click.option("--no-validation", is_flag=True, help="Train on all subjects, without early stopping.")
 @common.seed_option

@@ -44,14 +44,7 @@ def _operations(ctx: click.Context, param: click.Parameter, value: str) -> Any:
     metavar="FILE",
     help="From which a search that was killed goes on. Default: beside the policy, until it is finished.",
 )
-@click.option(
-    "--method-arg",
-    "method_args",
-    multiple=True,
-    callback=common.settings,
-    metavar="NAME=VALUE",
-    help="A further argument of the method; repeat it.",
-)
+@common.method_arg_option
 @common.seed_option
 @common.trunk_options
 @common.preprocessing_options
