@@ -103,7 +103,8 @@ def pick_channels(available: Sequence[str], requested: Sequence[str]) -> list[Pi
         there = ", ".join(map(repr, available[:24])) + (
             f" and {len(available) - 24} more" if len(available) > 24 else ""
         )
-        raise ValueError(f"channel {', '.join(map(repr, missing))} is missing; there are {there}")
+        what, verb = ("channel", "is") if len(missing) == 1 else ("channels", "are")
+        raise ValueError(f"{what} {', '.join(map(repr, missing))} {verb} missing; there are {there}")
     return picks
 
 

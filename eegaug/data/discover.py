@@ -74,7 +74,10 @@ def find_recordings(
     known = {p for p in beside if p.suffix.lower() in HYPNOGRAMS}
     paths = [p for p in files if p.suffix.lower() in RECORDINGS and not _is_hypnogram(p)]
     if not paths:
-        raise FileNotFoundError(f"There is no recording ({', '.join(RECORDINGS)}) in {source}.")
+        several = isinstance(source, (list, tuple))
+        where = "among " + ", ".join(map(str, source)) if several else f"in {source}"
+        orphaned = " Hypnograms are there, but not what they belong to." if any(map(_is_hypnogram, files)) else ""
+        raise FileNotFoundError(f"There is no recording ({', '.join(RECORDINGS)}) {where}.{orphaned}")
     pattern = _subject_pattern(subject_pattern)
     stems, found = Counter(p.stem for p in paths), []
     by_key: dict[str, list[Path]] = {}

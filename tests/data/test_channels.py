@@ -31,7 +31,7 @@ def test_pick(available, requested, found):
 @pytest.mark.parametrize(
     ("available", "requested", "message"),
     [
-        (SLEEP_EDF, ["C3", "Pz-Oz", "O9"], "'C3', 'O9' is missing; there are 'EEG Fpz-Cz'"),
+        (SLEEP_EDF, ["C3", "Pz-Oz", "O9"], "channels 'C3', 'O9' are missing; there are 'EEG Fpz-Cz'"),
         (["C3-A2", "C3-Fpz"], ["C3"], r"'C3' could be any of \['C3-A2', 'C3-Fpz'\]"),
         (["EEG", "EEG"], ["EEG"], "could be any of"),
         (["Fpz"], ["Fpz-Cz"], "'Fpz-Cz' is missing"),  # another derivation is another signal

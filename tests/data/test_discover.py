@@ -106,3 +106,10 @@ def test_nothing_there(tmp_path):
     for wrong in (tmp_path / "nowhere", str(tmp_path / "*.bdf"), [], [tmp_path / "x.edf"]):
         with pytest.raises(FileNotFoundError):
             find_recordings(wrong)
+
+
+def test_hypnograms_alone_are_said_to_be_no_recordings(tmp_path):
+    lonely = tmp_path / "SC4001EC-Hypnogram.edf"
+    lonely.touch()
+    with pytest.raises(FileNotFoundError, match=r"no recording \(.*\) among .*SC4001EC-Hypnogram.edf. Hypnograms are"):
+        find_recordings([lonely])

@@ -169,7 +169,7 @@ def test_bad_files_are_named_skipped_and_counted(tmp_path):
         "twice": "several hypnograms could be its own: twice.csv, twice.txt",
         "spam": "hypnogram spam.csv: row 1 is no sleep stage: 'ham'",
         "flat": "channel 'Fpz-Cz' is flat",
-        "other": "channel 'Fpz-Cz', 'Pz-Oz' is missing; there are 'EEG C3'",
+        "other": "channels 'Fpz-Cz', 'Pz-Oz' are missing; there are 'EEG C3'",
         "slow": "sampled at 50 Hz",
         "short": "its epochs are 20 s, windows are 30 s",
         "nan": "Recording 'nan', window 3, channel 'Fpz-Cz': 1 of 6000 samples are NaN",
@@ -253,7 +253,7 @@ def test_channels_by_default_are_those_of_most_recordings(tmp_path):
     write_edf(tmp_path / "a.edf", {"C3-A2": noise(270)}, stages=pages(STAGES))
     for name in "bc":
         night(tmp_path / f"{name}.edf")
-    with pytest.warns(UserWarning, match=r"1 of 3 recordings were skipped:\n  a: channel 'Fpz-Cz', 'Pz-Oz' is missing"):
+    with pytest.warns(UserWarning, match=r"1 of 3 recordings were skipped:\n  a: channels 'Fpz-Cz', 'Pz-Oz' are missing"):
         assert load_recordings(tmp_path).ch_names == ["Fpz-Cz", "Pz-Oz"]
 
 

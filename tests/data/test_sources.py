@@ -42,7 +42,7 @@ def test_simulated():
 def test_mass_needs_its_folder(folder):
     with pytest.raises(ValueError, match="pass root= with its folder"):
         load_nights("mass")
-    with pytest.raises(ValueError, match="'C3', 'C4', 'F3', 'F4', 'O1', 'O2' is missing"):
+    with pytest.raises(ValueError, match="channels 'C3', 'C4', 'F3', 'F4', 'O1', 'O2' are missing"):
         load_nights("mass", root=folder)
 
 

@@ -19,7 +19,7 @@ def test_says_why_each_channel_was_taken():
 
 
 def test_a_missing_channel_is_named_and_so_is_what_there_is():
-    with pytest.raises(ValueError, match=r"needs C3, O1, O2: channel 'O1', 'O2' is missing; there are 'C3', 'EMG'"):
+    with pytest.raises(ValueError, match=r"needs C3, O1, O2: channels 'O1', 'O2' are missing; there are 'C3', 'EMG'"):
         match_channels(["C3", "EMG"], ["C3", "O1", "O2"])
 
 
