@@ -253,7 +253,9 @@ def test_channels_by_default_are_those_of_most_recordings(tmp_path):
     write_edf(tmp_path / "a.edf", {"C3-A2": noise(270)}, stages=pages(STAGES))
     for name in "bc":
         night(tmp_path / f"{name}.edf")
-    with pytest.warns(UserWarning, match=r"1 of 3 recordings were skipped:\n  a: channels 'Fpz-Cz', 'Pz-Oz' are missing"):
+    with pytest.warns(
+        UserWarning, match=r"1 of 3 recordings were skipped:\n  a: channels 'Fpz-Cz', 'Pz-Oz' are missing"
+    ):
         assert load_recordings(tmp_path).ch_names == ["Fpz-Cz", "Pz-Oz"]
 
 
