@@ -159,7 +159,8 @@ class _DifferentiableSum(torch.autograd.Function):
             if needed:
                 value = getattr(terms, name)
                 of = getattr(gradient, name)
-                of = of.conj().resolve_conj() if value.is_complex() else of.real if of.is_complex() else of
+                if of.is_complex() and not value.is_complex():
+                    of = of.real
                 of = of.sum_to_size(value.shape)
             found.append(of)
         need_noise, need_scale = need[-2:]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from eegaug.functional.sampling import bernoulli_and_slope
+from eegaug.augnet.together import decisions, rotations
 from eegaug.functional.sensors import full_precision
 from eegaug.functional.signal_sum import Derived, SignalSum, SumGradient
 
@@ -72,12 +72,9 @@ class _LinearSum(torch.autograd.Function):
         operations: Sequence[Operation],
         draws: dict[int, TrainingDraw],
     ) -> Tensor:
-        terms = _Terms(X)
-        weight, strength = weights.split(1), strengths.split(1)
         with full_precision(X):
-            for q, draw in draws.items():
-                terms.add(q, operations[q], weight[q], strength[q], draw)
-            total, known = terms.complete().evaluate(X)
+            terms = _Terms(X, weights, strengths, operations, draws)
+            total, known = terms.sum.evaluate(X)
         ctx.save_for_backward(X, weights, *known)
         ctx.terms = terms
         return total
@@ -117,19 +114,36 @@ class _Terms:
     Gains are kept by what they depend on (nothing or the window, or the time), since small tensors are added faster.
     """
 
-    def __init__(self, X: Tensor):
+    def __init__(
+        self,
+        X: Tensor,
+        weights: Tensor,
+        strengths: Tensor,
+        operations: Sequence[Operation],
+        draws: dict[int, TrainingDraw],
+    ):
         self.n, self.n_channels, self.n_times = X.shape
         self.dtype = X.dtype
         self.parts: list[_Part] = []
         self.sum = SignalSum()
         self.level: Tensor | None = None
         self.mixings: Any = []  # weight, matrices and their slope of each operation; in the end one tensor
+        weights, strengths = weights.unsqueeze(1).unbind(), strengths.unsqueeze(1).unbind()
+        noises = {q: self._in_dtype(draw.noise) for q, draw in draws.items()}
+        us = {q: draw.u if draw.u is None else draw.u.to(self.dtype) for q, draw in draws.items()}
+        self.decided = decisions(operations, strengths, us, noises)
+        self.rotated = rotations(operations, strengths, noises)
+        for q, noise in noises.items():
+            self._add(q, operations[q], weights[q], strengths[q], noise)
+        self._complete()
 
-    def add(self, q: int, op: Operation, weight: Tensor, strength: Tensor, draw: TrainingDraw) -> None:
+    def _in_dtype(self, noise: dict[str, Tensor]) -> dict[str, Tensor]:
+        if all(value.dtype == self.dtype for value in noise.values()):
+            return noise
+        return {key: value.to(self.dtype) for key, value in noise.items()}
+
+    def _add(self, q: int, op: Operation, weight: Tensor, strength: Tensor, noise: dict[str, Tensor]) -> None:
         """One more operation."""
-        noise = draw.noise
-        if any(value.dtype != self.dtype for value in noise.values()):
-            noise = {key: value.to(self.dtype) for key, value in noise.items()}
         value = slope = None
         if op.linear_form in ("gain", "spectrum", "modulation"):
             if op.has_magnitude:
@@ -137,8 +151,7 @@ class _Terms:
             else:
                 value = op.linear_value(None, noise, self.n_channels, self.n_times)
         if not op.has_magnitude:
-            applied, slope = bernoulli_and_slope(strength / 2, draw.u.to(self.dtype))
-            applied, slope = applied[:, None, None], slope[:, None, None] / 2
+            applied, slope = (tensor[:, :, None] for tensor in self.decided[q])
         match op.linear_form:
             case "reverse":
                 value, flip = applied, weight * applied
@@ -156,7 +169,11 @@ class _Terms:
                 self.sum.gain = _plus(self.sum.gain, weight, value[0])
                 self.sum.quadrature = _plus(self.sum.quadrature, -weight, value[1])
             case "mixing":
-                if op.has_magnitude:
+                if op.mixing_of_waves is not None:
+                    value, slope = self.rotated[q]
+                elif op.mixing_of_members is not None:
+                    value, slope = op.mixing_of_members(*self.decided[q], noise)
+                elif op.has_magnitude:
                     value, slope = op.mixing_and_slope(strength, noise, self.n_channels)
                 else:
                     same, away = _away_from_identity(op, self.n_channels, self.dtype, applied.device)
@@ -167,17 +184,17 @@ class _Terms:
                 raise ValueError(f"{op.name} has the unknown linear form {op.linear_form!r}")
         self.parts.append(_Part(q, op, strength, noise, value, slope))
 
-    def complete(self) -> SignalSum:
-        """The coefficients, when all operations have been added."""
+    def _complete(self) -> None:
+        """Make the coefficients, when all operations have been added."""
         if self.level is not None:
             self.sum.gain = _plus(self.sum.gain, self.level.reshape(-1, 1, 1))
         if self.mixings:
             # All in one tensor, for one product here and one in the backward pass.
             weights, values, slopes = zip(*self.mixings, strict=True)
-            self.mixings = torch.stack([m.expand(self.n, -1, -1) for m in (*values, *slopes)]).flatten(1)
+            alike = (m if len(m) == self.n else m.expand(self.n, -1, -1) for m in (*values, *slopes))
+            self.mixings = torch.stack(list(alike)).flatten(1)
             matrix = torch.cat(weights) @ self.mixings[: len(weights)]
             self.sum.matrix = matrix.view(self.n, self.n_channels, self.n_channels)
-        return self.sum
 
 
 class _Gradient(SumGradient):
@@ -209,7 +226,7 @@ class _Gradient(SumGradient):
             change = self.flip - self.level
             return torch.addcmul(self.level, part.value, change).sum(), (part.slope * change).sum()
         if form == "noise":
-            slope = torch.dot(self.grad.reshape(-1), part.noise["noise"].reshape(-1)) * part.op.max_strength
+            slope = _dot(self.grad, part.noise["noise"]) * part.op.max_strength
             return self.level_sum + part.strength[0] * slope, slope
         if form == "mixing":
             return self.mixings[part.value], self.mixings[part.value + len(self.mixings) // 2]
@@ -217,11 +234,10 @@ class _Gradient(SumGradient):
         if slope is None:
             slope = part.op.linear_slope(part.value, part.strength, part.noise, parts.n_channels, parts.n_times)
         if form == "modulation":
-            return tuple((self.gain * cos).sum() - (self.quadrature * sin).sum() for cos, sin in (part.value, slope))
+            return tuple(_dot(self.gain, cos) - _dot(self.quadrature, sin) for cos, sin in (part.value, slope))
         if form == "spectrum":
-            value, slope = _real_product(self.response, part.value), _real_product(self.response, slope)
-            return self.level_sum + value, slope
-        return (self.gain * part.value).sum(), (self.gain * slope).sum()
+            return self.level_sum + _real_product(self.response, part.value), _real_product(self.response, slope)
+        return _dot(self.gain, part.value), _dot(self.gain, slope)
 
 
 def _plus(total: Tensor | None, term: Tensor, factor: Tensor | None = None) -> Tensor:
@@ -231,8 +247,16 @@ def _plus(total: Tensor | None, term: Tensor, factor: Tensor | None = None) -> T
     return term if total is None else total + term
 
 
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Sum of a product; in one pass where both are of one shape."""
+    return torch.dot(a.reshape(-1), b.reshape(-1)) if a.shape == b.shape else (a * b).sum()
+
+
 def _real_product(of: Tensor, value: Tensor) -> Tensor:
-    return (of * value).sum().real if value.is_complex() else (of.real * value).sum()
+    """Gradient to a factor of a response, from the gradient to the response."""
+    if value.is_complex():
+        return _dot(torch.view_as_real(of), torch.view_as_real(value))
+    return (of.real * value).sum()
 
 
 def _away_from_identity(

@@ -16,6 +16,9 @@ __all__ = ["AGGREGATES", "AugAveragedModel", "aggregate_copies"]
 AGGREGATES = ("log_probs", "probs", "logits")
 
 
+_AT_ONCE = 4
+
+
 class AugAveragedModel(nn.Module):
     r"""A trunk that sees augmented windows, averaged over copies at prediction.
 
@@ -112,8 +115,12 @@ class AugAveragedModel(nn.Module):
 
     def copies(self, X: Tensor):
         """Logits of each copy at prediction, one after the other: n small batches are quicker than one of n times."""
-        for draws in self.augmentation.plan(self.n_copies, self.seed):
-            yield self.trunk(self.augmentation.apply_draws(X, draws))
+        plan = self.augmentation.plan(self.n_copies, self.seed)
+        # A few copies are made before the trunk sees the first: it drives what they are made from out of the cache.
+        for start in range(0, len(plan), _AT_ONCE):
+            windows = [self.augmentation.apply_draws(X, draws) for draws in plan[start : start + _AT_ONCE]]
+            while windows:
+                yield self.trunk(windows.pop(0))
 
     def regularization(self, kind: str = "selective", reduction: str = "global", limit: float | None = None) -> Tensor:
         """The norm that training rewards; see :func:`eegaug.augnet.penalties.augmentation_norm`."""

@@ -69,7 +69,7 @@ def phase_change(phase: Tensor, n_times: int) -> Tensor:
     """
     phase = F.pad(phase, (1, 1 if n_times % 2 == 0 else 0))
     # cos(phase) - 1, without the cancellation at small angles.
-    return torch.complex(-2.0 * torch.sin(phase / 2) ** 2, torch.sin(phase))
+    return torch.complex(torch.sin(phase * 0.5).square().mul(-2.0), torch.sin(phase))
 
 
 def notch_change(
@@ -103,8 +103,8 @@ def notch_change(
     >>> round(float(change[0, 0, 300]), 3), round(float(change[0, 0, 400]), 3)  # at 10 and at 13.3 Hz
     (-1.0, 0.0)
     """
-    width = bandwidth + transition * torch.tanh(bandwidth / (transition / 2))
-    above, below = _notch_flanks(centre, width, n_times, sfreq, softness)
+    half = (bandwidth + transition * torch.tanh(bandwidth * (2 / transition))) / 2
+    above, below = _notch_flanks(centre, half, n_times, sfreq, softness)
     return (above - below)[:, None, :]
 
 
@@ -130,19 +130,25 @@ def notch_change_and_slope(
     >>> bool((slope <= 0).all())  # a wider notch takes more away
     True
     """
-    tanh = torch.tanh(bandwidth / (transition / 2))
-    width, slope = bandwidth + transition * tanh, 3.0 - 2.0 * tanh * tanh
-    above, below = _notch_flanks(centre, width, n_times, sfreq, softness)
-    steep = torch.addcmul(above, above, above, value=-1.0) + torch.addcmul(below, below, below, value=-1.0)
-    return (above - below)[:, None, :], (steep * (slope / (-2.0 * softness))[:, None])[:, None, :]
+    tanh = torch.tanh(bandwidth * (2 / transition))
+    half = torch.add(bandwidth, tanh, alpha=transition).mul_(0.5)
+    slope = (tanh * tanh).mul_(1.0 / softness).sub_(1.5 / softness)  # of both flanks: that of half the width, negative
+    above, below = _notch_flanks(centre, half, n_times, sfreq, softness)
+    steep = torch.addcmul(above, above, above, value=-1.0).add_(below).addcmul_(below, below, value=-1.0)
+    return (above - below)[:, None, :], steep.mul_(slope[:, None])[:, None, :]
 
 
-def _notch_flanks(centre: Tensor, width: Tensor, n_times: int, sfreq: float, softness: float) -> tuple[Tensor, Tensor]:
-    # Written out rather than with rfftfreq, which knows no dtype promotion.
-    offset = torch.arange(n_times // 2 + 1, device=centre.device, dtype=centre.dtype) * (sfreq / n_times)
-    offset = offset - centre[:, None]
-    half = width[:, None] / 2
-    return torch.sigmoid((offset - half) / softness), torch.sigmoid((offset + half) / softness)
+def _notch_flanks(centre: Tensor, half: Tensor, n_times: int, sfreq: float, softness: float) -> tuple[Tensor, Tensor]:
+    bins = _bins(n_times, sfreq / softness, centre.dtype, centre.device)
+    above, below = (centre + half) * (1.0 / softness), (centre - half) * (1.0 / softness)
+    return torch.sigmoid(bins - above[:, None]), torch.sigmoid(bins - below[:, None])
+
+
+@lru_cache(maxsize=32)
+def _bins(n_times: int, sfreq: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Frequencies of the half spectrum; written out rather than with rfftfreq, which knows no dtype promotion."""
+    with torch.inference_mode(False):
+        return torch.arange(n_times // 2 + 1, device=device, dtype=dtype) * (sfreq / n_times)
 
 
 def hilbert(X: Tensor, n_fft: int | None = None) -> Tensor:
@@ -168,12 +174,19 @@ def hilbert(X: Tensor, n_fft: int | None = None) -> Tensor:
     """
     n_times = X.shape[-1]
     n_fft = n_times if n_fft is None else n_fft
-    spectrum = torch.fft.rfft(X, n=n_fft)
-    keep = torch.ones(n_fft // 2 + 1, device=X.device, dtype=X.dtype)
-    keep[0] = 0.0
-    if n_fft % 2 == 0:
-        keep[-1] = 0.0
-    return torch.fft.irfft(spectrum * torch.complex(torch.zeros_like(keep), -keep), n=n_fft)[..., :n_times]
+    spectrum = torch.fft.rfft(X, n=n_fft) * quarter_turn(n_fft, X.dtype, X.device)
+    return torch.fft.irfft(spectrum, n=n_fft)[..., :n_times]
+
+
+@lru_cache(maxsize=32)
+def quarter_turn(n_times: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What turns a half spectrum by -90 degrees, without what has no phase: DC and, of an even length, Nyquist."""
+    with torch.inference_mode(False), torch.no_grad():
+        turn = torch.full((n_times // 2 + 1,), -1j, dtype=dtype.to_complex(), device=device)
+        turn[0] = 0.0
+        if n_times % 2 == 0:
+            turn[-1] = 0.0
+    return turn
 
 
 def shift_ramps(shift_hz: Tensor, n_times: int, sfreq: float) -> tuple[Tensor, Tensor]:
@@ -204,7 +217,7 @@ def shift_ramps(shift_hz: Tensor, n_times: int, sfreq: float) -> tuple[Tensor, T
     # Thousands of radians do not fit float32: count turns in float64, drop the whole ones, go on in the signal's dtype.
     wide = shift_hz.dtype if shift_hz.device.type == "mps" else torch.float64
     turns = shift_hz.to(wide)[:, None] * _block_seconds(n_blocks, sfreq, wide, shift_hz.device)
-    phase = (2.0 * math.pi) * (turns - turns.detach().round()).to(shift_hz.dtype)
+    phase = (turns - turns.round()).to(shift_hz.dtype) * (2.0 * math.pi)
     start_cos, cos = torch.cos(phase)[:, None].tensor_split([n_blocks], dim=2)
     start_sin, sin = torch.sin(phase)[:, None].tensor_split([n_blocks], dim=2)
     start_cos, start_sin = start_cos.mT, start_sin.mT
@@ -244,7 +257,7 @@ def modulate(X: Tensor, quadrature: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     >>> modulate(torch.ones(1, 1, 1), torch.ones(1, 1, 1), torch.ones(1, 1, 1), torch.zeros(1, 1, 1)).item()
     1.0
     """
-    return X * cos - quadrature * sin
+    return torch.addcmul(X * cos, quadrature, sin, value=-1.0)
 
 
 def frequency_shift(X: Tensor, shift_hz: Tensor, sfreq: float, n_fft: int | None = None) -> Tensor:

@@ -84,8 +84,9 @@ def bernoulli_and_slope(probability: Tensor, u: Tensor, temperature: float = 0.5
     """
     held = probability.clamp(_MARGIN, 1.0 - _MARGIN)
     soft = _surrogate(held, u, temperature, torch.finfo(u.dtype).eps)
-    slope = torch.addcmul(soft, soft, soft, value=-1.0) / torch.addcmul(held, held, held, value=-1.0)
-    return (u < probability).to(soft.dtype), slope / temperature
+    slope = torch.addcmul(soft, soft, soft, value=-1.0)
+    slope = slope.div_(torch.addcmul(held, held, held, value=-1.0).mul_(temperature))
+    return (u < probability).to(soft.dtype), slope
 
 
 def _surrogate(probability: Tensor, u: Tensor, temperature: float, eps: float) -> Tensor:

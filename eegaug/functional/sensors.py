@@ -264,16 +264,26 @@ def rotation_matrices_and_slope(angle: Tensor, base: Tensor, table: Tensor) -> t
 
 
 def _rotated(angle: Tensor, base: Tensor, table: Tensor, with_slope: bool) -> list[Tensor]:
-    orders = _orders(table.shape[1], angle.dtype, angle.device)
+    waves = rotation_waves(angle, table.shape[1], with_slope=with_slope)
+    return waves_to_matrices(waves, base, table)
+
+
+def rotation_waves(angle: Tensor, n_orders: int = _N_LEGENDRE, *, with_slope: bool) -> Tensor:
+    """Cosines minus one and sines of multiples of angles, and their derivatives: (batch, 1 or 2, 2 * n_orders)."""
+    orders = _orders(n_orders, angle.dtype, angle.device)
     turns = angle[:, None] * orders
     # cos - 1 through the half angle: exactly zero at zero, and no cancellation beside it.
     sin, cos_1 = torch.sin(turns), -2.0 * torch.sin(turns / 2) ** 2
     waves = [cos_1, sin, -orders * sin, torch.addcmul(orders, orders, cos_1)] if with_slope else [cos_1, sin]
-    waves = torch.cat(waves, dim=1).view(-1, 2 * table.shape[1])  # rows of matrices, alternating with their slopes
-    with full_precision(angle):
-        change = waves @ table.view(-1, table.shape[2])
-    change = change.view(len(angle), -1, *base.shape)
-    return [base + change[:, 0], *([change[:, 1]] if with_slope else [])]
+    return torch.cat(waves, dim=1).view(len(angle), -1, 2 * n_orders)
+
+
+def waves_to_matrices(waves: Tensor, base: Tensor, table: Tensor) -> list[Tensor]:
+    """Matrices of rotations, and their slopes, from :func:`rotation_waves`."""
+    with full_precision(waves):
+        change = waves.reshape(-1, waves.shape[2]) @ table.view(-1, table.shape[2])
+    matrices, *slopes = change.view(len(waves), -1, *base.shape).unbind(1)
+    return [base + matrices, *slopes]
 
 
 @lru_cache(maxsize=32)

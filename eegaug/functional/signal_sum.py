@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from eegaug.functional.frequency import quarter_turn
 from eegaug.functional.sensors import full_precision
 
 __all__ = ["Derived", "SignalSum", "SumGradient"]
@@ -62,7 +63,7 @@ class SignalSum:
         total = _plus_product(total, X, self.gain)
         if self.quadrature is not None:
             if turned is None:
-                turned = torch.mul(spectrum, _quarter_turn(n_times, X.dtype, X.device), out=scratch)
+                turned = torch.mul(spectrum, quarter_turn(n_times, X.dtype, X.device), out=scratch)
                 turned = torch.fft.irfft(turned, n=n_times)
             total = _plus_product(total, turned, self.quadrature)
         if self.flip is not None:
@@ -107,8 +108,8 @@ class SumGradient:
 
     @cached_property
     def response(self) -> Tensor:
-        """Complex, shape (batch, channels of the response, times // 2 + 1); conjugate to autograd's convention."""
-        product = torch.conj_physical(self._backwards).mul_(self.known.spectrum)
+        """Complex, shape (batch, channels of the response, times // 2 + 1)."""
+        product = torch.conj_physical(self.known.spectrum).mul_(self._backwards)
         if self.terms.response.shape[1] == 1:
             product = product.sum(1, keepdim=True)
         return product * _multiplicity(self.n_times, self.X.dtype, self.X.device)
@@ -138,7 +139,7 @@ class SumGradient:
             spectrum = self._backwards.mul_(terms.response.conj())
         if terms.quadrature is not None:
             turned = torch.fft.rfft(self._times_grad(terms.quadrature))
-            back = -_quarter_turn(self.n_times, grad.dtype, grad.device)
+            back = -quarter_turn(self.n_times, grad.dtype, grad.device)
             spectrum = turned.mul_(back) if spectrum is None else spectrum.addcmul_(turned, back)
         if spectrum is not None:
             total = torch.fft.irfft(spectrum, n=self.n_times)
@@ -163,17 +164,6 @@ def _plus_product(total: Tensor | None, signal: Tensor, factor: Tensor | None) -
     if factor is None:
         return total
     return signal * factor if total is None else total.addcmul_(signal, factor)
-
-
-@lru_cache(maxsize=32)
-def _quarter_turn(n_times: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """What turns a spectrum by -90 degrees, without what has no phase: DC and, of an even length, Nyquist."""
-    with torch.inference_mode(False), torch.no_grad():
-        turn = torch.full((n_times // 2 + 1,), -1j, dtype=dtype.to_complex(), device=device)
-        turn[0] = 0.0
-        if n_times % 2 == 0:
-            turn[-1] = 0.0
-    return turn
 
 
 @lru_cache(maxsize=32)

@@ -1,5 +1,7 @@
 """Operations along the time axis. Signals are ``(batch, channels, times)``, parameters ``(batch,)`` or ``(1,)``."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -57,7 +59,7 @@ def time_mask_gain(start: Tensor, length: Tensor, n_times: int, steepness: float
     200
     """
     first, last, _ = _flanks(start, length, n_times, steepness)
-    return (1.0 - (first - last))[:, None, :]
+    return (last - first).add_(1.0)[:, None, :]
 
 
 def time_mask_gain_and_slope(
@@ -87,7 +89,7 @@ def time_mask_gain_and_slope(
     -1.0
     """
     first, last, steepness = _flanks(start, length, n_times, steepness)
-    gain = 1.0 - (first - last)
+    gain = (last - first).add_(1.0)
     # A flank's slope is its steepness times s (1 - s).
     slope = torch.addcmul(first, first, first, value=-1.0).mul_((steepness * start_slope)[:, None])
     steep = torch.addcmul(last, last, last, value=-1.0)
@@ -98,9 +100,16 @@ def time_mask_gain_and_slope(
 def _flanks(start: Tensor, length: Tensor, n_times: int, steepness: float | None) -> tuple[Tensor, Tensor, float]:
     """Sigmoids at the start and at the end of the masked part, and how steep they are."""
     steepness = 1000.0 / n_times if steepness is None else steepness
-    since_start = torch.arange(n_times, device=start.device, dtype=start.dtype) - start[:, None]
-    first = torch.sigmoid(steepness * since_start)
-    return first, torch.sigmoid(steepness * (since_start - length[:, None])), steepness
+    time = _steep_time(n_times, steepness, start.dtype, start.device)
+    first = torch.sigmoid(time - (start * steepness)[:, None])
+    return first, torch.sigmoid(time - ((start + length) * steepness)[:, None]), steepness
+
+
+@lru_cache(maxsize=32)
+def _steep_time(n_times: int, steepness: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Times of all samples, in units of the flanks."""
+    with torch.inference_mode(False):
+        return torch.arange(n_times, device=device, dtype=dtype) * steepness
 
 
 def time_mask(X: Tensor, start: Tensor, length: Tensor, steepness: float | None = None) -> Tensor:

@@ -25,6 +25,8 @@ _LINEAR_FORMS = {
     "modulation": "modulation",
     "mixing": "mixing_matrix",
 }
+# What goes with coefficients: a subclass with others does not inherit it.
+_WRITTEN_OUT = {"linear_slope", "mixing_and_slope", "product_and_slope", "mixing_of_members", "mixing_of_waves"}
 # Operation and montage of the warnings already given by this process.
 _warned: set[tuple[str, tuple[str, ...] | int]] = set()
 
@@ -81,6 +83,10 @@ class Operation:
     # What multiplies the signal, where the operation has its derivative in the magnitude written out: as above, except
     # that "gain" may differ between channels.
     product_form: str | None = None
+    # Of operations that mix channels: matrices and slopes from decisions about channels (`membership`), or from cosines
+    # and sines of an angle (`swing`), so that those of several operations are computed together.
+    mixing_of_members: Any = None
+    mixing_of_waves: Any = None
     # What it does, in words; {strength} is the physical magnitude.
     sentence: ClassVar[str] = ""
 
@@ -94,7 +100,7 @@ class Operation:
             cls.product_form = None
         # And one whose coefficients are others does not have their slope.
         if any(name in own for name in _LINEAR_FORMS.values()):
-            for written_out in {"linear_slope", "mixing_and_slope", "product_and_slope"} - set(own):
+            for written_out in _WRITTEN_OUT - set(own):
                 setattr(cls, written_out, getattr(Operation, written_out))
 
     def __init__(

@@ -72,8 +72,8 @@ class FTSurrogate(Operation):
     ) -> Tensor:
         u = noise["u"] - 0.5 if self.centred else noise["u"]
         # DC and Nyquist do not turn.
-        phase_slope = torch.nn.functional.pad(u * self.max_strength, (1, 1 if n_times % 2 == 0 else 0))
-        return (1j * phase_slope) * (value + 1.0)
+        turn = torch.nn.functional.pad(u * self.max_strength, (1, 1 if n_times % 2 == 0 else 0))
+        return torch.complex((turn * value.imag).neg_(), torch.addcmul(turn, turn, value.real))
 
     def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
         return F.filter_change(X, self.spectral_change(magnitude, noise, X.shape[-1]))
@@ -139,9 +139,9 @@ class FrequencyShift(Operation):
         self, value: tuple[Tensor, Tensor], magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
     ) -> tuple[Tensor, Tensor]:
         cos, sin = value
-        rad_per_sample = (2.0 * noise["u"] - 1.0) * (2.0 * math.pi * self.max_strength / self.sfreq)
+        rad_per_sample = (noise["u"] - 0.5) * (4.0 * math.pi * self.max_strength / self.sfreq)
         slope = rad_per_sample[:, None, None] * torch.arange(n_times, device=cos.device, dtype=cos.dtype)
-        return -slope * sin, slope * cos
+        return (slope * sin).neg_(), slope * cos
 
     def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
         n_times = X.shape[-1]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from eegaug import functional as F
+from eegaug.functional.sensors import rotation_waves, waves_to_matrices
 from eegaug.montage import electrode_positions, symmetry_permutation
 from eegaug.operations.base import Operation
 
@@ -149,8 +150,7 @@ class ChannelsShuffle(SensorsOperation):
     def _sources(self, magnitude: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Straight-through membership, where members take their signal from, and where everybody would."""
         chance = (magnitude * self.max_strength)[:, None]
-        u = 1.0 - noise["u"] if self.parity else noise["u"]
-        member = F.relaxed_bernoulli(chance, u)
+        member = F.relaxed_bernoulli(chance, self.membership(noise))
         within = F.shuffle_permutation(member.detach() > 0.5, noise["keys"].expand_as(member))
         return member, within, noise["keys"].argsort(1).expand_as(within)
 
@@ -160,15 +160,22 @@ class ChannelsShuffle(SensorsOperation):
         source = torch.where(member.detach() > 0.5, within, everybody)
         return torch.lerp(identity.expand(source.shape[0], -1, -1), identity[source], member[:, :, None])
 
+    def membership(self, noise: dict[str, Tensor]) -> Tensor:
+        """Uniform draws; a channel takes part where its draw is below the probability."""
+        return 1.0 - noise["u"] if self.parity else noise["u"]
+
     def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
-        u = 1.0 - noise["u"] if self.parity else noise["u"]
-        member, slope = F.bernoulli_and_slope((magnitude * self.max_strength)[:, None], u)
+        member, slope = F.bernoulli_and_slope((magnitude * self.max_strength)[:, None], self.membership(noise))
+        return self.mixing_of_members(member, slope * self.max_strength, noise)
+
+    def mixing_of_members(self, member: Tensor, slope: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Matrices and their slope, from who takes part and the slope of that, each (batch, channels)."""
         belongs, everybody = member > 0.5, noise["keys"].argsort(1)
-        identity = torch.eye(n_channels, device=u.device, dtype=u.dtype)
+        (identity,) = self._constant(f"identity {member.shape[1]}", member, lambda: (torch.eye(member.shape[1]),))
         value = identity[F.shuffle_permutation(belongs, noise["keys"])]
         # Members' rows stand in the matrix already; the others would take theirs from a shuffle of all.
         joined = torch.where(belongs[:, :, None], value, identity[everybody])
-        return value, (joined - identity) * (slope * self.max_strength)[:, :, None]
+        return value, (joined - identity) * slope[:, :, None]
 
     def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
         member, within, everybody = self._sources(magnitude, noise)
@@ -210,6 +217,11 @@ class ChannelsDropout(SensorsOperation):
     product_form = "gain"
     sentence = "sets each channel to zero with probability {strength:g}"
 
+    def __init__(self, **settings: Any):
+        super().__init__(**settings)
+        if self.parity:
+            self.mixing_of_members = None  # channels are scaled, not decided about
+
     def noise_shapes(self, n: int, n_channels: int, n_times: int) -> dict[str, tuple[int, ...]]:
         return {"u": (n, n_channels)}
 
@@ -225,8 +237,16 @@ class ChannelsDropout(SensorsOperation):
     def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
         if self.parity:
             return super().mixing_and_slope(magnitude, noise, n_channels)
-        kept, slope = self.product_and_slope(magnitude, noise, n_channels, 0)
-        return tuple(torch.diag_embed(torch.stack([kept[:, :, 0], slope[:, :, 0]])))
+        dropped, slope = F.bernoulli_and_slope((magnitude * self.max_strength)[:, None], noise["u"])
+        return self.mixing_of_members(dropped, slope * self.max_strength, noise)
+
+    def membership(self, noise: dict[str, Tensor]) -> Tensor:
+        """Uniform draws; a channel is dropped where its draw is below the probability."""
+        return noise["u"]
+
+    def mixing_of_members(self, member: Tensor, slope: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Matrices and their slope, from who is dropped and the slope of that, each (batch, channels)."""
+        return torch.diag_embed(torch.stack([1.0 - member, -slope])).unbind()
 
     def product_and_slope(
         self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
@@ -293,15 +313,23 @@ class SensorsRotation(SensorsOperation):
     def noise_shapes(self, n: int, n_channels: int, n_times: int) -> dict[str, tuple[int, ...]]:
         return {"u": (n,)}
 
+    def swing(self, noise: dict[str, Tensor]) -> Tensor:
+        """Angle in radians at full magnitude, shape (batch or 1,)."""
+        return (noise["u"] - 0.5) * math.radians(2.0 * self.max_strength)
+
     def mixing_matrix(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> Tensor:
-        angle = (2.0 * noise["u"] - 1.0) * (magnitude * math.radians(self.max_strength))
+        angle = self.swing(noise) * magnitude
         return F.rotation_matrices(angle, *self._constant("rotation", angle, self._table))
 
     def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
-        per_magnitude = (2.0 * noise["u"] - 1.0) * math.radians(self.max_strength)
-        constants = self._constant("rotation", per_magnitude, self._table)
-        value, slope = F.rotation_matrices_and_slope(per_magnitude * magnitude, *constants)
-        return value, slope * per_magnitude[:, None, None]
+        swing = self.swing(noise)
+        waves = rotation_waves(swing * magnitude, with_slope=True)
+        waves[:, 1].mul_(swing[:, None])
+        return self.mixing_of_waves(waves)
+
+    def mixing_of_waves(self, waves: Tensor) -> tuple[Tensor, Tensor]:
+        """Matrices and their slope, from :func:`eegaug.functional.sensors.rotation_waves`."""
+        return tuple(waves_to_matrices(waves, *self._constant("rotation", waves, self._table)))
 
     def _table(self) -> tuple[Tensor, Tensor]:
         return F.rotation_table(electrode_positions(self.ch_names, self.positions), self.axis, not self.parity)

@@ -106,10 +106,12 @@ class TimeMasking(Operation):
         self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
     ) -> tuple[Tensor, Tensor]:
         u, length = noise["u"], magnitude * self.max_strength
+        if self.max_strength <= n_times:
+            gain, slope = F.time_mask_gain_and_slope(u * (n_times - length), length, -u, n_times, self.steepness)
+            return gain, slope * self.max_strength
         change = self.max_strength * (length <= n_times)
         length = length.clamp(max=float(n_times))
-        start = u * (n_times - length)
-        gain, slope = F.time_mask_gain_and_slope(start, length, -u, n_times, self.steepness)
+        gain, slope = F.time_mask_gain_and_slope(u * (n_times - length), length, -u, n_times, self.steepness)
         return gain, slope * change[:, None, None]
 
     def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
