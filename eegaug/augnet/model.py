@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eegaug._spatial import spatial_products
 from eegaug.augnet.module import AugmentationModule
 from eegaug.augnet.penalties import augmentation_norm
 
@@ -14,8 +15,7 @@ __all__ = ["AGGREGATES", "AugAveragedModel", "aggregate_copies"]
 
 #: Ways to make one prediction from those of the copies.
 AGGREGATES = ("log_probs", "probs", "logits")
-
-
+# Copies that are made before the trunk sees the first.
 _AT_ONCE = 4
 
 
@@ -106,21 +106,25 @@ class AugAveragedModel(nn.Module):
         """
         if self.training:
             if self.n_copies_train == 1:
-                return self.trunk(self.augmentation(X))
-            outputs = (self.trunk(self.augmentation(X)) for _ in range(self.n_copies_train))
+                return self._outputs(self.augmentation(X))
+            outputs = (self._outputs(self.augmentation(X)) for _ in range(self.n_copies_train))
             return aggregate_copies(outputs, self.aggregate)
         if self.n_copies == 0:
-            return self.trunk(X)
+            return self._outputs(X)
         return aggregate_copies(self.copies(X), self.aggregate)
+
+    def _outputs(self, X: Tensor) -> Tensor:
+        with spatial_products():
+            return self.trunk(X)
 
     def copies(self, X: Tensor):
         """Logits of each copy at prediction, one after the other: n small batches are quicker than one of n times."""
         plan = self.augmentation.plan(self.n_copies, self.seed)
-        # A few copies are made before the trunk sees the first: it drives what they are made from out of the cache.
+        # Several copies are made together: the trunk would drive what they are made from out of the cache.
         for start in range(0, len(plan), _AT_ONCE):
             windows = [self.augmentation.apply_draws(X, draws) for draws in plan[start : start + _AT_ONCE]]
             while windows:
-                yield self.trunk(windows.pop(0))
+                yield self._outputs(windows.pop(0))
 
     def regularization(self, kind: str = "selective", reduction: str = "global", limit: float | None = None) -> Tensor:
         """The norm that training rewards; see :func:`eegaug.augnet.penalties.augmentation_norm`."""

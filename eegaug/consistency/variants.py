@@ -12,6 +12,7 @@ from braindecode.augmentation import Transform
 from torch import Tensor, nn
 
 from eegaug._named_operations import as_policy, is_one_operation, named_operation
+from eegaug._spatial import spatial_products
 from eegaug.augnet.layers import AugmentationLayer
 from eegaug.augnet.module import AugmentationModule
 from eegaug.augnet.penalties import augmentation_norm
@@ -123,7 +124,8 @@ class VariantModel(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Logits of the trunk for windows as they are."""
-        return self.trunk(X)
+        with spatial_products():
+            return self.trunk(X)
 
     def regularization(self, kind: str, reduction: str, limit: float | None = None) -> Tensor:
         """The norm that training rewards, over the layers of all modules."""

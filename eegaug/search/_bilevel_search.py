@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from torch import Tensor, nn
 
 from eegaug._durations import parse_budget
+from eegaug._spatial import spatial_products
 from eegaug.policy import BasePolicy, ClassPolicy
 from eegaug.search._choices import Relax
 from eegaug.search._divergence import refuse_divergence
@@ -198,7 +199,8 @@ class BilevelSearch(PolicySearch):
             with torch.no_grad():
                 X, _ = state.policy.augment_choices(X, y, task.generator("policy"))
         state.trunk_optimizer.zero_grad()
-        loss = criterion(state.trunk(X), y)
+        with spatial_products():
+            loss = criterion(state.trunk(X), y)
         loss.backward()
         state.trunk_optimizer.step()
         task.n_forward_backward += 1

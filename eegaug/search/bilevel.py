@@ -24,6 +24,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from eegaug._random import contained_rng
+from eegaug._spatial import spatial_products
 from eegaug.search._convolutions import HypergradientConvolutions
 
 __all__ = [
@@ -346,7 +347,8 @@ def adam_scale(optimizer: torch.optim.Optimizer, trunk: nn.Module) -> dict[str, 
 def _call(trunk: nn.Module, parameters: Parameters, X: Tensor) -> Tensor:
     # Statistics that the network keeps while it looks at a batch are kept for real training steps only.
     buffers = {name: value.clone() for name, value in trunk.named_buffers()}
-    return functional_call(trunk, {**parameters, **buffers}, (X,))
+    with spatial_products():
+        return functional_call(trunk, {**parameters, **buffers}, (X,))
 
 
 def _per_example(criterion: nn.Module, y: Tensor) -> tuple[nn.Module, Tensor | float]:

@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 from torch import Tensor, nn
 
 from eegaug._random import derive_seed
+from eegaug._spatial import spatial_products
 from eegaug.policies.network import AugmentationNetwork, PairPolicy
 from eegaug.policy import ClassPolicy, ConditionalPolicy, PolicyOperation, SubPolicy
 from eegaug.search._divergence import refuse_divergence
@@ -225,7 +226,8 @@ class DNASearch(PolicySearch):
         if self.objective == "bilevel":
             noted["valid_loss"] = self._bilevel(task, state, augmented, y, criterion)
             seen = augmented.detach()
-        loss = criterion(state.trunk(seen), y)
+        with spatial_products():
+            loss = criterion(state.trunk(seen), y)
         noted["train_loss"] = loss.detach()
         (loss - self.penalty * size if self.objective == "regularised" else loss).backward()
         state.trunk_optimizer.step()
