@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from eegaug._spatial import spatial_products
+
 __all__ = ["TrunkFeatures"]
 
 
@@ -44,7 +46,8 @@ class TrunkFeatures(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Features, shape (batch, n_features)."""
-        return self.trunk(X).flatten(1)
+        with spatial_products():
+            return self.trunk(X).flatten(1)
 
     @torch.no_grad()
     def _count(self, n_channels: int, n_times: int) -> int:
