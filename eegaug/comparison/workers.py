@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import queue
-import signal
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eegaug._processes import die_with
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import RunSpec
 from eegaug.comparison.run import RETRIES, report_death, run_folder, run_one
@@ -212,25 +211,6 @@ def _receive(work: Work, parent: int, threads: int | None) -> None:
 
 def _run_received(run: RunSpec, session: str) -> None:
     _received.run(run, session)
-
-
-def die_with(parent: int) -> None:
-    """End this process when its parent is gone: killed outright, a parent cannot tell its children.
-
-    Parameters
-    ----------
-    parent : int
-        Process id. Nothing happens if it is not that of the parent.
-    """
-    if os.getppid() != parent:
-        return
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_LOOK_EVERY_S)
-        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-
-    threading.Thread(target=watch, name="eegaug-parent", daemon=True).start()
 
 
 # A Dask cluster ------------------------------------------------------------------------------------------------------

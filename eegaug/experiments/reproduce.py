@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from eegaug._processes import working_for
 from eegaug._progress import track
 from eegaug._version import __version__
 from eegaug.comparison.estimators import uninterrupted
@@ -181,7 +182,8 @@ def _outcomes(experiment: Experiment, missing: list[tuple[dict, Path]], n_jobs: 
     from joblib import Parallel, delayed
 
     work = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-    yield from work(delayed(_one)(experiment.run, entry, path) for entry, path in missing)
+    me = os.getpid()
+    yield from work(delayed(working_for)(me, _one, experiment.run, entry, path) for entry, path in missing)
 
 
 def _one(run: Any, entry: dict[str, Any], path: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from skorch.utils import is_dataset
 
+from eegaug._processes import working_for
 from eegaug.checkpoint import TrainingCheckpoint
 from eegaug.policies import Policy
 from eegaug.search._task import Part, SearchState, SearchTask, Steps, callback_of
@@ -133,7 +135,7 @@ class TrialSearch(PolicySearch):
         if len(jobs) == 1:
             results = [run_trial(*jobs[0])]
         else:
-            results = Parallel(n_jobs=self.n_jobs)(delayed(run_trial)(*job) for job in jobs)
+            results = Parallel(n_jobs=self.n_jobs)(delayed(working_for)(os.getpid(), run_trial, *job) for job in jobs)
         for path in filter(None, paths):
             path.unlink(missing_ok=True)
         return results
