@@ -1,0 +1,114 @@
+"""What `StagingClassifier` does in an epoch and with a batch: augmentation, loss, backward pass, what it notes."""
+
+from __future__ import annotations
+
+import dis
+from contextlib import nullcontext
+from typing import Any, Self
+
+import torch
+from skorch.callbacks import Callback
+from skorch.dataset import unpack_data
+from skorch.utils import to_tensor
+
+
+class StagingLoop:
+    """The part of `StagingClassifier` that goes through epochs and batches: a mixin before skorch's net."""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        # The training step of skorch's AccelerateMixin knows neither policies nor what a method adds to the loss.
+        steps = [vars(base)["train_step_single"] for base in cls.__mro__ if "train_step_single" in vars(base)]
+        if steps[0].__module__ == "skorch.hf":
+            cls.train_step_single = next(step for step in steps if step.__module__ != "skorch.hf")
+
+    # Epochs -----------------------------------------------------------------------------------------------------------
+
+    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any) -> Self:
+        """The epochs; those that a checkpoint has brought are not done again."""
+        if epochs is None:
+            epochs = max(0, self.max_epochs - self.resumed_epochs_)
+        self.interrupted_ = False
+        try:
+            return super().fit_loop(X, y, epochs=epochs, **fit_params)
+        except KeyboardInterrupt as stop:
+            self.interrupted_ = not _raised_by_callback(stop)
+            raise
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Let a checkpoint restore the network before other callbacks look at it."""
+        super().on_train_begin(net, X=X, y=y, **kwargs)
+        for _, callback in self.callbacks_:
+            if hasattr(callback, "before_training"):
+                callback.before_training(net, X, y)
+
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Open the epoch's row of the history."""
+        super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        self.epoch_sums_ = {}
+
+    def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Write the terms of the loss into the history, before any callback looks at it."""
+        super().on_epoch_end(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        for name, (total, count) in self.epoch_sums_.items():
+            self.history.record(name, float(total) / count)
+        self.history.record("n_forward_backward", self.n_forward_backward_)
+        self.epoch_sums_ = {}
+
+    # Batches ----------------------------------------------------------------------------------------------------------
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
+        """Forward and backward for one batch: cross-entropy of the augmented windows, plus what a method adds to it."""
+        self._set_training(True)
+        Xi, yi = unpack_data(batch)
+        Xi = self._augment(to_tensor(Xi, device=self.device), yi)
+        with self.accelerator.autocast() if hasattr(self, "accelerator") else nullcontext():
+            y_pred = self.infer(Xi, **fit_params)
+            cross_entropy = self.get_loss(y_pred, yi, X=Xi, training=True)
+        penalty = self._penalty()
+        loss = cross_entropy if penalty is None else cross_entropy + penalty
+        self._backpropagate(loss)
+        self.n_forward_backward_ += 1
+        self._note_terms(len(Xi), train_ce=cross_entropy, train_penalty=penalty)
+        return {"loss": loss, "y_pred": y_pred}
+
+    def _augment(self, X: torch.Tensor, y: Any = None) -> torch.Tensor:
+        if self.policy is None:
+            return X
+        apply = getattr(self.policy, "apply", self.policy)
+        out = apply(X, y) if getattr(self.policy, "needs_labels", False) else apply(X)
+        return out[0] if isinstance(out, tuple) else out
+
+    def get_loss(self, y_pred: torch.Tensor, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Cross-entropy of a batch; `y_true` are labels as the user gave them."""
+        return super().get_loss(y_pred, self._codes(y_true), *args, **kwargs)
+
+    def _penalty(self) -> torch.Tensor | None:
+        """What a method adds to the cross-entropy in training."""
+        return None
+
+    def _backpropagate(self, loss: torch.Tensor) -> None:
+        accelerator = getattr(self, "accelerator", None)  # of skorch's AccelerateMixin
+        if accelerator is None:
+            loss.backward()
+        else:
+            accelerator.backward(loss)
+
+    def _note_terms(self, n: int, **terms: torch.Tensor | None) -> None:
+        # Summed where the terms are: asking an accelerator for them would make it wait at every batch.
+        sums = self.epoch_sums_
+        for name, value in terms.items():
+            if value is not None:
+                total, count = sums.get(name, (0.0, 0))
+                sums[name] = (total + value.detach().double() * n, count + n)
+
+
+def _raised_by_callback(stop: BaseException) -> bool:
+    """Whether a callback ended the training on purpose, as skorch's early stopping does: by a ``raise`` of its own."""
+    tb = stop.__traceback__
+    while tb is not None and tb.tb_next is not None:
+        tb = tb.tb_next
+    if tb is None or not isinstance(tb.tb_frame.f_locals.get("self"), Callback):
+        return False
+    # Ctrl-C may come while a callback is at work; then the exception appears in it without being raised there.
+    return tb.tb_frame.f_code.co_code[tb.tb_lasti] == dis.opmap["RAISE_VARARGS"]
