@@ -14,24 +14,16 @@ from torch import Tensor
 from eegaug.functional.sampling import relaxed_bernoulli
 from eegaug.montage import electrode_positions
 from eegaug.operations.checks import as_windows, check_unit_interval, fit_noise, per_window
+from eegaug.operations.linear_form import LinearForm
 from eegaug.operations.written_slope import apply_with_slope
 
 __all__ = ["Operation"]
 
-# The method that gives each linear form, where there is one.
-_LINEAR_FORMS = {
-    "gain": "time_gain",
-    "spectrum": "spectral_change",
-    "modulation": "modulation",
-    "mixing": "mixing_matrix",
-}
-# What goes with coefficients: a subclass with others does not inherit it.
-_WRITTEN_OUT = {"linear_slope", "mixing_and_slope", "product_and_slope", "mixing_of_members", "mixing_of_waves"}
 # Operation and montage of the warnings already given by this process.
 _warned: set[tuple[str, tuple[str, ...] | int]] = set()
 
 
-class Operation:
+class Operation(LinearForm):
     """A transformation of EEG windows whose strength is a magnitude in [0, 1].
 
     The random draws, the strength and the signal are kept apart: :meth:`draw` knows neither the magnitude nor the
@@ -77,31 +69,8 @@ class Operation:
     needs_sfreq: ClassVar[bool] = False
     needs_ch_names: ClassVar[bool] = False
     needs_positions: ClassVar[bool] = False
-    # How the operation acts on a signal, for code that evaluates several operations at once: "reverse", "gain"
-    # (time_gain), "noise", "spectrum" (spectral_change), "modulation" (modulation), "mixing" (mixing_matrix) or None.
-    linear_form: str | None = None
-    # What multiplies the signal, where the operation has its derivative in the magnitude written out: as above, except
-    # that "gain" may differ between channels.
-    product_form: str | None = None
-    # Of operations that mix channels: matrices and slopes from decisions about channels (`membership`), or from cosines
-    # and sines of an angle (`swing`), so that those of several operations are computed together.
-    mixing_of_members: Any = None
-    mixing_of_waves: Any = None
     # What it does, in words; {strength} is the physical magnitude.
     sentence: ClassVar[str] = ""
-
-    def __init_subclass__(cls, **kwargs: Any):
-        super().__init_subclass__(**kwargs)
-        # A subclass that does something else than its parent does not act in its parent's linear form either.
-        own = vars(cls)
-        if "transform" in own and "linear_form" not in own and _LINEAR_FORMS.get(cls.linear_form) not in own:
-            cls.linear_form = None
-        if "transform" in own and "product_form" not in own:
-            cls.product_form = None
-        # And one whose coefficients are others does not have their slope.
-        if any(name in own for name in _LINEAR_FORMS.values()):
-            for written_out in _WRITTEN_OUT - set(own):
-                setattr(cls, written_out, getattr(Operation, written_out))
 
     def __init__(
         self,
@@ -162,59 +131,9 @@ class Operation:
         """
         raise NotImplementedError(f"{type(self).__name__} does not define transform()")
 
-    def linear_slope(
-        self,
-        value: Any,
-        magnitude: Tensor,
-        noise: dict[str, Tensor],
-        n_channels: int,
-        n_times: int,
-    ) -> Any:
-        """Derivative of :meth:`linear_value` in the magnitude, in its shape. By autograd, unless it is written out.
-
-        Parameters
-        ----------
-        value : Tensor or tuple of Tensor
-            What :meth:`linear_value` gave.
-        magnitude : Tensor, shape (batch,) or (1,)
-        noise, n_channels, n_times
-            As there.
-        """
-        with torch.inference_mode(False), torch.enable_grad():
-            at = magnitude.detach().clone().requires_grad_()
-            values = self.linear_value(at, noise, n_channels, n_times)
-            several = isinstance(values, tuple)
-            values = values if several else (values,)
-            # The derivative of a product with probes, taken once more in the probes, runs forwards.
-            probes = [torch.zeros_like(v).requires_grad_() for v in values]
-            (pulled,) = torch.autograd.grad(values, at, probes, create_graph=True)
-            slopes = torch.autograd.grad(pulled.sum(), probes, allow_unused=True, materialize_grads=True)
-        return slopes if several else slopes[0]
-
-    def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
-        """Matrices of an operation that mixes channels, and their derivative in magnitudes (batch,) or (1,)."""
-        value = self.linear_value(magnitude, noise, n_channels, 0)
-        return value, self.linear_slope(value, magnitude, noise, n_channels, 0)
-
-    def product_and_slope(
-        self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
-    ) -> tuple[Any, Tensor | None]:
-        """What multiplies the signal, and its derivative in magnitudes of shape (batch,) or (1,).
-
-        None instead of the derivative: :meth:`linear_slope` gives it when it is needed.
-        """
-        if self.linear_form == "mixing":
-            return self.mixing_and_slope(magnitude, noise, n_channels)
-        return self.linear_value(magnitude, noise, n_channels, n_times), None
-
     def void_reason(self, n_channels: int) -> str | None:
         """Why the operation means nothing on this montage, or None when it does mean something."""
         return None
-
-    def linear_value(self, magnitude: Tensor | None, noise: dict[str, Tensor], n_channels: int, n_times: int) -> Any:
-        """Coefficients of the operation in its linear form: what the method of that form gives."""
-        method = getattr(self, _LINEAR_FORMS[self.linear_form])
-        return method(magnitude, noise, n_channels if self.linear_form == "mixing" else n_times)
 
     # -- for everybody -------------------------------------------------------------------------------------------------
 
