@@ -181,7 +181,7 @@ def _outcomes(experiment: Experiment, missing: list[tuple[dict, Path]], n_jobs: 
         return
     from joblib import Parallel, delayed
 
-    work = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    work = Parallel(n_jobs=n_jobs, return_as="generator_unordered", mmap_mode="c")
     me = os.getpid()
     yield from work(delayed(working_for)(me, _one, experiment.run, entry, path) for entry, path in missing)
 

@@ -135,7 +135,9 @@ class TrialSearch(PolicySearch):
         if len(jobs) == 1:
             results = [run_trial(*jobs[0])]
         else:
-            results = Parallel(n_jobs=self.n_jobs)(delayed(working_for)(os.getpid(), run_trial, *job) for job in jobs)
+            # Copy-on-write: torch warns of arrays that cannot be written to.
+            work = Parallel(n_jobs=self.n_jobs, mmap_mode="c")
+            results = work(delayed(working_for)(os.getpid(), run_trial, *job) for job in jobs)
         for path in filter(None, paths):
             path.unlink(missing_ok=True)
         return results
