@@ -6,9 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import hashlib
-import importlib
 import json
-import math
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -16,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import safetensors
 from safetensors.torch import load_file, save_file
 from skorch.history import History
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import nn
 
 from eegaug._inputs import Signal
+from eegaug._plain_data import decode, keep, plain
 from eegaug._trunk import braindecode_name, resolve_trunk
 from eegaug._version import __version__
 
@@ -33,8 +30,6 @@ FORMAT, VERSION = "eegaug-model", 1
 WEIGHTS, DOCUMENT = "model.safetensors", "model.json"
 POLICY_WEIGHTS = "policy.safetensors"
 _PACKAGES = ("torch", "braindecode", "skorch", "mne")
-# Classes that an argument may name: those of packages that are installed anyway, never of the folder.
-_TRUSTED = ("torch.nn.", "torch.optim.", "braindecode.")
 # Parameters with a place of their own in the document, or without meaning elsewhere.
 _APART = {"module", "layers", "policy", "classes", "device", "callbacks", "train_split", "history", "positions"}
 _APART |= {"modules", "variants"}
@@ -106,7 +101,7 @@ def save_model(
             clf.policy.save_weights(folder / POLICY_WEIGHTS)
         for key, value in (("preprocessing", preprocessing), ("splits", splits), ("metrics", metrics)):
             if value is not None:
-                document[key] = _plain(value)
+                document[key] = plain(value)
         text = json.dumps(document, indent=1, allow_nan=False)
         if document["weights"] is not None:
             os.replace(part, folder / WEIGHTS)
@@ -203,7 +198,7 @@ def _document(clf: Any, digest: str | None) -> dict[str, Any]:
     settings = {}
     for key, value in clf.get_params(deep=False).items():
         if key not in _APART and not key.startswith(("_", "module__", "callbacks__")):
-            _keep(settings, key, value)
+            keep(settings, key, value)
     return {
         "format": FORMAT,
         "format_version": VERSION,
@@ -211,24 +206,24 @@ def _document(clf: Any, digest: str | None) -> dict[str, Any]:
         "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "estimator": type(clf).__name__,
         "trunk": None if digest is None else _trunk_document(clf),
-        "signal": _plain(signal),
-        "positions": _plain(clf.positions),
-        "classes": _plain(clf.classes_),
+        "signal": plain(signal),
+        "positions": plain(clf.positions),
+        "classes": plain(clf.classes_),
         "classes_given": clf.classes is not None,
-        "class_weights": _plain(clf.class_weights_),
+        "class_weights": plain(clf.class_weights_),
         "seed": clf.seed_,
         "settings": settings,
-        "policy": _plain(clf.policy) if hasattr(clf.policy, "model_dump") else None,
-        "layers": None if layers is None else _plain(layers.get_config()),
-        "layers_given": _keep({}, "layers", getattr(clf, "layers", None)).get("layers"),
-        "invariances": None if layers is None else _plain(layers.describe()),
+        "policy": plain(clf.policy) if hasattr(clf.policy, "model_dump") else None,
+        "layers": None if layers is None else plain(layers.get_config()),
+        "layers_given": keep({}, "layers", getattr(clf, "layers", None)).get("layers"),
+        "invariances": None if layers is None else plain(layers.describe()),
         "variants": _variants_document(clf),
         "weights": None if digest is None else {"file": WEIGHTS, "sha256": digest},
-        "preprocessing": _plain(clf.preprocessing_),
+        "preprocessing": plain(clf.preprocessing_),
         "splits": None,
         "metrics": None,
         "n_forward_backward": clf.n_forward_backward_,
-        "history": [_plain({k: v for k, v in row.items() if k != "batches"}) for row in clf.history],
+        "history": [plain({k: v for k, v in row.items() if k != "batches"}) for row in clf.history],
     }
 
 
@@ -247,7 +242,7 @@ def _trunk_document(clf: Any) -> dict[str, Any]:
     arguments.pop("chs_info", None)  # made again from the channels
     kept: dict[str, Any] = {}
     for key, value in arguments.items():
-        _keep(kept, key, value)
+        keep(kept, key, value)
     return {
         "braindecode": braindecode_name(type(trunk)),
         "class": f"{type(trunk).__module__}:{type(trunk).__qualname__}",
@@ -255,55 +250,6 @@ def _trunk_document(clf: Any) -> dict[str, Any]:
         "given": sorted(set(given) & set(kept)),
         "not_kept": sorted(set(given) - set(kept) - {"chs_info"}),
     }
-
-
-class _NotPlainError(Exception):
-    """A value that has no form as plain data."""
-
-
-def _keep(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """Put a value into a document if it can be given back exactly; classes by their names."""
-    with contextlib.suppress(_NotPlainError):
-        document[key] = _encode(value)
-    return document
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    if isinstance(value, (list, tuple)):
-        items = [_encode(item) for item in value]
-        return items if isinstance(value, list) else {"tuple": items}
-    if isinstance(value, Mapping):
-        return {"mapping": [[_encode(k), _encode(v)] for k, v in value.items()]}
-    if isinstance(value, type) and issubclass(value, (nn.Module, Optimizer)) and value.__module__.startswith(_TRUSTED):
-        return {"class": f"{value.__module__}:{value.__qualname__}"}
-    raise _NotPlainError
-
-
-def _plain(value: Any) -> Any:
-    """`value` as strict JSON knows it; numbers that are not finite become null."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if hasattr(value, "model_dump"):
-        return _plain(value.model_dump(mode="json"))
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain(dataclasses.asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, pd.DataFrame):
-        return _plain(value.to_dict("records"))
-    if isinstance(value, (np.ndarray, Tensor, pd.Series)):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
-    return str(value)
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
@@ -347,7 +293,7 @@ def _trunk_class(folder: Path, trunk: Mapping[str, Any], module: Any) -> Any:
 
 
 def _settings(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    settings = {key: _decode(value) for key, value in document["settings"].items()}
+    settings = {key: decode(value) for key, value in document["settings"].items()}
     settings["positions"] = document["positions"]
     if document["classes_given"]:
         settings["classes"] = document["classes"]
@@ -370,7 +316,7 @@ def _settings(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _initialize(clf: Any, document: Mapping[str, Any], ready_made: bool) -> None:
     """Build network and optimiser with everything that was saved of them, and leave the parameters as the user's."""
     trunk, params = document["trunk"], vars(clf)
-    arguments = {f"module__{key}": _decode(value) for key, value in trunk["arguments"].items()}
+    arguments = {f"module__{key}": decode(value) for key, value in trunk["arguments"].items()}
     if not ready_made:
         params.update(arguments)
     if document["layers"] is not None:
@@ -383,7 +329,7 @@ def _initialize(clf: Any, document: Mapping[str, Any], ready_made: bool) -> None
     clf.verbose = verbose
     if document["layers"] is not None:
         given = document["layers_given"]
-        clf.layers = [layer.operations for layer in rebuilt] if given is None else _decode(given)
+        clf.layers = [layer.operations for layer in rebuilt] if given is None else decode(given)
     for key in arguments:
         if ready_made or key.removeprefix("module__") not in trunk["given"]:
             params.pop(key, None)
@@ -399,27 +345,3 @@ def _load_weights(model: nn.Module, folder: Path, document: Mapping[str, Any]) -
         model.load_state_dict(load_file(path))
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"the weights of {folder} do not fit the module: {error}") from error
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    (kind, content), *_ = value.items()
-    if kind == "tuple":
-        return tuple(_decode(item) for item in content)
-    if kind == "mapping":
-        return {_decode(k): _decode(v) for k, v in content}
-    if kind == "class" and content.startswith(_TRUSTED):
-        module, _, name = content.partition(":")
-        found = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-        if (
-            isinstance(found, type)
-            and issubclass(found, (nn.Module, Optimizer))
-            and found.__module__.startswith(_TRUSTED)
-        ):
-            return found
-    raise ValueError(f"{DOCUMENT} has a value {value!r}, which is not loaded.")

@@ -242,6 +242,21 @@ def test_names_of_other_things_are_not_imported(folder, named):
         load_model(folder)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"class": "torch.nn.modules.activation:NotYetKnown"},
+        {"class": "torch.nn.modules.not_yet_known:Activation"},
+        {"class": 1},
+        {},
+    ],
+)
+def test_classes_that_these_versions_do_not_have(folder, value):
+    edit(folder, trunk__arguments__activation=value)
+    with pytest.raises(ValueError, match=r"which is not loaded: only modules and optimisers .* installed here"):
+        load_model(folder)
+
+
 def test_code_in_the_folder_is_not_run(folder, monkeypatch):
     (folder / "__init__.py").write_text("raise SystemExit")
     (folder / "sitecustomize.py").write_text("raise SystemExit")

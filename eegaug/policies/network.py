@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from eegaug._features import TrunkFeatures
 from eegaug._inputs import Signal
+from eegaug._plain_data import decode, keep
 from eegaug._trunk import braindecode_name, build_trunk, signal_arguments
-from eegaug.bundle import _decode, _keep
 from eegaug.montage import electrode_positions
 
 __all__ = ["AugmentationNetwork", "PairPolicy"]
@@ -138,7 +138,7 @@ class AugmentationNetwork(nn.Module):
             If the trunk is none of braindecode's and `module` is None, or if the two do not fit.
         """
         trunk, known = config["trunk"], config["signal"]
-        given = {key: _decode(value) for key, value in trunk["arguments"].items()}
+        given = {key: decode(value) for key, value in trunk["arguments"].items()}
         ready_made = isinstance(module, nn.Module)
         if module is None and trunk["braindecode"] is None:
             name = trunk["class"].rpartition(":")[2]
@@ -204,7 +204,7 @@ def _trunk_config(trunk: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
     arguments.pop("chs_info", None)  # made again from the channels
     kept: dict[str, Any] = {}
     for key, value in arguments.items():
-        _keep(kept, key, value)
+        keep(kept, key, value)
     return {
         "braindecode": braindecode_name(type(trunk)),
         "class": f"{type(trunk).__module__}:{type(trunk).__qualname__}",
