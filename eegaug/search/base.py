@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError
@@ -23,6 +22,7 @@ from eegaug.search._checkpoint import SearchFile, plain_row, search_settings
 from eegaug.search._operations import resolve_operations
 from eegaug.search._prediction import PredictsByBest
 from eegaug.search._progress import SearchBar
+from eegaug.search._record import SearchRecord
 from eegaug.search._running import Running, checked_clone, refuse_small_budget, spell_out_parameters
 from eegaug.search._split import check_groups, hold_out, subjects_of
 from eegaug.search._state import SearchState
@@ -31,7 +31,7 @@ from eegaug.search._task import REFIT, SPLIT, STEP, Part, SearchTask, callback_o
 __all__ = ["PolicySearch", "SearchState", "SearchTask"]
 
 
-class PolicySearch(PredictsByBest, MetaEstimatorMixin, BaseEstimator):
+class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimator):
     """Search an augmentation policy on training windows, then train a network with it.
 
     The base class of the searchers. A scikit-learn meta-estimator: ``fit`` searches, with whole subjects held out to
@@ -252,7 +252,9 @@ class PolicySearch(PredictsByBest, MetaEstimatorMixin, BaseEstimator):
                 f"this {type(self).__name__} holds no search to go on with: fit goes on from a checkpoint."
             )
         if self.interrupted_ and self._running.file is not None:
-            self._restore(self._running.file.read(self._running.settings))  # the step that was broken off never was
+            saved = self._running.file.read(self._running.settings)
+            if saved is not None:  # None: stopped between the end of the first step and its saving
+                self._restore(saved)  # the step that was broken off never was
         if max_epochs is not None:
             self._check_steps("max_epochs", max_epochs)
         more = 0 if max_epochs is None else max_epochs - PolicySearch._n_steps(self)
@@ -265,13 +267,6 @@ class PolicySearch(PredictsByBest, MetaEstimatorMixin, BaseEstimator):
         if not hasattr(self, "policy_"):
             raise NotFittedError(f"this {type(self).__name__} has not begun to search: call fit first.")
         return self.policy_
-
-    @property
-    def history_(self) -> pd.DataFrame:
-        """One row per step."""
-        if not hasattr(self, "_rows"):
-            raise AttributeError(f"this {type(self).__name__} has not begun to search: call fit first.")
-        return pd.DataFrame(self._rows)
 
     _running: Running | None = None
 
@@ -368,19 +363,6 @@ class PolicySearch(PredictsByBest, MetaEstimatorMixin, BaseEstimator):
         running.state.load_state_dict(saved["state"])
         running.unnoted_seconds = 0.0
         self._sum_up()
-
-    def _sum_up(self) -> None:
-        self.search_time_ = float(sum(row["seconds"] for row in self._rows))
-        self.n_forward_backward_ = self._rows[-1]["n_forward_backward"] if self._rows else 0
-
-    def _expected_seconds(self) -> float:
-        """How long the next step takes, by the last ones of its kind; 0 where there were none."""
-        phase = self._next_phase()
-        return max((row["seconds"] for row in self._rows[-5:] if row["phase"] == phase), default=0.0)
-
-    def _next_phase(self) -> str:
-        """``phase`` of the next step, as far as it is known beforehand: that of the last."""
-        return self._rows[-1]["phase"] if self._rows else "search"
 
     def _train_with_policy(self, running: Running) -> None:
         estimator = self._for_refit(running.state, clone(running.task.estimator))

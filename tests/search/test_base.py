@@ -268,6 +268,18 @@ def test_ctrl_c_keeps_the_policy_and_goes_on(tmp_path):
     assert search.best_estimator_.policy == search.policy_
 
 
+def test_ctrl_c_before_the_first_step_is_saved(tmp_path):
+    def stop(search, row):
+        if row["step"] == 1:
+            raise KeyboardInterrupt
+
+    search = walk(step_callback=stop, checkpoint=tmp_path / "s")
+    with pytest.warns(UserWarning, match="policy_ is the policy reached"):
+        search.fit(X, Y, groups=GROUPS)
+    assert len(search.history_) == 1 and not (tmp_path / "s").exists()
+    same(search.continue_fit(), walk().fit(X, Y, groups=GROUPS))
+
+
 def test_continued_search_is_that_of_more_steps():
     same(
         walk(max_steps=2).fit(X, Y, groups=GROUPS).continue_fit(max_epochs=6),
