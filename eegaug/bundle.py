@@ -8,6 +8,7 @@ import datetime
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -85,6 +86,7 @@ def save_model(
     if known.get(type(clf).__name__) is not type(clf):
         raise TypeError(f"a {type(clf).__name__} is not saved as a folder, only {' and '.join(known)}: pickle it.")
     clf.check_is_fitted(["module_", "signal_"])
+    _warn_of_lost(clf)
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,15 +192,36 @@ def _inner(module: nn.Module) -> nn.Module:
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
+def _settings_of(clf: Any) -> dict[str, Any]:
+    """Parameters that are saved under their own names."""
+    params = clf.get_params(deep=False)
+    return {k: v for k, v in params.items() if k not in _APART and not k.startswith(("_", "module__", "callbacks__"))}
+
+
+def _warn_of_lost(clf: Any) -> None:
+    """Name the settings that will not come back."""
+    usual = type(clf)().get_params(deep=False)
+    lost = {k: v for k, v in _settings_of(clf).items() if v is not usual.get(k) and not keep({}, k, v)}
+    if clf.policy is not None and not hasattr(clf.policy, "model_dump") and not isinstance(clf.policy, str):
+        lost["policy"] = clf.policy
+    if lost:
+        what = ", ".join(f"{k} ({getattr(v, '__name__', type(v).__name__)})" for k, v in lost.items())
+        warnings.warn(
+            f"not saved with the model, as they are not plain data: {what}. The model that is loaded has the defaults; "
+            "set_params() gives them back to it.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def _document(clf: Any, digest: str | None) -> dict[str, Any]:
     layers = getattr(clf.module_, "augmentation", None)
     layers = layers if hasattr(layers, "get_config") else None
     signal = dataclasses.asdict(clf.signal_)
     signal.pop("preprocessing")
     settings = {}
-    for key, value in clf.get_params(deep=False).items():
-        if key not in _APART and not key.startswith(("_", "module__", "callbacks__")):
-            keep(settings, key, value)
+    for key, value in _settings_of(clf).items():
+        keep(settings, key, value)
     return {
         "format": FORMAT,
         "format_version": VERSION,

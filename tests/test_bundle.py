@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -291,6 +292,25 @@ def test_what_cannot_be_saved(tmp_path):
     with pytest.raises(TypeError, match=r"a Own is not saved as a folder"):
         save_model(Own(CHAMBON, sfreq=SFREQ, max_epochs=1, verbose=0).fit(X, Y), tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_settings_that_are_lost_are_named(tmp_path):
+    class Smoothed(torch.nn.CrossEntropyLoss):
+        pass
+
+    def upside_down(X):
+        return -X
+
+    clf = staging(criterion=Smoothed, policy=upside_down).fit(X, Y)
+    with pytest.warns(UserWarning, match=r"not saved .*: criterion \(Smoothed\), policy \(upside_down\)"):
+        clf.save(tmp_path / "model")
+    assert load_model(tmp_path / "model", SmallNet).policy is None
+
+
+def test_nothing_is_said_of_settings_that_come_back(fitted, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.save(tmp_path / "model")
 
 
 def test_where_nothing_can_be_written(fitted, tmp_path):

@@ -50,6 +50,8 @@ class LinearForm:
         if any(name in own for name in _LINEAR_FORMS.values()):
             for written_out in _WRITTEN_OUT - set(own):
                 setattr(cls, written_out, getattr(LinearForm, written_out))
+            if cls.product_form is not None and not {"product_form", "product_and_slope"} & set(own):
+                cls.product_form = cls.linear_form
 
     def linear_value(self, magnitude: Tensor | None, noise: dict[str, Tensor], n_channels: int, n_times: int) -> Any:
         """Coefficients of the operation in its linear form: what the method of that form gives."""

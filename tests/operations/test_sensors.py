@@ -8,6 +8,7 @@ from braindecode.augmentation import functional as braindecode
 from eegaug import operations
 from eegaug.montage import electrode_positions
 from eegaug.operations import get_operation
+from eegaug.operations.sensors import ChannelsDropout, SensorsOperation
 
 from .base import MASS, OperationTests, rng, signal
 
@@ -301,3 +302,27 @@ def test_symmetry_without_pairs():
         op = get_operation("channels_symmetry", ch_names=["Fpz", "Pz"])
     X = signal(2, 2, 10)
     assert torch.equal(op(X), X)
+
+
+def test_other_coefficients_than_the_parents():
+    """A subclass that changes the matrices alone is differentiated by its own matrices."""
+
+    class HalfDropout(ChannelsDropout):
+        name = "half_dropout"
+
+        def mixing_matrix(self, magnitude, noise, n_channels):
+            return torch.lerp(
+                torch.eye(n_channels, dtype=magnitude.dtype), super().mixing_matrix(magnitude, noise, n_channels), 0.5
+            )
+
+        transform = SensorsOperation.transform
+
+    op, X = HalfDropout(), torch.randn(3, 4, 20, dtype=torch.float64)
+    noise = {"u": torch.rand(3, 4, dtype=torch.float64)}
+    magnitude = torch.tensor([0.3], dtype=torch.float64, requires_grad=True)
+    out = op.apply(X, magnitude, noise)
+    expected = op.transform(X, magnitude, noise)
+    torch.testing.assert_close(out, expected)
+    upstream = torch.randn_like(X)
+    found, right = (torch.autograd.grad(Y, magnitude, upstream)[0] for Y in (out, expected))
+    torch.testing.assert_close(found, right)
