@@ -11,6 +11,8 @@ from skorch.callbacks import Callback
 from skorch.dataset import unpack_data
 from skorch.utils import to_tensor
 
+from eegaug._precision import widest
+
 
 class StagingLoop:
     """The part of `StagingClassifier` that goes through epochs and batches: a mixin before skorch's net."""
@@ -100,7 +102,7 @@ class StagingLoop:
         for name, value in terms.items():
             if value is not None:
                 total, count = sums.get(name, (0.0, 0))
-                sums[name] = (total + value.detach().double() * n, count + n)
+                sums[name] = (total + value.detach().to(widest(value.device)) * n, count + n)
 
 
 def _raised_by_callback(stop: BaseException) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from eegaug._precision import widest
 from eegaug.augnet.layers import AugmentationLayer, as_batch
 
 __all__ = ["measure_effects"]
@@ -42,8 +43,8 @@ def measure_effects(
     sums = [torch.zeros(2, len(layer.operations), dtype=torch.float64) for layer in layers]
     power = n = 0
     for X, y in batches:
-        windows = as_batch(X)
-        power += float((windows - windows.mean(-1, keepdim=True)).double().square().sum())
+        windows, wide = as_batch(X), widest(X.device)
+        power += float((windows - windows.mean(-1, keepdim=True)).to(wide).square().sum())
         before = float(loss(X, y))
         n += len(X)
         for layer, total in zip(layers, sums, strict=True):
@@ -51,7 +52,7 @@ def measure_effects(
                 noise = op.draw(*windows.shape, generator=generator, device=X.device)
                 changed = op.apply(windows, layer.strengths[q] if op.has_magnitude else None, noise)
                 share = 1.0 if op.has_magnitude else float(layer.strengths[q]) / 2
-                total[0, q] += share * float((changed - windows).double().square().sum())
+                total[0, q] += share * float((changed - windows).to(wide).square().sum())
                 total[1, q] += share * (float(loss(changed.reshape(X.shape), y)) - before) * len(X)
     for layer, total in zip(layers, sums, strict=True):
         change = (total[0] / max(power, torch.finfo(torch.float64).tiny)).sqrt()

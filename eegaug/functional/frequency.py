@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from eegaug._precision import widest
+
 __all__ = [
     "filter_change",
     "frequency_shift",
@@ -215,7 +217,7 @@ def shift_ramps(shift_hz: Tensor, n_times: int, sfreq: float) -> tuple[Tensor, T
     # A phase is that of the block's start plus that within the block, so that cosines of few angles make those of all.
     n_blocks = -(-n_times // _BLOCK)
     # Thousands of radians do not fit float32: count turns in float64, drop the whole ones, go on in the signal's dtype.
-    wide = shift_hz.dtype if shift_hz.device.type == "mps" else torch.float64
+    wide = widest(shift_hz.device)
     turns = shift_hz.to(wide)[:, None] * _block_seconds(n_blocks, sfreq, wide, shift_hz.device)
     phase = (turns - turns.round()).to(shift_hz.dtype) * (2.0 * math.pi)
     start_cos, cos = torch.cos(phase)[:, None].tensor_split([n_blocks], dim=2)

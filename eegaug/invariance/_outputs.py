@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from eegaug._hooks import find_layer, recorded
 from eegaug._inputs import Signal, as_windows, signal_of
+from eegaug._precision import widest
 
 __all__ = ["features_of", "labels_by", "outputs_of", "signal_for", "windows_array"]
 
@@ -97,7 +98,9 @@ def features_of(model: Any, X: np.ndarray, layer: str | None = None) -> tuple[np
     with recorded(found, input=reads) as seen:
         for out in _forward(model, X):
             outputs.append(_flat(out))
-            features.append(_flat(torch.stack([one.detach().flatten(1).double() for one in seen]).mean(0)))
+            features.append(
+                _flat(torch.stack([one.detach().flatten(1).to(widest(one.device)) for one in seen]).mean(0))
+            )
             seen.clear()
     return np.concatenate(outputs), np.concatenate(features)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eegaug._precision import widest
 from eegaug.operations import Operation
 from eegaug.policies.parts import SubPolicy
 
@@ -146,8 +147,7 @@ def uniform(
     shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device, double: bool = False
 ) -> Tensor:
     """Uniform draws in [0, 1) by a generator of that device, on the CPU."""
-    # Metal has no double precision.
-    dtype = torch.float64 if double and device.type != "mps" else torch.float32
+    dtype = widest(device) if double else torch.float32
     return (
         torch.rand(shape, generator=generator, device=device, dtype=dtype)
         .cpu()

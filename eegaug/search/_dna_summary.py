@@ -11,6 +11,7 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor, nn
 
+from eegaug._precision import widest
 from eegaug.operations import Operation
 
 __all__ = ["ClassMeans", "class_distances", "class_means", "top_pairs"]
@@ -52,9 +53,9 @@ def class_means(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], n_
     try:
         for X, y in batches:
             probabilities, magnitudes, log_weights = network(X)
-            member = torch.nn.functional.one_hot(y, n_classes).T.double()
+            member = torch.nn.functional.one_hot(y, n_classes).T.to(widest(y.device))
             terms = [probabilities, magnitudes, log_weights.exp()]
-            totals = [torch.tensordot(member, term.double(), 1) for term in terms]
+            totals = [torch.tensordot(member, term.to(member.dtype), 1) for term in terms]
             sums = totals if sums is None else [a + b for a, b in zip(sums, totals, strict=True)]
             counts = counts + member.sum(1)
     finally:

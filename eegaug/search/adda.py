@@ -154,7 +154,7 @@ class ADDASearch(BilevelSearch):
 
     def _remarks(self, policy: SearchedStages) -> dict[str, Any]:
         entropy = policy.entropy() if self.class_wise else policy.entropy()[0]
-        return {"entropy": (entropy.double() * 1e4).round().div(1e4).tolist()}
+        return {"entropy": (entropy.cpu().double() * 1e4).round().div(1e4).tolist()}
 
 
 class SearchedStages(Stages):

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from eegaug._precision import widest
 from eegaug._random import contained_rng
 from eegaug._spatial import spatial_products
 from eegaug.search._convolutions import HypergradientConvolutions
@@ -198,7 +199,7 @@ def _refuse_cut_graph(gradients: Iterable[Tensor]) -> None:
 def _central_difference(
     train_loss: Callable[[Parameters], Tensor], parameters: Parameters, v: Parameters, inputs: Sequence[Tensor]
 ) -> list[Tensor | None]:
-    length = torch.sqrt(sum((one.double() ** 2).sum() for one in v.values())) if v else 0.0
+    length = torch.sqrt(sum((one.to(widest(one.device)) ** 2).sum() for one in v.values())) if v else 0.0
     if not length > 0:
         return [None] * len(inputs)
     step = float(0.01 / length)

@@ -115,7 +115,7 @@ class DADASearch(BilevelSearch):
         return {"entropy": float(torch.special.entr(policy.weights.detach()).sum(-1).mean())}
 
     def _remarks(self, policy: Pairs) -> dict[str, Any]:
-        top = policy.weights.detach().sort(descending=True).values[:, : self.n_sub_policies].double()
+        top = policy.weights.detach().sort(descending=True).values[:, : self.n_sub_policies].cpu().double()
         return {"weights": (top * 1e4).round().div(1e4).tolist() if self.class_wise else top[0].tolist()}
 
 

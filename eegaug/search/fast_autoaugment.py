@@ -240,9 +240,9 @@ def density_match(
     for X, y in task.batches(part, shuffle=False, batch_size=max(task.batch_size, 256)):
         copies = [estimator.infer(policy.apply(X, generator=generator)).argmax(1) == y for _ in range(n_copies)]
         n_forward += n_copies
-        found = torch.stack(copies)
+        found = torch.stack(copies).cpu()
         hits.append(found.any(0).double() if aggregate == "max" else found.double().mean(0))
-    hits, y = torch.cat(hits).cpu(), part.y
+    hits, y = torch.cat(hits), part.y
     classes = y.unique()
     return float(torch.stack([hits[y == one].mean() for one in classes]).mean()), n_forward
 

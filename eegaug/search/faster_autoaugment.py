@@ -151,7 +151,7 @@ class FasterAutoAugmentSearch(PolicySearch):
             raise NotFittedError(f"this {type(self).__name__} holds no search: ask in the process that fitted it.")
         stages = self._running.state.stages
         shares = (stages.weights[0] * stages.probabilities[0]).detach().mean(0).sum(0)
-        return pd.DataFrame({"all": shares.double().cpu()}, index=[op.name for op in self.operations_])
+        return pd.DataFrame({"all": shares.cpu().double()}, index=[op.name for op in self.operations_])
 
     def _check(self, task: SearchTask) -> None:
         for name, words in (
