@@ -96,7 +96,10 @@ def permute_channels(X: Tensor, permutation: Tensor) -> Tensor:
     """
     if permutation.shape[0] == 1:
         return X.index_select(1, permutation[0])
-    return X.gather(1, permutation[:, :, None].expand(-1, -1, X.shape[-1]))
+    n, n_channels, n_times = X.shape
+    # Rows of one matrix: whole channels are copied, where gather would look every sample up.
+    rows = permutation + torch.arange(0, n * n_channels, n_channels, device=X.device)[:, None]
+    return X.reshape(n * n_channels, n_times).index_select(0, rows.view(-1)).view(n, -1, n_times)
 
 
 def shuffle_permutation(selected: Tensor, keys: Tensor) -> Tensor:
