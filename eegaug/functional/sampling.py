@@ -54,9 +54,9 @@ def relaxed_bernoulli(probability: Tensor, u: Tensor, temperature: float = 0.5, 
     eps = torch.finfo(u.dtype).eps
     if not hard:
         return _surrogate(_hold(probability, eps), u, temperature, eps)
-    draw, slope = bernoulli_and_slope(probability, u, temperature)
     if not probability.requires_grad:
-        return draw
+        return (u < probability).to(torch.promote_types(probability.dtype, u.dtype))
+    draw, slope = bernoulli_and_slope(probability, u, temperature)
     # The second term is exactly zero, so the value is exactly the draw.
     return draw + slope * (probability - probability.detach())
 
