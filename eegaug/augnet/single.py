@@ -56,7 +56,7 @@ def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Gen
     start = torch.rand((), generator=generator, device="cpu" if generator is None else source).item()
     order = torch.randperm(n, generator=generator, device=source).to(X.device)
     sizes = group_sizes(layer.shares(), n, start)
-    groups = X[order].split(sizes)
+    groups = X.index_select(0, order).split(sizes)
     strengths = layer.strengths.unbind()
     layer.drawn = []
     done, begin = [], 0
@@ -73,7 +73,7 @@ def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Gen
             group = layer.apply_operation(q, group, strength, noise, u)
         done.append(group)
         begin += size
-    return torch.cat(done)[order.argsort()]
+    return torch.cat(done).index_select(0, order.argsort())
 
 
 def comparison_of_losses(layer: AugmentationLayer, losses: Tensor) -> Tensor:

@@ -131,7 +131,7 @@ def mix_pairs(
         order = torch.cat([group.rows for group in here])
         sizes = [len(group.rows) for group in here]
         # Sorted by operation, so that groups are slices: one gather and one cat for all of them.
-        sorted_X = X[order].split(sizes)
+        sorted_X = X.index_select(0, order).split(sizes)
         p, m = probabilities[order, position].split(sizes), magnitudes[order, position].split(sizes)
         lots = u[order, position].split(sizes)
         mixed = [
@@ -140,7 +140,7 @@ def mix_pairs(
             )
             for i, group in enumerate(here)
         ]
-        X = torch.cat(mixed)[order.argsort()]
+        X = torch.cat(mixed).index_select(0, order.argsort())
     return X
 
 
