@@ -46,9 +46,9 @@ def fitted(kind: type, n_times: int, device: str, **settings):
 def candidates(n_times: int, device: str) -> tuple[dict, dict]:
     """Training steps and predictions to be timed."""
     plain = fitted(StagingClassifier, n_times, device)
-    learned = fitted(
-        AugNetClassifier, n_times, device, layers=["sensors", "time-frequency", "time-frequency"], n_copies=4
-    )
+    layers = ["sensors", "time-frequency", "time-frequency"]
+    learned = fitted(AugNetClassifier, n_times, device, layers=layers, n_copies=4)
+    single = fitted(AugNetClassifier, n_times, device, layers=layers, selection="single")
     X = torch.randn(BATCH, 6, n_times, device=device)
     y = torch.arange(BATCH, device=device) % 5
     many = [torch.randn(BATCH, 6, n_times, device=device) for _ in range(4)]
@@ -83,6 +83,7 @@ def candidates(n_times: int, device: str) -> tuple[dict, dict]:
     steps = {
         "trunk alone": lambda: plain.train_step((X, y)),
         "AugNet, 3 layers": augnet_step,
+        "AugNet, 3 layers, one operation a window": lambda: single.train_step((X, y)),
         "trunk + 3 braindecode transforms, p = 0.5": peer_step,
     }
     predictions = {"trunk, 4 batches": trunk_four_times, "AugNet, 4 copies": augnet_prediction}
