@@ -197,7 +197,11 @@ def build(
             str(store),
         ) from err
     writer.problems = problems
-    todo = [(one, s) for one, s in zip(usable, sources, strict=True) if not writer.has(one.name, s)]
+    todo = [
+        (one, s)
+        for one, s in zip(usable, sources, strict=True)
+        if not writer.has(one.name, s, subject=one.subject, night=one.night)
+    ]
     for name, error in _converted(todo, writer, p, reading, n_jobs, verbose):
         if error is None:
             writer.adopt(name)

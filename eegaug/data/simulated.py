@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from eegaug._progress import track
 from eegaug._random import RandomState, resolve_seed
 from eegaug.data._sleep_model import draw_hypnogram, draw_log_powers, draw_sleeper, passband, synthesise
+from eegaug.data.atomic import read_json
 from eegaug.data.nights import NightDataset, Nights
 from eegaug.data.planted import Draw, Planted, lost_channels
 from eegaug.data.preprocessing import Preprocessing, standardise
@@ -327,11 +327,9 @@ def _into_store(
     """Simulate into a store, one night in memory at a time; nights that are already there are kept."""
     source = plan.source()
     whole = {**source, "n_subjects": n_subjects, "nights_per_subject": nights_per_subject}
-    index = folder / "store.json"
+    index, had = folder / "store.json", None
     if index.exists():
-        had = json.loads(index.read_text(encoding="utf-8")).get("source")
-        if had == whole:
-            return open_store(folder)
+        had = read_json(index).get("source")
         if had is not None and {k: had.get(k) for k in source} != source:
             raise ValueError(
                 f"The store {folder} holds other nights than the ones asked for: choose another store folder, "
@@ -339,7 +337,9 @@ def _into_store(
             )
     writer = NightWriter(
         folder, plan.preprocessing.ch_names, plan.preprocessing.sfreq, plan.preprocessing.window_s, plan.preprocessing
-    )
+    )  # refuses a store of other channels, rates or windows
+    if had == whole:
+        return open_store(folder)
     for subject, night in steps:
         name = recording_name(subject, night)
         if writer.has(name, source):

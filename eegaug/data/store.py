@@ -128,8 +128,18 @@ class NightWriter:
     def _entry(self, recording: str) -> Path:
         return self.store_dir / f"{_night_stem(recording)}.json"
 
-    def has(self, recording: str, source: Any = None) -> bool:
-        """Whether the night is already stored (from the same `source`, where one is given); then it is kept."""
+    def has(self, recording: str, source: Any = None, **known: Any) -> bool:
+        """Whether the night is already stored; then it is kept.
+
+        Parameters
+        ----------
+        recording : str
+            Its name.
+        source : object, optional
+            What it has to be made from.
+        **known
+            What else has to be the same: ``subject``, ``night``.
+        """
         if recording not in self._known:
             return False
         entry = read_json(self._entry(recording))
@@ -138,6 +148,8 @@ class NightWriter:
         except (FileNotFoundError, ValueError):
             return False
         if source is not None and entry.get("source") != plain(source):
+            return False
+        if any(entry.get(name) != plain(value) for name, value in known.items()):
             return False
         if recording not in self._order:
             self._order.append(recording)

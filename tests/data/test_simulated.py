@@ -341,6 +341,19 @@ def test_store_holds_the_same_nights_and_goes_on_after_a_kill(tmp_path, monkeypa
         simulate_nights(3, store=tmp_path / "store", n_windows=6, random_state=3)
 
 
+@pytest.mark.parametrize(
+    "other", [{"sfreq": 128.0}, {"standardise": None}, {"h_freq": 20.0}, {"ch_names": ["C3", "Cz"]}]
+)
+def test_store_of_other_windows_is_refused(tmp_path, other):
+    options = {"n_windows": 5, "ch_names": ["C3", "C4"], "random_state": 0, "store": tmp_path}
+    simulate_nights(1, **options)
+    with pytest.raises(ValueError, match=r"made otherwise|holds other nights"):
+        simulate_nights(1, **{**options, **other})
+    (tmp_path / "store.json").write_text("{")
+    with pytest.raises(ValueError, match="not a readable JSON file"):
+        simulate_nights(1, **options)
+
+
 def test_store_grows_by_subjects(tmp_path):
     simulate_nights(1, n_windows=5, random_state=0, store=tmp_path)
     grown = simulate_nights(2, n_windows=5, random_state=0, store=tmp_path)

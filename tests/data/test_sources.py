@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from eegaug.data import Preprocessing, load_nights
@@ -53,3 +54,19 @@ def test_what_is_no_source_is_refused(folder):
         load_nights("slep-edf")
     with pytest.raises(ValueError, match="root='x' goes with the sources"):
         load_nights(folder, root="x")
+
+
+def test_subjects_of_another_pattern_are_those_of_a_second_call(tmp_path, monkeypatch):
+    """What was prepared is kept; whose night it is follows from the call."""
+    monkeypatch.setenv("EEGAUG_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "nights").mkdir()
+    for k, name in enumerate(("p1_1", "p1_2", "p2_1")):
+        X = np.random.default_rng(k).standard_normal((6, 1, 3000))
+        np.savez(tmp_path / "nights" / f"{name}.npz", X=X, y=[0, 1, 2, 2, 3, 4], ch_names=["C3"], sfreq=100)
+    nights = load_nights(tmp_path / "nights")
+    assert set(nights.subjects) == {"p1_1", "p1_2", "p2_1"}
+    for _ in range(2):
+        again = load_nights(tmp_path / "nights", subject_pattern=r"(?P<subject>p\d)_(?P<night>\d)")
+        assert again.description["subject"].tolist() == ["p1", "p1", "p2"]
+        assert again.description["night"].tolist() == [1, 2, 1]
+        np.testing.assert_array_equal(again.read(), nights.read())
