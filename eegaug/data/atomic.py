@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -44,8 +45,9 @@ def write_atomically(path: Path, data: bytes | np.ndarray) -> None:
 def remove_leftovers(folder: Path, older_than_s: float = 3600) -> None:
     """Remove half-written files of processes that were killed; those that are still being written are young."""
     for part in folder.glob(".*.part"):
-        if time.time() - part.stat().st_mtime > older_than_s:
-            part.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process may be tidying up, too
+            if time.time() - part.stat().st_mtime > older_than_s:
+                part.unlink()
 
 
 def write_json(path: Path, content: dict) -> None:

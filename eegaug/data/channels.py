@@ -121,9 +121,8 @@ def eeg_channels(available: Sequence[str]) -> list[str]:
     """The EEG channels of a file: one per electrode of the 10-05 system, in the file's order.
 
     Of several channels from one electrode the first that names its reference is taken (polysomnographs store "C3" and
-    "C3-M2"); earlobes and mastoids are references, not EEG. Where no name holds an electrode, channels that begin "
-    "with "EEG"
-    are taken.
+    "C3-M2"); earlobes and mastoids are references, not EEG. Where no name holds an electrode, channels that begin
+    with "EEG" are taken.
 
     >>> eeg_channels(["EOG left", "C3", "C3-M2", "C4-M1", "M1", "EMG chin"])
     ['C3-M2', 'C4-M1']

@@ -252,7 +252,10 @@ def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
         If an array is missing or has the wrong shape; it is named.
     """
     try:
-        with np.load(path, allow_pickle=False) as f:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("a single array, not an npz file of several")
+        with loaded as f:
             if missing := [k for k in ("X", "ch_names", "sfreq") if k not in f.files]:
                 seen = ", ".join(f.files[:6]) + (f" and {len(f.files) - 6} more" if len(f.files) > 6 else "")
                 raise ValueError(f"no array {', '.join(missing)} in it, only {seen}")
@@ -262,7 +265,13 @@ def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
         raise ValueError(f"unreadable npz file ({err})") from err
     ch_names = tuple(str(c) for c in np.atleast_1d(rest["ch_names"]))
     sfreq = float(rest["sfreq"])
-    y = None if "y" not in rest else np.asarray(rest["y"]).astype(np.int64).reshape(-1)
+    if not 0 < sfreq < np.inf:
+        raise ValueError(f"sfreq is {sfreq:g} Hz; it has to be above 0")
+    y = None if "y" not in rest else np.asarray(rest["y"])
+    if y is not None:
+        if y.dtype.kind not in "iuf" or not np.isfinite(y).all():
+            raise ValueError("y holds what is no number; stages are 0 to 4 and -1 for none")
+        y = y.astype(np.int64).reshape(-1)
     if X is None:
         X = np.empty((0, len(ch_names), 0), np.float32)
         n = 0 if y is None else len(y)

@@ -331,7 +331,7 @@ class Nights(BaseConcatDataset):
         return self._like(keep)
 
     def read(self, indices: Sequence[int] | None = None) -> np.ndarray:
-        """Samples of some windows (all if None) as float32 (n, channels, times), without transforms."""
+        """Samples of some windows (all if None; a mask will do) as float32 (n, channels, times), without transforms."""
         if indices is None:
             return np.concatenate([night.read() for night in self.datasets])
         where = self._checked(indices)
@@ -345,7 +345,12 @@ class Nights(BaseConcatDataset):
         return self.read(), self.y, self.subjects
 
     def _checked(self, indices: Sequence[int]) -> np.ndarray:
-        where = np.asarray(indices, dtype=np.int64).reshape(-1)
+        where = np.asarray(indices)
+        if where.dtype == bool:
+            if where.shape != (len(self),):
+                raise IndexError(f"a mask of shape {where.shape} for {len(self)} windows.")
+            where = np.flatnonzero(where)
+        where = where.astype(np.int64).reshape(-1)
         if where.size and not (-len(self) <= where.min() and where.max() < len(self)):
             raise IndexError(f"windows {where.min()} to {where.max()} were asked for; there are {len(self)}.")
         return where % len(self)

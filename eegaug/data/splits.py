@@ -193,6 +193,8 @@ def load_splits(path: str | os.PathLike) -> list[Split]:
         raise ValueError(f"{path} is no JSON file: {err}.") from err
     if not isinstance(content, dict) or content.get("format") != "eegaug-splits" or content.get("version") != 1:
         raise ValueError(f"{path} is not a file of splits (format 'eegaug-splits', version 1).")
+    if not isinstance(content.get("splits"), list):
+        raise ValueError(f"{path} has no list of splits.")
     try:
         return [Split.model_validate(s) for s in content["splits"]]
     except ValidationError as err:

@@ -140,6 +140,9 @@ def test_npz(tmp_path):
         ({"scale": [1.0, 2.0, 3.0]}, "scale has 3 values for 2 channels"),
         ({"epoch_index": [1]}, "3 epochs and 1 places"),
         ({"X": np.array([{}], dtype=object)}, "allow_pickle"),
+        ({"sfreq": 0}, "sfreq is 0 Hz"),
+        ({"y": ["W", "N1", "N2"]}, "y holds what is no number"),
+        ({"y": [0, 1, np.nan]}, "y holds what is no number"),
     ],
 )
 def test_npz_that_is_no_night_is_said(tmp_path, arrays, message):
@@ -151,6 +154,10 @@ def test_npz_that_is_damaged(tmp_path):
     path = save(tmp_path / "a.npz")
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(ValueError, match="unreadable npz file"):
+        read_npz(path)
+    with open(path, "wb") as f:
+        np.save(f, np.zeros(3))
+    with pytest.raises(ValueError, match="a single array"):
         read_npz(path)
 
 

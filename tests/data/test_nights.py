@@ -111,3 +111,12 @@ def test_braindecode_reads_off_what_a_network_needs():
     nights = Nights([night("a", 5), night("b", 5)])
     found = infer_signal_properties(nights, None, "classification")
     assert found == {"n_times": 50, "n_chans": 2, "n_outputs": 5}
+
+
+def test_a_mask_picks_windows():
+    nights = Nights([night("a", 3, seed=1), night("b", 4, seed=2)])
+    mask = nights.y == 2
+    np.testing.assert_array_equal(nights.read(mask), nights.read()[mask])
+    np.testing.assert_array_equal(nights.datasets[0].read(mask[:3]), nights.read()[:3][mask[:3]])
+    with pytest.raises(IndexError, match="mask of shape"):
+        nights.read(mask[:3])

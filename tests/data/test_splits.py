@@ -123,6 +123,9 @@ def test_splits_that_were_tampered_with_are_refused(tmp_path):
     path.write_text("[1]")
     with pytest.raises(ValueError, match="not a file of splits"):
         load_splits(path)
+    path.write_text('{"format": "eegaug-splits", "version": 1}')
+    with pytest.raises(ValueError, match="has no list of splits"):
+        load_splits(path)
     path.write_text("{")
     with pytest.raises(ValueError, match="is no JSON file"):
         load_splits(path)
