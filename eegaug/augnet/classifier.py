@@ -223,7 +223,7 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
         drawn = [layer for layer in self._learned_layers() if layer.drawn] if training else []
         if not drawn:
             return loss
-        each = self._loss_of_each(y_pred.detach(), y_true, *args, training=training, **kwargs)
+        each = self._loss_of_each(y_pred.detach(), y_true, *args, training=training, **kwargs).flatten()
         return loss + sum(comparison_of_losses(layer, each) for layer in drawn)
 
     def _loss_of_each(self, y_pred: torch.Tensor, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:

@@ -50,8 +50,11 @@ class Judged:
             raise ValueError(f"judge_share={share} of {n} windows leaves nothing to judge on or to train on.")
         generator = torch.Generator().manual_seed(derive_seed(self.seed_, _JUDGES))
         order = torch.randperm(n, generator=generator)
-        self.judge_indices_ = order[:n_judges].sort().values.tolist()
-        self.judge_batches_ = self._judging(Subset(train, self.judge_indices_))
+        judges = order[:n_judges].sort().values.tolist()
+        self.judge_batches_ = self._judging(Subset(train, judges))
+        if isinstance(train, Subset) and train is not X:  # a part of X, less what is to validate on
+            judges = [int(train.indices[i]) for i in judges]
+        self.judge_indices_ = judges
         return Subset(train, order[n_judges:].sort().values.tolist()), valid
 
     def _judging(self, judges: Any) -> Iterator[Any]:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from skorch.dataset import ValidSplit
 from small import CHANNELS, SFREQ, SmallNet, X, Y, nights
+from torch.utils.data import Subset
 
 from eegaug import AugNetClassifier
 
@@ -81,3 +83,13 @@ def test_training_goes_on_and_is_pickled_with_datasets_too():
 def test_what_is_wrong_is_named(settings, words):
     with pytest.raises(ValueError, match=words):
         judged(**settings).fit(X, Y)
+
+
+def test_judges_are_numbered_as_the_windows_given():
+    """Also where some windows are kept apart to validate on."""
+    noted = judged(train_split=ValidSplit(3, stratified=True)).fit(X, Y)
+    train, valid = ValidSplit(3, stratified=True)(noted.get_dataset(X, Y), Y)
+    assert set(noted.judge_indices_) <= set(train.indices)
+    assert not set(noted.judge_indices_) & set(valid.indices)
+    part = Subset(nights(), list(range(10, 40)))
+    assert max(judged().fit(part).judge_indices_) < 30

@@ -61,6 +61,17 @@ def test_policies_augment_sequences_window_by_window():
     assert usleep(policy=policy).fit(X, Y).predict(X).shape == Y.shape
 
 
+@pytest.mark.parametrize("judge_share", [0.0, 0.25])
+def test_one_operation_for_each_window_of_a_sequence(judge_share):
+    clf = usleep(AugNetClassifier, penalty=None, selection="single", judge_share=judge_share, max_epochs=2).fit(X, Y)
+    assert clf.predict(X).shape == Y.shape
+    table = clf.invariances_.set_index("operation")
+    assert table.loc["sign_flip", "magnitude"] != 0.1 and table["loss_rise"].notna().all()
+    # Each window has a loss of its own to compare.
+    layer = clf.module_.augmentation.layers[0]
+    assert float(layer.running_counts.sum()) > len(Y)
+
+
 def test_sampler_of_sequences_over_nights():
     data = nights(X_FLAT, Y_FLAT, n=3, ch_names=CHANNELS, sfreq=SFREQ)
     metadata = data.get_metadata()
