@@ -230,7 +230,7 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
             loss = loss + self.consistency / 2 * difference
         if penalty is not None:
             loss = loss + penalty
-        loss.backward()
+        self._backpropagate(loss)
         self.n_forward_backward_ += passes
         self._note_terms(n_windows, train_ce=cross_entropy, train_consistency=difference, train_penalty=penalty)
         return loss.detach()

@@ -84,3 +84,17 @@ def test_grid_search_over_what_training_is_about():
 )
 def test_as_scikit_learn_wants_estimators(check, cls):
     getattr(estimator_checks, check)(cls.__name__, cls(verbose=0))
+
+
+@pytest.mark.parametrize("cls", [AITClassifier, MutualClassifier])
+def test_the_backward_pass_is_that_of_the_estimator(cls):
+    """Which accelerate's mixin replaces, to scale losses of half precision."""
+    losses = []
+
+    class Noted(cls):
+        def _backpropagate(self, loss):
+            losses.append(loss.item())
+            super()._backpropagate(loss)
+
+    clf = Noted(SmallNet, variants="time-frequency", sfreq=SFREQ, max_epochs=1, random_state=0, verbose=0).fit(X, Y)
+    assert len(losses) == clf.n_forward_backward_ / 2 == 3
