@@ -34,12 +34,15 @@ class Change:
     operation : Operation | None
     magnitude : float | None
         In [0, 1], where it is an operation that has one.
+    probability : float
+        Of the operation.
     """
 
     name: str
     apply: Callable[[Tensor, torch.Generator], Tensor]
     operation: Operation | None = None
     magnitude: float | None = None
+    probability: float = 1.0
 
     def __call__(self, X: np.ndarray, seed: int, draw: int = 0) -> np.ndarray:
         """Changed windows; the same for the same name, seed and number of the draw."""
@@ -49,7 +52,7 @@ class Change:
             part = slice(start, start + _CHUNK)
             own = derive_seed(seed, key, draw, number)
             with contained_rng(own), torch.no_grad():  # contained: for functions that draw as they like
-                changed = self.apply(torch.from_numpy(X[part]), torch.Generator().manual_seed(own))
+                changed = self.apply(torch.from_numpy(X[part].copy()), torch.Generator().manual_seed(own))
             if changed.shape != X[part].shape:
                 raise ValueError(f"{self.name} made windows of shape {tuple(changed.shape)} of {X[part].shape}.")
             out[part] = changed.numpy()
@@ -97,7 +100,7 @@ def as_change(spec: Any, magnitude: float | None = None, name: str | None = None
         def apply(X: Tensor, generator: torch.Generator) -> Tensor:
             return operation(X, usual, probability, generator)
 
-        return Change(name or operation.name, apply, operation, usual)
+        return Change(name or operation.name, apply, operation, usual, probability)
     if magnitude is not None:
         raise TypeError(f"only an operation has a magnitude, a {type(spec).__name__} has not.")
     if hasattr(spec, "apply"):

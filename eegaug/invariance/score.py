@@ -195,7 +195,7 @@ def invariance_table(
     for one in found:
         scaled = one.operation is not None and one.operation.has_magnitude
         for magnitude in magnitudes if scaled else [None]:
-            change = as_change(one.operation, magnitude, one.name, **about) if scaled else one
+            change = as_change((one.operation, one.probability), magnitude, one.name, **about) if scaled else one
             values = reference.values(change, n_draws)
             known = {
                 "operation": one.name,

@@ -294,3 +294,19 @@ def test_tolerated_magnitudes():
     assert found["shift"].to_dict() == {"all": 0.1, 2: 1.0, 3: 0.0}
     assert found["flip"]["all"] == 1.0 and found["flip"][2] == 0.0 and np.isnan(found["flip"][3])
     assert tolerated_magnitudes(table, least=0.6)["shift"]["all"] == 1.0
+
+
+def test_an_operation_keeps_its_probability_at_every_magnitude():
+    windows = np.random.default_rng(0).standard_normal((8, 5, 100)).astype("float32")
+    never = {"never": ("gaussian_noise", 0.0, 0.1), "always": ("gaussian_noise", 1.0, 0.1)}
+    table = invariance_table(Of(lambda X: X.mean(2)), windows, never, [0.5, 1.0]).set_index("operation")
+    assert table.loc["never", "median"].tolist() == [1.0, 1.0]
+    assert (table.loc["always", "median"] < 1).all()
+
+
+def test_a_function_that_changes_its_input_leaves_the_windows_alone():
+    windows = np.random.default_rng(0).standard_normal((8, 2, 100)).astype("float32")
+    before = windows.copy()
+    model = Of(lambda X: X.mean(2))
+    assert float(invariance_score(model, windows, lambda X: X.mul_(-1.0))) < 1
+    np.testing.assert_array_equal(windows, before)
