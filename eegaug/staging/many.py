@@ -296,13 +296,25 @@ def _expanded(source: str | os.PathLike) -> Iterator[Path]:
 
 def _folders(paths: Sequence[Path]) -> dict[Path, str]:
     """Names of folders: the recording's, with as many parents before it as it takes to tell them apart."""
-    names, depth = {path: path.stem for path in paths}, 1
+    names, depth = {path: _plain_name(path.stem) for path in paths}, 1
     while len(set(names.values())) < len(paths) and depth < 20:
         depth += 1
         taken = list(names.values())
         for path in paths:
             if taken.count(names[path]) > 1:
-                names[path] = "_".join([*path.parent.parts[1:][-depth + 1 :], path.stem])
+                names[path] = _plain_name("_".join([*path.parent.parts[1:][-depth + 1 :], path.stem]))
     if len(set(names.values())) < len(paths):  # night.edf and night.bdf in one folder
         names = {path: f"{name}{path.suffix}" for path, name in names.items()}
-    return {path: re.sub(r"[^\w.+-]+", "_", name) for path, name in names.items()}
+    taken: set[str] = set()
+    for path, name in names.items():  # "night 1.edf" and "night_1.edf" in one folder
+        number, unique = 1, name
+        while unique in taken:
+            number += 1
+            unique = f"{name}-{number}"
+        names[path] = unique
+        taken.add(unique)
+    return names
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", name)

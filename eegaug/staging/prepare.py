@@ -187,7 +187,8 @@ def _open_raw(raw: Any, name: str | None = None) -> _Continuous:
         for ch in (raw.info["chs"][i] for i in data)
         if np.isfinite(ch["loc"][:3]).all() and np.any(ch["loc"][:3] != 0)
     }
-    start = None if date is None else date.replace(tzinfo=None)
+    # A recording that was cropped keeps the date of its first sample before that.
+    start = None if date is None else date.replace(tzinfo=None) + datetime.timedelta(seconds=float(raw.first_time))
     marks = raw.annotations
     # Where a recording has a date, onsets count from it, not from the first sample.
     lights_s = _lights(marks.onset - (raw.first_time if marks.orig_time is not None else 0.0), marks.description)

@@ -67,6 +67,12 @@ class TestFindTasks:
         tasks = find_tasks([folder / "s1", folder / "s 2"], tmp_path)
         assert [task.folder.name for task in tasks] == ["s1_night", "s_2_night"]
 
+    def test_names_that_differ_in_a_space_get_folders_of_their_own(self, folder, tmp_path):
+        for name in ("night 1.edf", "night_1.edf"):
+            shutil.copy(folder / "anna.edf", folder / name)
+        tasks = find_tasks([folder / "night 1.edf", folder / "night_1.edf"], tmp_path)
+        assert tasks[0].folder != tasks[1].folder
+
     def test_what_is_not_there(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"no file or folder .*nix\.edf"):
             find_tasks([tmp_path / "nix.edf"], tmp_path)

@@ -202,6 +202,9 @@ class TestForms:
         raw.set_meas_date(datetime.datetime(2025, 3, 1, 22, 30, 10, tzinfo=datetime.UTC))
         table = eegaug.stage(raw, model).least_certain().set_index("epoch")
         assert table.loc[1, "clock"] == "22:30:10" and table.loc[3, "clock"] == "22:31:10"
+        later = eegaug.stage(raw.crop(60.0), model)
+        assert later.least_certain().set_index("epoch").loc[1, "clock"] == "22:31:10"
+        assert eegaug.stage(raw, model, lights=("22:32:10", None)).in_bed == (2, 10)
 
     def test_yasa(self, night):
         pytest.importorskip("yasa")
