@@ -24,7 +24,14 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="How many seeds (the experiment's own number).")
 @common.data_options
 @common.jobs_option("Runs at a time (one per core, at most 8; 1 on an accelerator).")
-@common.device_option
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=common.complete_one(("cpu", "cuda")),
+    help="cpu, cuda, … of the experiments on sleep; the others are too small for any but the CPU.",
+)
 @common.output_options
 def reproduce(name: str | None, quiet: bool, as_json: bool, **given: Any) -> int:
     """Repeat a published experiment, with the paper's numbers beside ours.
@@ -36,6 +43,7 @@ def reproduce(name: str | None, quiet: bool, as_json: bool, **given: Any) -> int
     Example:
       eegaug reproduce sinusoids --quick
     """
+    from eegaug.comparison.sources import usable_device
     from eegaug.experiments import get_experiment, list_experiments
     from eegaug.experiments import reproduce as run_experiment
 
@@ -44,7 +52,7 @@ def reproduce(name: str | None, quiet: bool, as_json: bool, **given: Any) -> int
         width = max(map(len, titles))
         common.print_result([f"{known:{width}}  {title}" for known, title in titles.items()], titles, as_json)
         return common.OK
-    device = given["device"] or "cpu"
+    device = usable_device(given["device"])
     result = run_experiment(
         name,
         quick=given["quick"],
