@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import warnings
@@ -53,6 +54,11 @@ class SearchFile:
         """A file of the same search, such as the checkpoint of a training."""
         return self.path.with_name(f"{self.path.name}.{name}")
 
+    def remove(self, name: str) -> None:
+        """Remove files of :meth:`beside` whose names begin so."""
+        for left in self.path.parent.glob(f"{glob.escape(self.beside(name).name)}*"):
+            left.unlink(missing_ok=True)
+
     def write(self, settings: dict[str, Any], content: dict[str, Any]) -> None:
         """Save; what was there becomes the one before."""
         state = {
@@ -76,6 +82,9 @@ class SearchFile:
         ValueError
             If it is of a search with other settings or data (what differs is named), or neither file can be read.
         """
+        new = self.beside("new")
+        if new.exists() and not self.path.exists():  # killed between the two replacements of `write`
+            os.replace(new, self.path)
         try:
             found = _read(self.path, _FORMAT, _VERSION, "search")
         except _DamagedError:
@@ -86,10 +95,9 @@ class SearchFile:
                 f"{self.path} is damaged: the checkpoint before it, {self.before}, is used instead.", stacklevel=4
             )
             os.replace(self.path, self.beside("damaged"))  # or it would take the place of the one before
+        if found is None:
+            self.before.unlink(missing_ok=True)  # of a search whose file was deleted, to begin anew
         else:
-            # Killed between the two replacements of `write`.
-            found = _read(self.before, _FORMAT, _VERSION, "search") if found is None else found
-        if found is not None:
             _check_settings(self.path, *_told_apart(found["settings"], settings), "search")
         return found
 

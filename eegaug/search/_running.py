@@ -62,10 +62,10 @@ def refuse_small_budget(searcher: str, budget: float, rows: list[dict[str, Any]]
     Raises
     ------
     ValueError
-        If no step was done, or if the only one was longer than the budget.
+        If no step of the search itself was done, or if the only one was longer than the budget.
     """
     searched, spent = sum(row["phase"] == "search" for row in rows), sum(row["seconds"] for row in rows)
-    if searched > 1 or (searched == 1 and spent <= budget):
+    if not rows or searched > 1 or (searched == 1 and spent <= budget):  # no rows: other processes do all that is left
         return
     last = rows[-1]
     before = "" if searched else f", all before the search itself ({last['phase']})"

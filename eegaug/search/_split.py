@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def hold_out(
         If it is impossible, or a side lacks a class; the classes are named.
     """
     chosen = not isinstance(valid_size, (int, float, np.number))
-    if isinstance(valid_size, (bool, str)) or (not chosen and not valid_size > 0):
+    if isinstance(valid_size, (bool, str)) or not (isinstance(valid_size, Iterable) if chosen else valid_size > 0):
         raise ValueError(
             f"valid_size is {valid_size!r}; pass a fraction of the subjects, their number, or a list of them."
         )
@@ -106,7 +107,7 @@ def hold_out(
             f"all windows are of one subject, {names[0].item()!r}: nobody is left to validate on. A search needs two "
             "subjects or more."
         )
-    elif valid_size >= len(names):
+    elif (valid_size if valid_size >= 1 else math.ceil(valid_size * len(names))) >= len(names):
         raise ValueError(f"valid_size={valid_size} of {len(names)} subjects leaves nobody to train on.")
     else:
         size = valid_size if valid_size < 1 else int(valid_size)

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,13 +35,13 @@ class SearchState:
         vars(self).update(parts)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data and tensors."""
+        """Plain data and tensors; TypeError for anything else, which could not be read again."""
         saved: dict[str, Any] = {}
         for name, value in vars(self).items():
             if hasattr(value, "state_dict"):
                 saved[name] = {"state_dict": value.state_dict()}
             else:
-                saved[name] = {"value": value.detach().clone() if isinstance(value, Tensor) else value}
+                saved[name] = {"value": _plain(name, value)}
         return saved
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -54,3 +55,21 @@ class SearchState:
                     present.copy_(one["value"])
             else:
                 setattr(self, name, copy.deepcopy(one["value"]))
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A copy of `value` as a checkpoint can hold it: NumPy's numbers as Python's."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {_plain(name, key): _plain(name, item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_plain(name, item) for item in value)
+    raise TypeError(
+        f"the search keeps a {type(value).__name__} in its {name!r}, which its checkpoint cannot hold: keep tensors, "
+        "numbers, text, and lists and dictionaries of them."
+    )

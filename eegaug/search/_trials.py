@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -124,7 +125,9 @@ class TrialSearch(PolicySearch):
     ) -> list[dict[str, Any]]:
         """What trainings with the proposed policies come to: see :func:`run_trial`."""
         file, first = self._running.file, len(self._rows) + 1
-        paths = [None if file is None else file.beside(f"trial-{first + i}") for i in range(len(proposed))]
+        # Named by what it tries: what a killed search left of a trial goes on only if the same is proposed again.
+        names = [f"trial-{first + i}-{zlib.crc32(repr(steps).encode()):08x}" for i, steps in enumerate(proposed)]
+        paths = [None if file is None else file.beside(name) for name in names]
         jobs = []
         for steps, path in zip(proposed, paths, strict=True):
             callbacks = [] if stop is None else [("ends", EndTrial(stop))]
@@ -138,8 +141,8 @@ class TrialSearch(PolicySearch):
             # Copy-on-write: torch warns of arrays that cannot be written to.
             work = Parallel(n_jobs=self.n_jobs, mmap_mode="c")
             results = work(delayed(working_for)(os.getpid(), run_trial, *job) for job in jobs)
-        for path in filter(None, paths):
-            path.unlink(missing_ok=True)
+        if file is not None:
+            file.remove("trial-")
         return results
 
 

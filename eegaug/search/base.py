@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import numbers
 import time
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from mne import BaseEpochs
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError
 
@@ -280,7 +282,10 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         """Check the data and let the estimator note what it has to know of them."""
         signal = {"sfreq": self.sfreq, "ch_names": self.ch_names, "positions": self.positions}
         estimator = checked_clone(StagingClassifier() if self.estimator is None else self.estimator, **signal)
-        return estimator, *estimator._prepare(X, y, True)
+        windows, labels = estimator._prepare(X, y, True)
+        if isinstance(X, BaseEpochs):  # the windows are an array now, which does not say it
+            estimator.set_params(sfreq=estimator.signal_.sfreq, ch_names=list(estimator.signal_.ch_names))
+        return estimator, windows, labels
 
     def _make_task(
         self, estimator: Any, windows: Any, labels: np.ndarray, groups: np.ndarray | None, seed: int
@@ -296,7 +301,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
 
     @staticmethod
     def _check_steps(name: str, n: Any) -> None:
-        if isinstance(n, bool) or int(n) != n or n < 1:
+        if isinstance(n, bool) or not isinstance(n, numbers.Real) or not n >= 1 or n % 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {n!r}.")
 
     def _run(self, n_steps: int, budget: float | None) -> Self:

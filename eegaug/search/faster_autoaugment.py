@@ -239,7 +239,8 @@ class FasterAutoAugmentSearch(PolicySearch):
             class_weight=self.class_loss_weight,
         )
         learned = list(state.stages.parameters())
-        for parameter, grad in zip(learned, torch.autograd.grad(loss, learned), strict=True):
+        # Magnitudes have no gradient where no operation that is evaluated has one.
+        for parameter, grad in zip(learned, torch.autograd.grad(loss, learned, allow_unused=True), strict=True):
             parameter.grad = grad
         state.policy_optimizer.step()
         state.stages.project_()

@@ -194,6 +194,21 @@ def test_killed_process_loses_its_trial_only(tmp_path):
     ]
 
 
+def test_a_process_to_which_nothing_is_left_says_so(tmp_path):
+    path = tmp_path / "trials.log"
+    first = search(storage=path, max_steps=1)
+
+    def elsewhere(task, proposed, stop=None):
+        second = search(storage=path, max_steps=1, time_budget="1h")
+        with pytest.warns(UserWarning, match="the last 1 trials run in other processes"):
+            second.fit(X, Y, groups=GROUPS)
+        assert not len(second.history_) and second.search_time_ == 0
+        return Free._train(first, task, proposed, stop)
+
+    first._train = elsewhere
+    assert len(first.fit(X, Y, groups=GROUPS).history_) == 1
+
+
 # Pruning -------------------------------------------------------------------------------------------------------------
 
 

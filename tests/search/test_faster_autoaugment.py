@@ -56,6 +56,17 @@ def test_a_batch_moves_critic_and_policy_and_keeps_the_policy_in_its_range():
     assert all(torch.isfinite(value) for value in terms.values())
 
 
+@pytest.mark.parametrize("choice", ["softmax", "gumbel"])
+def test_operations_without_magnitudes_can_be_searched(choice):
+    found = search(policy_lr=0.1, choice=choice, operations=["sign_flip", "time_reverse"])
+    task, state, batch = begun(found)
+    before = parameters(state.stages)
+    found.update(task, state, task.new_criterion(), batch)
+    after = parameters(state.stages)
+    moved = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"weight_logits", "probabilities"}
+
+
 @pytest.mark.parametrize("class_loss_weight", [0.0, 0.1])
 def test_with_a_silent_critic_only_the_class_term_moves_the_policy(class_loss_weight):
     found = search(class_loss_weight=class_loss_weight)

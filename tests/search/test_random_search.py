@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from joblib import parallel_config
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
-from small import NAMES, X, Y, staging
+from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, staging
 
 from eegaug.policies import Policy
-from eegaug.search import FastAutoAugmentSearch, RandomSearch
+from eegaug.search import FastAutoAugmentSearch, FasterAutoAugmentSearch, RandomSearch
 from eegaug.search._trials import SCORE, validated_estimator
 
 GROUPS = np.arange(len(Y)) // 8
@@ -138,3 +139,43 @@ def test_trials_in_processes_of_their_own():
     columns = ["step", "score", "best_score", "trial", "n_forward_backward"]
     assert together.history_[columns].equals(alone.history_[columns])
     assert together.policy_.sub_policies == alone.policy_.sub_policies
+
+
+# Input ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", [RandomSearch, FasterAutoAugmentSearch])
+def test_epochs_say_rate_and_channels_to_all_trainings(cls):
+    windows = epochs()
+    windows.metadata = pd.DataFrame({"subject": GROUPS.astype(str)})
+    unknown = staging(Rated, sfreq=None, ch_names=None, max_epochs=1)
+    settings = {"operations": ["frequency_shift", "channels_symmetry"], "max_steps": 1, "random_state": 0, "verbose": 0}
+    found = cls(unknown, **settings).fit(windows)
+    assert found.best_estimator_.signal_.sfreq == SFREQ
+    assert found.best_estimator_.signal_.ch_names == tuple(CHANNELS)
+    assert found.best_estimator_.module_.sfreq == SFREQ
+    assert unknown.sfreq is None
+    with pytest.raises(ValueError, match="channel order is"):
+        found.predict(epochs(ch_names=CHANNELS[::-1]))
+
+
+class Rated(SmallNet):
+    """A network that wants the sampling rate."""
+
+    def __init__(self, n_chans, n_outputs, sfreq):
+        super().__init__(n_chans, n_outputs)
+        self.sfreq = sfreq
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"valid_size": None}, "valid_size is None; pass a fraction"),
+        ({"valid_size": 0.95}, r"valid_size=0\.95 of 6 subjects leaves nobody to train on"),
+        ({"max_steps": "many"}, "max_steps must be a whole number of at least 1, got 'many'"),
+        ({"max_steps": None}, "max_steps must be a whole number of at least 1, got None"),
+    ],
+)
+def test_numbers_that_are_none_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        search(**settings).fit(X, Y, groups=GROUPS)

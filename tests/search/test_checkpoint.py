@@ -1,0 +1,125 @@
+"""The file of a search: when it is there, when it is not, what it can hold, and what lies beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+from small import X, Y, staging
+
+from eegaug.search import AutoAugmentSearch, PolicySearch, RandomSearch, SearchState
+
+GROUPS = np.arange(len(Y)) // 8
+SETTINGS = {"operations": ["sign_flip", "gaussian_noise"], "refit": False, "verbose": 0}
+
+
+class Counting(PolicySearch):
+    """Counts its steps, with whatever is to be kept."""
+
+    name = "counting"
+    kept = None
+
+    def _begin(self, task):
+        return SearchState(count=0, kept=None)
+
+    def _step(self, task, state):
+        state.count += 1
+        state.kept = self.kept
+        return {"count": state.count}
+
+    def _policy(self, task, state):
+        return task.identity()
+
+
+def counting(path, max_steps=3, random_state=0):
+    return Counting(staging(), checkpoint=path, max_steps=max_steps, random_state=random_state, **SETTINGS)
+
+
+def steps_done(search):
+    """Numbers of the steps that are done now, not by a search before."""
+    done = []
+    search.set_params(step_callback=lambda _, row: done.append(row["step"])).fit(X, Y, groups=GROUPS)
+    return done
+
+
+def test_a_search_whose_file_was_deleted_begins_anew(tmp_path):
+    path = tmp_path / "search.pt"
+    assert steps_done(counting(path)) == [1, 2, 3]
+    path.unlink()
+    assert steps_done(counting(path)) == [1, 2, 3]
+    path.unlink()
+    assert steps_done(counting(path, max_steps=1, random_state=1)) == [1]
+    assert [one.name for one in tmp_path.iterdir()] == ["search.pt"]
+
+
+def test_a_search_killed_while_files_change_places_goes_on_from_the_new_one(tmp_path):
+    path = tmp_path / "search.pt"
+    assert steps_done(counting(path)) == [1, 2, 3]
+    path.rename(tmp_path / "search.pt.new")
+    assert steps_done(counting(path, max_steps=4)) == [4]
+
+
+def test_what_a_search_keeps_can_be_read_again(tmp_path, monkeypatch):
+    path = tmp_path / "search.pt"
+    kept = {"best": np.float64(0.5), "n": [np.int64(2), (True, None)], "t": torch.ones(2), np.int64(3): "three"}
+    monkeypatch.setattr(Counting, "kept", kept)
+    counting(path).fit(X, Y, groups=GROUPS)
+    resumed = counting(path).fit(X, Y, groups=GROUPS)._running.state.kept
+    assert torch.equal(resumed.pop("t"), torch.ones(2))
+    assert resumed == {"best": 0.5, "n": [2, (True, None)], 3: "three"}
+    monkeypatch.setattr(Counting, "kept", {"best": [np.zeros(2)]})
+    with pytest.raises(TypeError, match=r"keeps a ndarray in its 'kept', which its checkpoint cannot hold: keep tens"):
+        counting(tmp_path / "other.pt").fit(X, Y, groups=GROUPS)
+
+
+class Dies(Callback):
+    """Raises at the beginning of an epoch, counted over all trainings."""
+
+    at = None
+
+    def on_epoch_begin(self, net, **kwargs):
+        if Dies.at is not None:
+            Dies.at -= 1
+            if not Dies.at:
+                raise RuntimeError("killed")
+
+
+class OneAfterTheOther:
+    """In the place of joblib's Parallel."""
+
+    def __init__(self, **settings):
+        pass
+
+    def __call__(self, jobs):
+        return [function(*args, **kwargs) for function, args, kwargs in jobs]
+
+
+def test_a_trial_that_is_not_proposed_again_does_not_stand_in_the_way(tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+
+    def search(n_jobs, path):
+        estimator = staging(max_epochs=3, callbacks=[("dies", Dies())])
+        settings = SETTINGS | {"n_startup_trials": 1, "max_steps": 3, "random_state": 0}
+        return AutoAugmentSearch(estimator, n_jobs=n_jobs, checkpoint=path, **settings)
+
+    monkeypatch.setattr("eegaug.search._trials.Parallel", OneAfterTheOther)
+    monkeypatch.setattr(Dies, "at", 5)  # in the second epoch of the second of two trials at a time
+    with pytest.raises(RuntimeError, match="killed"):
+        search(2, tmp_path / "search.pt").fit(X, Y, groups=GROUPS)
+    Dies.at = None
+    assert len(list(tmp_path.glob("search.pt.trial-2-*"))) == 1
+    # One at a time, the second is proposed when the score of the first is known: it is another.
+    resumed = search(1, tmp_path / "search.pt").fit(X, Y, groups=GROUPS)
+    whole = search(1, None).fit(X, Y, groups=GROUPS)
+    assert resumed.history_["trial"].tolist() == whole.history_["trial"].tolist()
+    assert resumed.history_["score"].tolist() == whole.history_["score"].tolist()
+    assert not list(tmp_path.glob("*trial*"))
+
+
+def test_files_of_trials_are_removed_whatever_the_name_of_the_search(tmp_path):
+    search = RandomSearch(staging(), checkpoint=tmp_path / "a[1]*.pt", max_steps=2, random_state=0, **SETTINGS)
+    other = tmp_path / "a1.pt.trial-9"
+    other.write_text("")
+    search.fit(X, Y, groups=GROUPS)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a1.pt.trial-9", "a[1]*.pt", "a[1]*.pt.before"]
