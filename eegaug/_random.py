@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -61,15 +61,46 @@ def contained_rng(seed: int, device: torch.device | str | None = "cpu") -> Itera
     ----------
     seed : int
     device : torch.device | str | None
-        Where the block computes. The generator of the CPU is always contained, that of a CUDA device when it is used.
+        Where the block computes. The generator of the CPU is always contained, that of an accelerator (CUDA, or
+        Apple's) when it is used.
     """
-    devices = []
-    device = torch.device("cpu" if device is None else device)
+    device = torch.device(device or "cpu")
     if device.type == "cuda":
-        devices = [torch.cuda.current_device() if device.index is None else device.index]
-    with torch.random.fork_rng(devices=devices):
+        device = torch.device("cuda", _cuda_index(device))  # that which is the current one now
+    before = rng_states(device)
+    try:
         torch.random.default_generator.manual_seed(seed)
-        for index in devices:
-            with torch.cuda.device(index):
+        if "cuda" in before:
+            with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
+        elif "mps" in before:
+            torch.mps.manual_seed(seed)
         yield
+    finally:
+        restore_rng(before, device)
+
+
+def rng_states(device: torch.device | str | None = "cpu") -> dict[str, torch.Tensor]:
+    """States of torch's default generators: of the CPU, and of the device where it is an accelerator."""
+    states = {"cpu": torch.random.get_rng_state()}
+    kind = torch.device(device or "cpu").type
+    if kind == "cuda":
+        states[kind] = torch.cuda.get_rng_state(_cuda_index(device))
+    elif kind == "mps":
+        states[kind] = torch.mps.get_rng_state()
+    return states
+
+
+def restore_rng(states: Mapping[str, torch.Tensor], device: torch.device | str | None = "cpu") -> None:
+    """Put back what :func:`rng_states` gave; states of another kind of device than this one are left out."""
+    torch.random.set_rng_state(states["cpu"])
+    kind = torch.device(device or "cpu").type
+    if kind == "cuda" and kind in states:
+        torch.cuda.set_rng_state(states[kind], _cuda_index(device))
+    elif kind == "mps" and kind in states:
+        torch.mps.set_rng_state(states[kind])
+
+
+def _cuda_index(device: torch.device | str) -> int:
+    index = torch.device(device).index
+    return torch.cuda.current_device() if index is None else index

@@ -22,6 +22,7 @@ from skorch.history import History
 from skorch.utils import is_dataset
 from torch import Tensor, nn
 
+from eegaug._random import restore_rng, rng_states
 from eegaug._version import __version__
 
 __all__ = ["TrainingCheckpoint"]
@@ -63,7 +64,7 @@ class TrainingCheckpoint(Callback):
     ------
     ValueError
         When training begins and the file is of a training with other settings or data (what differs is named), or not a
-        checkpoint.
+        checkpoint, or `every` is below 1.
     OSError
         When training begins and the file cannot be written.
 
@@ -100,6 +101,8 @@ class TrainingCheckpoint(Callback):
 
     def initialize(self) -> TrainingCheckpoint:
         """Forget the last training."""
+        if not self.every >= 1:
+            raise ValueError(f"every is {self.every!r}; a checkpoint is saved every so many epochs, 1 or more.")
         self.loaded_ = None
         self.settings_ = None
         self.complete_ = False
@@ -146,7 +149,7 @@ class TrainingCheckpoint(Callback):
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Restore the random states: nothing that was built since has a part in them."""
         if self.loaded_ is not None:
-            _restore_rng(self.loaded_["rng"], net.device)
+            restore_rng(self.loaded_["rng"], net.device)
             self.loaded_ = None
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
@@ -173,7 +176,7 @@ class TrainingCheckpoint(Callback):
             "settings": json.dumps(self.settings_),
             "optimizers": {f"{name}_": getattr(net, f"{name}_").state_dict() for name in net._optimizers},
             "callbacks": {name: _callback_state(cb) for name, cb in net.callbacks_ if cb is not self},
-            "rng": _rng_states(net.device),
+            "rng": rng_states(net.device),
             "result": None,
         }
 
@@ -267,20 +270,7 @@ def _number(value: Any) -> Any:
     return str(value)
 
 
-# Random states and callbacks -----------------------------------------------------------------------------------------
-
-
-def _rng_states(device: Any) -> dict[str, Tensor]:
-    states = {"cpu": torch.random.get_rng_state()}
-    if torch.device(device or "cpu").type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
-
-
-def _restore_rng(states: dict[str, Tensor], device: Any) -> None:
-    torch.random.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.device(device or "cpu").type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"], device)
+# Callbacks -----------------------------------------------------------------------------------------------------------
 
 
 def _callback_state(callback: Any) -> dict[str, Any]:

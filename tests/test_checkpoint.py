@@ -254,3 +254,11 @@ def test_where_nothing_can_be_written(tmp_path):
 def test_acts_after_all_others(tmp_path):
     clf = estimator(tmp_path / "training.pt", max_epochs=1).fit(X, Y)
     assert [name for name, _ in clf.callbacks_][-1] == "TrainingCheckpoint"
+
+
+@pytest.mark.parametrize("every", [0, -1])
+def test_epochs_between_saves(tmp_path, every):
+    with pytest.raises(ValueError, match=f"every is {every}; a checkpoint is saved"):
+        StagingClassifier(
+            SmallNet, sfreq=SFREQ, max_epochs=1, verbose=0, callbacks=[TrainingCheckpoint(tmp_path / "c", every)]
+        ).fit(X, Y)
