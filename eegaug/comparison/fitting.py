@@ -149,8 +149,10 @@ def fit_nights(
         {method.name: method.label},
     )
     try:
-        check_settings(unfinished / "settings.json", document)
+        begun = check_settings(unfinished / "settings.json", document)["methods"]
     except SettingsMismatchError:
+        begun = None
+    if begun is None or set(begun) != {method.name}:
         # What was begun here is another training: this one starts anew.
         shutil.rmtree(unfinished)
     write_json(unfinished / "settings.json", document)

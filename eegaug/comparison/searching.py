@@ -62,6 +62,7 @@ class _SearchRun:
                 raise ValueError(f"{name} of method {self.method.name!r} must be at least 1, got {value}")
         self.budget = job.training["budget"]
         self.points: list[dict[str, Any]] = []
+        self.over = False
 
     def make(self) -> Outcome:
         search = self._new_search()
@@ -75,6 +76,7 @@ class _SearchRun:
                 return self._outcome(search)
             target = min(self.n_steps, self.every * (done // self.every + 1))
             self._checked(search.continue_fit(max_epochs=target, time_budget=self._limit()))
+            self.over = _steps(search) == done  # a search may end by itself
 
     def _new_search(self) -> Any:
         common = trunk_arguments(self.job.training, self.job.nights, self.job.seed, self.job.device)
@@ -112,9 +114,9 @@ class _SearchRun:
 
     def _ends(self, search: Any) -> bool:
         """Whether all steps are done, or another one does not fit in."""
-        limit = self._limit()
-        if _steps(search) >= self.n_steps or limit is None:
-            return _steps(search) >= self.n_steps
+        limit, done = self._limit(), self.over or _steps(search) >= self.n_steps
+        if done or limit is None:
+            return done
         history = search.history_
         alike = history.loc[history["phase"] == "search", "seconds"].tail(5).max()
         return search.search_time_ + alike > limit

@@ -243,7 +243,7 @@ class Comparison:
     def _searched(self) -> dict[tuple[str, int, int, float], Any]:
         """Policies of the methods that searched them."""
         searched = set(self.table.loc[self.table["steps"].notna(), "method"]) if "steps" in self.table else set()
-        return {key: policy for key, policy in self.policies.items() if key[0] in searched}
+        return {key: policy for key, policy in self.policies.items() if key[0] in searched and policy is not None}
 
     def save(self) -> dict[str, Path]:
         """Write results.csv, curves.csv, subjects.csv, pairs.csv and the figures into the comparison's folder.
@@ -266,8 +266,8 @@ class Comparison:
             written["comparison"] = self._save_comparison()
         if len(self.invariances):
             written["invariances"] = self._save_invariances()
-        if self._searched():
-            figure = self.plot_policies(None if len(self._searched()) <= _MOST_POLICIES else 0)
+        if searched := self._searched():
+            figure = self.plot_policies(None if len(searched) <= _MOST_POLICIES else min(key[1] for key in searched))
             written["policies"] = _save_figure(figure, self.out / FIGURES["policies"])
         self.files = written
         return written
@@ -332,7 +332,8 @@ def load_comparison(out: str | os.PathLike) -> Comparison:
                 policies[tuple(row[axis] for axis in _AXES)] = _read_policy(out / row["policy"], told)
             for name, parts in ((CURVE, curves), (INVARIANCES, invariances), (SUBJECTS, subjects)):
                 if (folder / name).exists():
-                    part = pd.read_csv(folder / name)
+                    # Subjects may be called "001" or "NA".
+                    part = pd.read_csv(folder / name, dtype={"subject": str}, keep_default_na=False, na_values=[""])
                     for place, axis in enumerate(_AXES):
                         part.insert(place, axis, row[axis])
                     parts.append(part)

@@ -49,6 +49,18 @@ class TestFit:
         report = fit_nights(nights, "none", out=tmp_path, max_epochs=1, validation=False)
         assert len(report.train_subjects) == 4
 
+    def test_another_method_starts_anew(self, nights, tmp_path, monkeypatch):
+        def fail(self, net, **kwargs):
+            if len(net.history) == 2:
+                raise RuntimeError("killed")
+
+        with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+            patch.setattr(ProgressFile, "on_epoch_end", fail)
+            fit_nights(nights, "none", out=tmp_path, max_epochs=3)
+        assert (tmp_path / "unfinished" / "checkpoint").exists()
+        report = fit_nights(nights, "fixed", out=tmp_path, max_epochs=3)
+        assert report.epochs == 3 and report.estimator.resumed_epochs_ == 0
+
     def test_ctrl_c_keeps_the_best_network_and_the_same_call_goes_on(self, nights, tmp_path, monkeypatch):
         original = ProgressFile.on_epoch_end
 

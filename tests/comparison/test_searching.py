@@ -61,7 +61,26 @@ def result(tmp_path_factory):
     return compare(["none", counting()], folds=2, max_epochs=2, data_args=SMALL, out=out, verbose=False)
 
 
+class Ending(Counting):
+    """Has nothing left to do after three steps."""
+
+    def _step(self, task, state):
+        return super()._step(task, state) if state.count < 3 else None
+
+
 class TestCurve:
+    def test_a_search_that_ends_by_itself(self, tmp_path):
+        from .conftest import SMALL
+
+        def build(common, **options):
+            from eegaug import StagingClassifier
+
+            return Ending(StagingClassifier(**common), **options)
+
+        method = Method("ending", "ending", build, {"retrain_every": 2, "max_steps": 9}, True)
+        out = compare([method], folds=1, max_epochs=1, data_args=SMALL, out=tmp_path, verbose=False)
+        assert sorted(out.curves["step"]) == [2, 3] and out.table["steps"].tolist() == [3]
+
     def test_a_point_every_few_steps_and_at_the_end(self, result):
         for _, curve in result.curves[result.curves["method"] == "counting"].groupby("fold"):
             assert sorted(curve["step"]) == [2, 4, 5]

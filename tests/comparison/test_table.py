@@ -1,0 +1,59 @@
+"""Reading the folder of a comparison, whatever is in it."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from eegaug.comparison.table import load_comparison
+from eegaug.policy import Policy
+
+SETTINGS = {"format": "eegaug-compare", "version": 1, "data": {"source": "x"}, "folds": [], "training": {}}
+
+
+def comparison(out, runs, subjects=("001", "NA")):
+    """The folder of a comparison with runs of (method, fold), those of searches with a policy."""
+    methods = {method: {} for method, _ in [("none", 0), *runs]}
+    out.joinpath("settings.json").write_text(json.dumps(SETTINGS | {"methods": methods}))
+    for method, fold in runs:
+        folder = out / "runs" / f"{method}-fold{fold}"
+        folder.mkdir(parents=True)
+        searched = method != "none"
+        if searched:
+            Policy.uniform(sfreq=50, operations=["sign_flip"]).save(folder / "policy.json")
+        row = {"method": method, "fold": fold, "seed": 0, "fraction": 1.0, "train_seconds": 1.0, "warnings": []}
+        row |= {"test_balanced_accuracy": 0.5, "test_kappa": None, "steps": 3 if searched else None}
+        row["policy"] = f"runs/{folder.name}/policy.json" if searched else None
+        folder.joinpath("row.json").write_text(json.dumps(row))
+        scores = {"valid_balanced_accuracy": [0.4], "test_balanced_accuracy": [0.5]}
+        pd.DataFrame({"epoch": [1], "train_seconds": [1.0], "passes": [3]} | scores).to_csv(
+            folder / "curve.csv", index=False
+        )
+        pd.DataFrame({"subject": subjects, "balanced_accuracy": [0.4, 0.5]}).to_csv(
+            folder / "subjects.csv", index=False
+        )
+    return out
+
+
+def test_names_of_subjects_are_no_numbers(tmp_path):
+    found = load_comparison(comparison(tmp_path, [("none", 0), ("adda", 0)]))
+    assert found.subjects["subject"].tolist() == ["001", "NA"] * 2
+    assert found.pairs()["subjects"].tolist() == [2]
+
+
+def test_many_policies_are_drawn_of_the_first_fold_that_has_some(tmp_path):
+    found = load_comparison(comparison(tmp_path, [("none", 0), *((f"search-{i}", 2) for i in range(13))]))
+    assert found.save()["policies"].stat().st_size > 0
+
+
+def test_a_policy_that_cannot_be_read_costs_no_table(tmp_path):
+    comparison(tmp_path, [("adda", 0), ("adda", 1)])
+    (tmp_path / "runs" / "adda-fold0" / "policy.json").write_text("{}")
+    found = load_comparison(tmp_path)
+    assert "adda-fold0/policy.json is not a policy" in found.warnings[0]
+    assert "policies" in found.save()
+    (tmp_path / "runs" / "adda-fold1" / "policy.json").write_text("{}")
+    found = load_comparison(tmp_path)
+    assert "policies" not in found.save()
+    with pytest.raises(ValueError, match="no learned policy"):
+        found.plot_policies()
