@@ -96,6 +96,12 @@ class ConditionalPolicy(BasePolicy):
         self._pairs = torch.tensor(self.pairs)
         return self
 
+    def __getstate__(self) -> dict[Any, Any]:
+        # Copies of the network on accelerators, which may not be there where the policy is read.
+        state = super().__getstate__()
+        private = state["__pydantic_private__"]
+        return {**state, "__pydantic_private__": private and {**private, "_elsewhere": {}}}
+
     # -- the network ---------------------------------------------------------------------------------------------------
 
     def module(self, device: torch.device | str = "cpu") -> nn.Module:

@@ -198,3 +198,12 @@ def test_as_a_braindecode_transform():
     out, same = transform(Z, y)
     assert same is y and torch.equal(out, policy.apply(Z, generator=state))
     assert "drawn by what a network sees" in repr(transform)
+
+
+def test_copies_on_other_devices_are_not_pickled():
+    policy = example()
+    policy.module("meta")
+    again = pickle.loads(pickle.dumps(policy))
+    assert again == policy and list(policy._elsewhere) == ["meta"] and not again._elsewhere
+    X = torch.randn(6, 4, 100, generator=rng())
+    assert torch.equal(again.apply(X, generator=rng(1)), policy.apply(X, generator=rng(1)))
