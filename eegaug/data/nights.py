@@ -131,7 +131,7 @@ class NightDataset(RecordDataset):
         if isinstance(signal, (str, os.PathLike)):
             if n_times is None:
                 raise ValueError(f"n_times is needed to read {signal}.")
-            self.path, self.n_times = str(Path(signal)), int(n_times)
+            self.path, self.n_times = str(Path(signal).absolute()), int(n_times)
         else:
             self._X = np.ascontiguousarray(signal, dtype=np.float32)
             if self._X.ndim != 3 or self._X.shape[:2] != (len(self.y), len(self.ch_names)):

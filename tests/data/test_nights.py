@@ -113,6 +113,15 @@ def test_braindecode_reads_off_what_a_network_needs():
     assert found == {"n_times": 50, "n_chans": 2, "n_outputs": 5}
 
 
+def test_files_are_found_from_another_folder(tmp_path, monkeypatch):
+    X = np.random.default_rng(0).standard_normal((2, 2, 50)).astype("<f4")
+    (tmp_path / "a.f32").write_bytes(X.tobytes())
+    monkeypatch.chdir(tmp_path)
+    stored = NightDataset("a.f32", [0, 1], ch_names=CHANNELS, sfreq=10.0, n_times=50)
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(stored.read(), X)
+
+
 def test_a_mask_picks_windows():
     nights = Nights([night("a", 3, seed=1), night("b", 4, seed=2)])
     mask = nights.y == 2
