@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from eegaug.comparison.scores import stage_confusion, stage_scores
-from eegaug.data.stages import STAGES
+from eegaug.data.stages import STAGES, UNSCORED
 
 __all__ = ["Agreement", "agreement"]
 
@@ -45,7 +45,7 @@ def agreement(scored: Any, predicted: Any) -> Agreement:
     Raises
     ------
     ValueError
-        If no epoch is scored, or the lengths differ.
+        If no epoch is scored, the lengths differ, or a number is no stage.
 
     Examples
     --------
@@ -55,6 +55,9 @@ def agreement(scored: Any, predicted: Any) -> Agreement:
     scored, predicted = np.asarray(scored), np.asarray(predicted)
     if scored.shape != predicted.shape:
         raise ValueError(f"the scorer has {len(scored)} epochs, the night has {len(predicted)}.")
+    if strange := sorted(set(scored.tolist()) - set(range(UNSCORED, len(STAGES))), key=str):
+        raise ValueError(f"the scorer's stages hold {strange[0]!r}; they are 0 to 4 (REM), and -1 for none.")
+    scored = scored.astype(np.int64)
     known = scored >= 0
     if not known.any():
         raise ValueError("the reference scores no epoch of this night.")

@@ -354,7 +354,7 @@ def stage(
     if hypnogram is not None:
         scored = reference_stages(hypnogram, prepared.onset_s, prepared.window_s)
     else:
-        scored = prepared.scored if reference is None else np.asarray(reference, dtype=np.int64)
+        scored = prepared.scored if reference is None else np.asarray(reference)
     if scored is not None:
         night.agreement = agreement(scored, night.stages)
         if left := int((scored < 0).sum()):

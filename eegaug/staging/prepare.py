@@ -100,6 +100,8 @@ def prepare(
     import mne
 
     if isinstance(source, NightDataset):
+        if channels is not None:
+            raise ValueError("channels are of recordings; a night of windows has those of the model already.")
         return _from_night(source, preprocessing)
     if isinstance(source, mne.io.BaseRaw):
         return _from_continuous(_open_raw(source), preprocessing, channels, reference)

@@ -244,6 +244,16 @@ class TestRefuses:
         other = type(part)(part.read(), part.y, ch_names=["F3", "F4"], sfreq=part.sfreq)
         with pytest.raises(ValueError, match="channels F3, F4"):
             eegaug.stage(other, model)
+        with pytest.raises(ValueError, match="channels are of recordings"):
+            eegaug.stage(part, model, channels=part.ch_names[::-1])
+
+    @pytest.mark.parametrize(("wrong", "words"), [(5, "hold 5"), ("W", "hold 'W'"), (None, "hold None")])
+    def test_references_that_hold_no_stages(self, nights, model, wrong, words):
+        part = nights.datasets[0]
+        with pytest.raises(ValueError, match=words):
+            eegaug.stage(part, model, reference=[wrong] * len(part))
+        found = eegaug.stage(part, model, reference=[2.0] * len(part)).agreement
+        assert found.n_epochs == len(part) and found.scored.tolist() == [2] * len(part)
 
 
 def test_real_sleep_edf_as_its_user_has_it(data_folder, preprocessing, model):
