@@ -47,6 +47,10 @@ class LearnedAugmentation:
         args, kwargs = super().get_params_for_optimizer(prefix, trunk)
         if not augmentation:
             return args, kwargs
+        for name in ("augmentation_lr", "augmentation_weight_decay"):  # of groups, torch checks neither
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} is {value}; it is 0 or more.")
         group: dict[str, Any] = {"params": augmentation}
         if self.augmentation_lr is not None:
             group["lr"] = self.augmentation_lr
