@@ -216,10 +216,10 @@ def _hypnogram(found: Found, header: EdfHeader, p: Preprocessing, reading: Readi
         if is_edf and read_edf_header(found.hypnogram).start != header.start:
             note = "its hypnogram's header has another start time: stages were counted from the recording's start"
             report.append(("note", note, 0))
-        return read_hypnogram(found.hypnogram, p.window_s, reading.stage_numbers)
+        return read_hypnogram(found.hypnogram, numbers=reading.stage_numbers).lasting(header.duration_s, p.window_s)
     if header.annotations:
         try:
-            return read_hypnogram(found.path, p.window_s, reading.stage_numbers)
+            return read_hypnogram(found.path, numbers=reading.stage_numbers)
         except ValueError as err:
             raise ValueError(f"no hypnogram beside it, and in the file itself: {err}") from err
     raise ValueError(

@@ -55,12 +55,15 @@ class Hypnogram:
         0 to 4 or -1.
     notes : list of str
         What had to be assumed when the file was read.
+    assumed_s : float, optional
+        Length of a page, where the file does not say; see :meth:`lasting`.
     """
 
     onset_s: np.ndarray
     duration_s: np.ndarray
     stage: np.ndarray
     notes: list[str] = field(default_factory=list)
+    assumed_s: float | None = None
 
     @classmethod
     def from_labels(
@@ -92,6 +95,28 @@ class Hypnogram:
                 raise ValueError("its one stage has no duration")
             duration = np.where(absent, np.append(gaps, np.median(gaps)), duration)
         return cls(onset, duration, stage, notes)
+
+    def lasting(self, recording_s: float, window_s: float) -> Hypnogram:
+        """The same for a recording: of pages whose length nobody says, as long as windows are if that fits it better.
+
+        Parameters
+        ----------
+        recording_s : float
+            Length of the recording in seconds.
+        window_s : float
+            Length of a window in seconds.
+
+        Returns
+        -------
+        Hypnogram
+        """
+        if self.assumed_s is None:
+            return self
+        end, scale = float(self.onset_s[-1] + self.duration_s[-1]), window_s / self.assumed_s
+        if abs(scale * end - recording_s) >= abs(end - recording_s):
+            return self
+        note = f"without times in it, its pages were taken to last {window_s:g} s as windows do"
+        return Hypnogram(self.onset_s * scale, self.duration_s * scale, self.stage, [*self.notes, note], window_s)
 
     def page_s(self) -> float:
         """Length of the pages that were scored, in seconds: what all durations but a few odd ones are multiples of."""
@@ -288,7 +313,9 @@ def _from_rows(rows: list[list[str]], epoch_s: float, numbers: str) -> Hypnogram
         for i, label in enumerate(labels):
             if parse_stage(label) is None:
                 raise ValueError(f"row {i + 1} is no sleep stage: {label!r}")
-        return Hypnogram.from_labels(np.arange(len(labels)) * epoch_s, np.full(len(labels), epoch_s), labels, numbers)
+        found = Hypnogram.from_labels(np.arange(len(labels)) * epoch_s, np.full(len(labels), epoch_s), labels, numbers)
+        found.assumed_s = epoch_s
+        return found
 
     def seconds(k: int, what: str) -> list[float]:
         found = [math.nan if c.lower() in ("n/a", "nan", "") else _number(c) for c in columns[k]]

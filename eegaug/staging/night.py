@@ -352,7 +352,9 @@ def stage(
     if there > len(night):
         night.notes.append(f"{there - len(night)} of {there} epochs between the first and the last are not there")
     if hypnogram is not None:
-        scored = reference_stages(hypnogram, prepared.onset_s, prepared.window_s)
+        fitting = hypnogram.lasting(prepared.onset_s[-1] + prepared.window_s, prepared.window_s)
+        night.notes += fitting.notes[len(hypnogram.notes) :]
+        scored = reference_stages(fitting, prepared.onset_s, prepared.window_s)
     else:
         scored = prepared.scored if reference is None else np.asarray(reference)
     if scored is not None:

@@ -86,6 +86,17 @@ def test_what_cannot_be_read_is_said(tmp_path, text, message):
         read_hypnogram(write(tmp_path, text))
 
 
+def test_pages_without_times_are_of_30_s_or_as_long_as_windows(tmp_path):
+    h = read_hypnogram(write(tmp_path, "W\nW\nN1\nN2\nN2\nN2\n"))
+    assert h.assumed_s == 30 and h.lasting(180, 30) is h
+    # Windows of 10 s: three on each page of 30 s, or a page each.
+    assert h.lasting(185, 10).windows(10, 185).y.tolist() == [0] * 6 + [1] * 3 + [2] * 9
+    short = h.lasting(60, 10)
+    assert short.windows(10, 60).y.tolist() == [0, 0, 1, 2, 2, 2] and "taken to last 10 s" in short.notes[0]
+    table = read_hypnogram(write(tmp_path, "onset,duration,stage\n0,30,W\n30,30,N2\n"))
+    assert table.assumed_s is None and table.lasting(20, 10) is table
+
+
 def test_file_that_is_not_there():
     with pytest.raises(FileNotFoundError, match="There is no hypnogram"):
         read_hypnogram("nowhere.csv")

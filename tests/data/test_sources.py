@@ -70,3 +70,16 @@ def test_subjects_of_another_pattern_are_those_of_a_second_call(tmp_path, monkey
         assert again.description["subject"].tolist() == ["p1", "p1", "p2"]
         assert again.description["night"].tolist() == [1, 2, 1]
         np.testing.assert_array_equal(again.read(), nights.read())
+
+
+def test_short_windows_of_a_text_hypnogram(tmp_path):
+    """Lines of 30 s, whatever the windows; as long as windows where that is what fits."""
+    write_edf(tmp_path / "a.edf", {"C3": noise(180)})
+    options = {"window_s": 10, "wake_margin_min": None}
+    (tmp_path / "a.txt").write_text("\n".join(["W", "W", "N1", "N2", "N2", "R"]))
+    assert (
+        load_nights(tmp_path, **options, store=tmp_path / "s1").y.tolist() == np.repeat([0, 0, 1, 2, 2, 4], 3).tolist()
+    )
+    (tmp_path / "a.txt").write_text("\n".join(["W", "N1", "N2"] * 6))
+    with pytest.warns(UserWarning, match="its pages were taken to last 10 s"):
+        assert load_nights(tmp_path, **options, store=tmp_path / "s2").y.tolist() == [0, 1, 2] * 6

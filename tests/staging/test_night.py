@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 import eegaug
 from eegaug import AugNetClassifier
 from eegaug.data import STAGES as NAMES
-from eegaug.data import Preprocessing, load_recordings, parse_stage
+from eegaug.data import Preprocessing, load_recordings, parse_stage, simulate_nights
 
 from .conftest import N_EPOCHS, STAGES
 
@@ -133,6 +133,14 @@ class TestReference:
         assert found.agreement.scored.tolist() == [-1, 2, -1, 3, *[-1] * 7] and found.agreement.n_epochs == 2
         assert any("begin at 12 s" in note for note in found.notes)
         assert any("9 of 11 epochs have no stage" in note for note in found.notes)
+
+    def test_text_without_times_is_as_long_as_the_night(self, signals, tmp_path):
+        short = simulate_nights(n_subjects=2, n_windows=40, window_s=10, ch_names=["C3", "C4"], random_state=0)
+        model = AugNetClassifier(layers=[["sign_flip"]], max_epochs=1, random_state=0, verbose=0).fit(short)
+        for lines, times in ((CODES, 3), (CODES * 3, 1)):
+            (tmp_path / "a.txt").write_text("\n".join(NAMES[code] for code in lines))
+            found = eegaug.stage(as_raw(signals), model, reference=tmp_path / "a.txt")
+            assert found.agreement.scored.tolist() == np.repeat(lines, times).tolist()
 
     def test_pages_of_20_s_count_where_the_middle_of_an_epoch_lies(self, recording, model, tmp_path):
         scored = write_edf(tmp_path / "b.edf", stages=pages(["W", "1", "2", "3"], page_s=20))
