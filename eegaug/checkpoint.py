@@ -199,11 +199,19 @@ def _epochs(found: dict[str, Any]) -> int:
 def _write(path: Path, state: dict[str, Any]) -> None:
     """Put a file in the place of the old one at once, and only when it is whole."""
     part = path.with_name(f".{path.name}.part")
-    with open(part, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with open(part, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        reason = error if isinstance(error, OSError) else error.__context__  # of a full disk, torch tells nothing
+        if not isinstance(reason, OSError):
+            raise
+        kept = "; what was saved before is kept" if path.exists() else ""
+        raise OSError(f"the checkpoint cannot be written to {path}: {reason.strerror or reason}{kept}") from error
 
 
 def _check_writable(path: Path) -> None:

@@ -17,7 +17,7 @@ from skorch.helper import predefined_split
 from small import CHANNELS, SFREQ, SmallNet, X, Y, tones
 
 from eegaug import AugNetClassifier, StagingClassifier
-from eegaug.checkpoint import TrainingCheckpoint
+from eegaug.checkpoint import TrainingCheckpoint, _write
 
 VALID = Dataset(*tones(24, seed=1))
 
@@ -262,3 +262,20 @@ def test_epochs_between_saves(tmp_path, every):
         StagingClassifier(
             SmallNet, sfreq=SFREQ, max_epochs=1, verbose=0, callbacks=[TrainingCheckpoint(tmp_path / "c", every)]
         ).fit(X, Y)
+
+
+@pytest.mark.parametrize("sizes", [[100_000], [1000] * 30])  # torch notices at once, or when it has written some
+def test_a_full_disk_is_called_so(tmp_path, sizes):
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "training.pt"
+    _write(path, {"x": torch.ones(2)})
+    limits, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot be written to .*training.pt: File too large; what was saved before"):
+            _write(path, {"x": [torch.zeros(size) for size in sizes]})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert [one.name for one in tmp_path.iterdir()] == ["training.pt"]
+    assert torch.load(path, weights_only=True)["x"].tolist() == [1, 1]

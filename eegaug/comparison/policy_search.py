@@ -90,6 +90,7 @@ def search_policy(
     """
     from eegaug.classifier import StagingClassifier
     from eegaug.search import get_searcher
+    from eegaug.search._checkpoint import SearchFile
 
     out = Path(out)
     if out.is_dir():
@@ -132,8 +133,8 @@ def search_policy(
     search.set_params(estimator=estimator).fit(nights)
     search.policy_.save(out)
     if checkpoint is None and not search.interrupted_:
-        for left in file.parent.glob(f"{file.name}*"):
-            left.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+        SearchFile(file).remove("")
     subjects, held_out = sorted(set(nights.subjects)), set(search.valid_groups_)
     return SearchReport(
         search,

@@ -283,6 +283,11 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         signal = {"sfreq": self.sfreq, "ch_names": self.ch_names, "positions": self.positions}
         estimator = checked_clone(StagingClassifier() if self.estimator is None else self.estimator, **signal)
         windows, labels = estimator._prepare(X, y, True)
+        if estimator.signal_.n_windows is not None:
+            raise ValueError(
+                f"X is made of sequences of {estimator.signal_.n_windows} windows: searches take single windows, of "
+                "shape (n_windows, n_channels, n_times). A policy found on these can train a network of sequences."
+            )
         if isinstance(X, BaseEpochs):  # the windows are an array now, which does not say it
             estimator.set_params(sfreq=estimator.signal_.sfreq, ch_names=list(estimator.signal_.ch_names))
         return estimator, windows, labels

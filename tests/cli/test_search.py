@@ -69,9 +69,10 @@ def test_ctrl_c_saves_the_policy_and_the_same_command_goes_on(searched, tmp_path
     assert Policy.load(out).settings["steps"] == 1
     assert (tmp_path / "policy.json.search").exists()
     monkeypatch.undo()
+    (tmp_path / "policy.json.searches").write_text("somebody's own")
     assert run(out).exit_code == 0
     assert Policy.load(out) == Policy.load(searched[0])
-    assert [one.name for one in tmp_path.iterdir()] == ["policy.json"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["policy.json", "policy.json.searches"]
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,12 @@ class Rated(SmallNet):
         self.sfreq = sfreq
 
 
+@pytest.mark.parametrize("cls", [RandomSearch, FasterAutoAugmentSearch])
+def test_sequences_of_windows_are_refused(cls):
+    with pytest.raises(ValueError, match="X is made of sequences of 3 windows: searches take single windows"):
+        cls(staging(), operations=OPERATIONS, verbose=0).fit(X.reshape(16, 3, 4, 100), Y.reshape(16, 3))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
