@@ -155,6 +155,15 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
         self.class_weight = class_weight
         self.random_state = random_state
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "policy" and isinstance(value, nn.Module):
+            raise TypeError(
+                f"policy is a {type(value).__name__}, a torch module: braindecode's transforms go into "
+                "iterator_train=AugmentedDataLoader, iterator_train__transforms=[…]; modules that learn into "
+                "AugNetClassifier, or AITClassifier(variants=…)."
+            )
+        super().__setattr__(name, value)
+
     def check_data(self, X: Any, y: Any = None) -> None:
         """Nothing is left to check here: ``fit`` has done it before anything was built."""
 

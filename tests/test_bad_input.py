@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from braindecode.augmentation import SignFlip
 from sklearn.exceptions import NotFittedError
 from skorch.dataset import Dataset
 from small import CHANNELS, NAMES, X, Y, epochs, nights, staging, windows_dataset
@@ -142,3 +143,10 @@ def test_missing_sampling_rate_is_asked_for():
     X, y = np.random.default_rng(0).standard_normal((8, 2, 300)).astype("float32"), np.arange(8) % 2
     with pytest.raises(ValueError, match=r"SleepStagerChambon2018 needs the sampling rate; pass sfreq=<Hz>"):
         AugNetClassifier(layers=["time-frequency"], verbose=0).fit(X, y)
+
+
+def test_a_module_is_no_policy():
+    with pytest.raises(TypeError, match="policy is a SignFlip, a torch module"):
+        staging(policy=SignFlip(0.5))
+    with pytest.raises(TypeError, match="AugmentedDataLoader"):
+        staging().set_params(policy=SignFlip(0.5))

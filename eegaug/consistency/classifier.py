@@ -48,7 +48,7 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
         - an operation or a list of operations, of which one is drawn for each window: names, instances or tuples
           ``(operation, probability, magnitude)``, by default with probability 0.5 and the strength of the fixed policy;
           or a group of them, ``"time-frequency"``, ``"sensors"``, ``"all"``;
-        - a transform of braindecode;
+        - a transform of braindecode, whose draws follow the estimator's `random_state`;
         - an :class:`eegaug.AugmentationModule` or :class:`eegaug.AugmentationLayer`, which is copied and trained with
           the network, as AugNet is, unless its parameters require no gradient. Passed alone it makes all variants;
           modules in a list are trained apart;

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from eegaug._named_operations import as_policy, is_one_operation, named_operation
 from eegaug._spatial import spatial_products
+from eegaug._transform_draws import reseed
 from eegaug.augnet.layers import AugmentationLayer
 from eegaug.augnet.module import AugmentationModule
 from eegaug.augnet.penalties import augmentation_norm
@@ -185,6 +186,7 @@ def _apply(source: Any, X: Tensor, y: Any, modules: Sequence[nn.Module]) -> Tens
     if isinstance(source, int):
         source = modules[source]
     if isinstance(source, Transform):
+        reseed(source)
         # Some of braindecode's transforms cannot do without labels; they get numbers, and have to leave them alone.
         numbers = torch.arange(len(X), device=X.device)
         out, after = source(X, numbers)

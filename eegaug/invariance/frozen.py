@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eegaug._named_operations import is_one_operation, named_operation
 from eegaug._random import RandomState, contained_rng, derive_seed, resolve_seed
+from eegaug._transform_draws import reseed
 from eegaug.invariance._outputs import signal_for, windows_array
 from eegaug.operations import FAMILIES, Operation
 
@@ -77,7 +79,8 @@ def as_change(spec: Any, magnitude: float | None = None, name: str | None = None
     Parameters
     ----------
     spec : str | Operation | tuple | Policy | callable
-        An operation, ``(operation, probability, magnitude)``, a policy, or a function of a batch.
+        An operation, ``(operation, probability, magnitude)``, a policy, a transform of braindecode, or a function of a
+        batch.
     magnitude : float | None
         Of an operation. None: the tuple's, or that of the fixed sleep policy, or 0.5.
     name : str | None
@@ -103,6 +106,14 @@ def as_change(spec: Any, magnitude: float | None = None, name: str | None = None
         return Change(name or operation.name, apply, operation, usual, probability)
     if magnitude is not None:
         raise TypeError(f"only an operation has a magnitude, a {type(spec).__name__} has not.")
+    if isinstance(spec, nn.Module):  # its "apply" is torch's, which does something else
+        module = copy.deepcopy(spec)
+
+        def transform(X: Tensor, generator: torch.Generator) -> Tensor:
+            reseed(module)
+            return _first(module(X))
+
+        return Change(name or type(spec).__name__, transform)
     if hasattr(spec, "apply"):
         return Change(name or "policy", lambda X, generator: spec.apply(X, generator=generator))
     if callable(spec):

@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from braindecode.augmentation import SignFlip
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
@@ -13,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from small import CHANNELS, NAMES, SFREQ, X, Y, nights, staging, tones
 
-from eegaug import Policy
+from eegaug import AugmentationLayer, Policy
 from eegaug.invariance import frozen_test_set, transfer_matrix
 from eegaug.operations import get_operation
 from eegaug.policy import SubPolicy
@@ -151,3 +152,15 @@ def test_wrong_input_is_named(models, wrong, words):
     arguments = {"models": {"dummy": models["dummy"]}, "X": X, "y": Y, "operations": ["sign_flip"]} | wrong
     with pytest.raises(ValueError, match=words):
         transfer_matrix(**arguments)
+
+
+def test_transforms_of_braindecode_are_frozen_too():
+    np.random.standard_normal(3)  # noqa: NPY002 - of which transforms draw by themselves
+    frozen = frozen_test_set(X, SignFlip(0.5))
+    np.random.standard_normal(3)  # noqa: NPY002
+    assert np.array_equal(frozen_test_set(X, SignFlip(0.5)), frozen)
+    assert not np.array_equal(frozen_test_set(X, SignFlip(0.5), random_state=1), frozen)
+    flipped = (frozen == -X).all((1, 2))
+    assert (flipped | (frozen == X).all((1, 2))).all() and 0 < flipped.sum() < len(X)
+    layer = AugmentationLayer(["sign_flip"], initial_strength=1.0)
+    assert frozen_test_set(X, layer).shape == X.shape

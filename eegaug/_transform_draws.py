@@ -1,0 +1,41 @@
+"""The draws of braindecode's transforms, made to follow torch's generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from braindecode.augmentation import Transform
+from torch import nn
+
+from eegaug.transforms import Generators
+
+__all__ = ["reseed"]
+
+
+def reseed(module: nn.Module) -> None:
+    """Give all transforms of a module new seeds, drawn from torch's default generator.
+
+    A transform has a generator of its own, or NumPy's global one. Copies of it would draw alike, and what they draw
+    would hang on what ran before.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A transform, a composition of some, or a module that has some; it is changed.
+    """
+    for transform in _transforms(module):
+        seed = int(torch.randint(2**31 - 1, ()))
+        if hasattr(transform, "generators"):  # eegaug's own
+            transform.generators = Generators(seed, type(transform).__name__)
+        else:
+            transform.rng = np.random.RandomState(seed)
+
+
+def _transforms(module: nn.Module) -> Iterator[Transform]:
+    for part in module.modules():
+        if isinstance(part, Transform):
+            yield part
+            for inner in getattr(part, "transforms", ()):  # a plain list, in a composition
+                yield from _transforms(inner)
