@@ -112,6 +112,9 @@ class BilevelSearch(PolicySearch):
                 raise ValueError(f"{name} is {value!r}; it is one of {', '.join(map(repr, known))}.")
         if not (isinstance(self.policy_lr, (int, float)) and 0 < self.policy_lr < math.inf):
             raise ValueError(f"policy_lr is {self.policy_lr!r}; it is a number above 0.")
+        betas = self.policy_betas
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"policy_betas is {betas!r}; it is two numbers in [0, 1).")
         if isinstance(self.warm_start, bool) or not isinstance(self.warm_start, int) or self.warm_start < 0:
             raise ValueError(f"warm_start is {self.warm_start!r}; it is a number of epochs, 0 or more.")
 

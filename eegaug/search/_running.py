@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import numbers
 from typing import Any
 
 from sklearn.base import clone
@@ -13,7 +14,9 @@ from eegaug.classifier import StagingClassifier
 from eegaug.search._checkpoint import SearchFile
 from eegaug.search._task import SearchTask
 
-__all__ = ["Running", "checked_clone", "refuse_small_budget", "spell_out_parameters"]
+__all__ = ["Running", "check_numbers", "checked_clone", "refuse_small_budget", "spell_out_parameters"]
+
+_CHECKED_ELSEWHERE = ("max_epochs", "max_steps", "verbose")
 
 
 class Running:
@@ -54,6 +57,24 @@ def checked_clone(estimator: Any, **signal: Any) -> Any:
     if estimator.policy is not None:
         raise ValueError("the estimator has a policy of its own; pass it with policy=None, the search finds one.")
     return clone(estimator).set_params(**{name: value for name, value in signal.items() if value is not None})
+
+
+def check_numbers(search: Any) -> None:
+    """Refuse what is no number where a parameter of a search is annotated as one.
+
+    Raises
+    ------
+    ValueError
+    """
+    kinds = {"int": (numbers.Integral, "a whole number"), "float": (numbers.Real, "a number")}
+    for name, parameter in inspect.signature(type(search)).parameters.items():
+        kind, _, rest = inspect.formatannotation(parameter.annotation).strip("'").partition(" | ")
+        value = getattr(search, name)
+        if kind not in kinds or rest not in ("", "None") or name in _CHECKED_ELSEWHERE or (rest and value is None):
+            continue
+        number, words = kinds[kind]
+        if isinstance(value, bool) or not isinstance(value, number):
+            raise ValueError(f"{name} is {value!r}; it is {words}{' or None' if rest else ''}.")
 
 
 def refuse_small_budget(searcher: str, budget: float, rows: list[dict[str, Any]], kept: bool) -> None:

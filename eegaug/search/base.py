@@ -25,7 +25,7 @@ from eegaug.search._operations import resolve_operations
 from eegaug.search._prediction import PredictsByBest
 from eegaug.search._progress import SearchBar
 from eegaug.search._record import SearchRecord
-from eegaug.search._running import Running, checked_clone, refuse_small_budget, spell_out_parameters
+from eegaug.search._running import Running, check_numbers, checked_clone, refuse_small_budget, spell_out_parameters
 from eegaug.search._split import check_groups, hold_out, subjects_of
 from eegaug.search._state import SearchState
 from eegaug.search._task import REFIT, SPLIT, STEP, Part, SearchTask, callback_of, make_task
@@ -211,6 +211,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         self
         """
         self._forget()
+        check_numbers(self)
         self._check_steps("max_steps" if self.max_epochs is None else "max_epochs", PolicySearch._n_steps(self))
         n_steps, budget = self._n_steps(), parse_budget(self.time_budget, "time_budget")
         file = None if self.checkpoint is None else SearchFile(self.checkpoint)

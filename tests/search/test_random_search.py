@@ -12,7 +12,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, staging
 
 from eegaug.policies import Policy
-from eegaug.search import FastAutoAugmentSearch, FasterAutoAugmentSearch, RandomSearch
+from eegaug.search import ADDASearch, FastAutoAugmentSearch, FasterAutoAugmentSearch, RandomSearch
 from eegaug.search._trials import SCORE, validated_estimator
 
 GROUPS = np.arange(len(Y)) // 8
@@ -180,6 +180,15 @@ def test_sequences_of_windows_are_refused(cls):
         ({"valid_size": 0.95}, r"valid_size=0\.95 of 6 subjects leaves nobody to train on"),
         ({"max_steps": "many"}, "max_steps must be a whole number of at least 1, got 'many'"),
         ({"max_steps": None}, "max_steps must be a whole number of at least 1, got None"),
+        ({"n_sub_policies": 2.5}, r"n_sub_policies is 2\.5; it is a whole number\."),
+        ({"n_operations": None}, r"n_operations is None; it is a whole number\."),
+        ({"patience": "long"}, r"patience is 'long'; it is a whole number or None\."),
+        ({"n_jobs": True}, r"n_jobs is True; it is a whole number or None\."),
+        ({"cls": FastAutoAugmentSearch, "n_folds": "many"}, r"n_folds is 'many'; it is a whole number\."),
+        ({"cls": FasterAutoAugmentSearch, "policy_lr": "a"}, r"policy_lr is 'a'; it is a number\."),
+        ({"cls": ADDASearch, "temperature": None}, r"temperature is None; it is a number\."),
+        ({"cls": ADDASearch, "policy_betas": 0.5}, r"policy_betas is 0\.5; it is two numbers in \[0, 1\)\."),
+        ({"cls": ADDASearch, "policy_betas": [0.5, 1]}, r"policy_betas is \[0\.5, 1\]; it is two"),
     ],
 )
 def test_numbers_that_are_none_are_named(settings, message):
