@@ -97,7 +97,9 @@ def _earlier(out: Path) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for path in (out / "runs").glob(f"*/{ROW}"):
         row = json.loads(path.read_text())
-        found.setdefault(row["method"], []).append(row["wall_seconds"] / row["train_windows"])
+        # The wall's clock began anew where a run was killed and continued.
+        seconds = max(row["wall_seconds"], row["train_seconds"])
+        found.setdefault(row["method"], []).append(seconds / row["train_windows"])
     return {method: float(np.median(values)) for method, values in found.items()}
 
 

@@ -2,10 +2,20 @@ import pytest
 
 from eegaug import compare
 from eegaug.comparison import Forecast, describe_plan, forecast_lines
-from eegaug.comparison.forecast import _some_of_each_stage
+from eegaug.comparison.forecast import _earlier, _some_of_each_stage
+from eegaug.comparison.job import ROW
+from eegaug.comparison.plan import write_json
 
 
 class TestDescribePlan:
+    def test_a_run_that_was_continued_took_as_long_as_its_training(self, tmp_path):
+        for fold, (wall, training) in enumerate([(30.0, 20.0), (1.0, 20.0), (25.0, 20.0)]):  # the second was killed
+            row = {"method": "none", "wall_seconds": wall, "train_seconds": training, "train_windows": 10}
+            write_json(tmp_path / "runs" / f"fold{fold}" / ROW, row)
+        assert _earlier(tmp_path) == {"none": 2.5}
+        write_json(tmp_path / "runs" / "fold2" / ROW, row | {"wall_seconds": 1.0})
+        assert _earlier(tmp_path) == {"none": 2.0}
+
     def test_what_is_there_what_is_new_and_where_times_come_from(self, tmp_path, small):
         compare(["none"], out=tmp_path, **small)
         before = sorted(path for path in tmp_path.rglob("*"))
