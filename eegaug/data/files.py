@@ -200,7 +200,8 @@ def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: f
         reader = mne.io.read_raw_bdf if header.path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
         raw = reader(header.path, include=[header.raw_labels[i] for i in group], stim_channel=False, verbose="error")
         start, stop = round(start_s * rate), min(raw.n_times, round(stop_s * rate))
-        picked = [header.raw_labels[i] for i in group]
+        # By number: a channel may be called as MNE calls a kind of channel, such as "eeg".
+        picked = [raw.ch_names.index(header.raw_labels[i]) for i in group]
         data = np.empty((len(group), max(0, stop - start)), dtype=np.float32)
         # In stretches: MNE hands out float64, which for a night of many channels would fill the memory of a laptop.
         for at in range(start, stop, _STRETCH):

@@ -178,7 +178,7 @@ def _open_raw(raw: Any, name: str | None = None) -> _Continuous:
         # In stretches: MNE hands out float64.
         for at in range(start, stop, _STRETCH):
             end = min(stop, at + _STRETCH)
-            part = raw.get_data(picks=[names[i] for i in used], start=at, stop=end, verbose="error")
+            part = raw.get_data(picks=[data[i] for i in used], start=at, stop=end, verbose="error")
             signals[:, at - start : end - start] = part * 1e6
         row = {i: signals[k] for k, i in enumerate(used)}
         return [(row[p.plus] if p.minus is None else row[p.plus] - row[p.minus], sfreq) for p in picks]

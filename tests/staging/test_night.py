@@ -55,6 +55,13 @@ class TestStage:
         found = eegaug.stage(tmp_path / "night_raw.fif", model)
         np.testing.assert_allclose(found.proba, eegaug.stage(raw, model).proba, atol=1e-4)
 
+    def test_channels_called_as_mne_calls_a_kind(self, signals, model, tmp_path):
+        named = dict(zip(["eeg", "misc"], signals.values(), strict=True))
+        write_edf(tmp_path / "a.edf", named)
+        for night in (as_raw(named), tmp_path / "a.edf"):
+            found = eegaug.stage(night, model, channels=["eeg", "misc"])
+            np.testing.assert_allclose(found.proba, eegaug.stage(as_raw(signals), model).proba, atol=2e-3)
+
     def test_channels_by_their_place(self, signals, model, night):
         raw = as_raw(dict(zip(["E36", "E104"], signals.values(), strict=True)))
         built_in = mne.channels.get_builtin_montages()
