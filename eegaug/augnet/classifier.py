@@ -50,8 +50,7 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
     judge_share : float
         With ``selection="single"``, the share of the training windows, drawn at random, that move the strengths and do
         not train the network, in [0, 1). 0: all windows do both. Where the network learns its windows by heart, only
-        windows that it does not know tell how far an operation may go; each step then takes two passes. A training that
-        goes on from a checkpoint begins a new round of these windows: it ends near, not exactly at, the same result.
+        windows that it does not know tell how far an operation may go; each step then takes two passes.
     penalty : float | None
         :math:`\lambda`, 0 or more: how much strength is rewarded. None: 10, or 0.1 with ``selection="single"``. 10 is
         the paper's for MASS (of 1, 5, 10, 50). Its norm is at most the square root of the number of layers, so that

@@ -11,6 +11,7 @@ from skorch.utils import to_tensor
 from torch.utils.data import Subset
 
 from eegaug._random import derive_seed
+from eegaug._spatial import spatial_products
 
 __all__ = ["Judged"]
 
@@ -30,13 +31,14 @@ class Judged:
     Goes before :class:`eegaug.augnet.learned.LearnedAugmentation`.
     """
 
+    judge_windows_: Subset | None = None
     judge_batches_: Iterator[Any] | None = None
     judge_indices_: list[int] | None = None
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
         """Training and validation data; the judges are taken out of the first."""
         train, valid = super().get_split_datasets(X, y, **fit_params)
-        self.judge_batches_ = self.judge_indices_ = None
+        self.judge_windows_ = self.judge_batches_ = self.judge_indices_ = None
         share = self.judge_share
         if not 0 <= share < 1:
             raise ValueError(f"judge_share is {share}; it lies in [0, 1).")
@@ -51,7 +53,7 @@ class Judged:
         generator = torch.Generator().manual_seed(derive_seed(self.seed_, _JUDGES))
         order = torch.randperm(n, generator=generator)
         judges = order[:n_judges].sort().values.tolist()
-        self.judge_batches_ = self._judging(Subset(train, judges))
+        self.judge_windows_ = Subset(train, judges)
         if isinstance(train, Subset) and train is not X:  # a part of X, less what is to validate on
             judges = [int(train.indices[i]) for i in judges]
         self.judge_indices_ = judges
@@ -62,12 +64,18 @@ class Judged:
         while True:
             yield from self.get_iterator(judges, training=True)
 
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Begin a round of the judges, so that an epoch depends on nothing that a checkpoint does not hold."""
+        super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        if self.judge_windows_ is not None:
+            self.judge_batches_ = self._judging(self.judge_windows_)
+
     def fit_loop(self, *args: Any, **kwargs: Any) -> Any:
         """The epochs."""
         try:
             return super().fit_loop(*args, **kwargs)
         finally:
-            self.judge_batches_ = None  # cannot be pickled, and is made anew by the next fit
+            self.judge_windows_ = self.judge_batches_ = None  # not to be pickled; made anew by the next fit
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Forward and backward for one batch and, for the strengths, for a batch of judges."""
@@ -93,7 +101,8 @@ class Judged:
         self._compare_losses(True)
         trunk.eval()
         try:
-            y_pred = trunk(self.module_.augmentation(Xi))
+            with spatial_products():
+                y_pred = trunk(self.module_.augmentation(Xi))
         finally:
             trunk.train()
         cross_entropy = self.get_loss(y_pred, yi, X=Xi, training=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import signal
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
 from small import CHANNELS, SFREQ, SmallNet, X, Y, nights
 from torch.utils.data import Subset
 
 from eegaug import AugNetClassifier
+from eegaug.checkpoint import TrainingCheckpoint
 
 
 def judged(**settings):
@@ -70,6 +74,31 @@ def test_training_goes_on_and_is_pickled_with_datasets_too():
     first = clf.judge_indices_
     clf.partial_fit(nights())
     assert clf.judge_indices_ == first
+
+
+class Stop(Callback):
+    """Ctrl-C in the second epoch, once."""
+
+    done = False
+
+    def on_batch_begin(self, net, training=False, **kwargs):
+        if training and len(net.history) == 2 and not Stop.done:
+            Stop.done = True
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_training_that_was_stopped_goes_on_exactly(tmp_path):
+    # 36 windows to train on and 12 judges: an epoch has five batches, a round of judges two.
+    settings = {"max_epochs": 4, "batch_size": 8}
+    whole = judged(**settings).fit(X, Y)
+    settings["callbacks"] = [Stop(), TrainingCheckpoint(tmp_path / "training.pt")]
+    with contextlib.suppress(KeyboardInterrupt):
+        judged(**settings).fit(X, Y)
+    again = judged(**settings).fit(X, Y)
+    assert again.resumed_epochs_ == 1
+    assert torch.equal(trunk(again), trunk(whole))
+    assert again.invariances_.equals(whole.invariances_)
+    assert [row["judge_ce"] for row in again.history] == [row["judge_ce"] for row in whole.history]
 
 
 @pytest.mark.parametrize(
