@@ -106,6 +106,9 @@ def _simulated(preprocessing: Preprocessing | dict | None, store: Any, options: 
     from eegaug.data.simulated import simulate_nights
 
     known = inspect.signature(simulate_nights).parameters
+    strange = sorted(set(options) - set(known))
+    if strange:
+        raise ValueError(f"simulated nights know no {strange[0]!r}; they take {', '.join(known)}.")
     given = as_preprocessing(preprocessing, {}).model_dump(exclude_unset=True)
     taken = {k: v for k, v in given.items() if k in known and not (k == "ch_names" and v is None)}
     return simulate_nights(**{**taken, **options}, **({} if store is None else {"store": store}))

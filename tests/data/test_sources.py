@@ -83,3 +83,8 @@ def test_short_windows_of_a_text_hypnogram(tmp_path):
     (tmp_path / "a.txt").write_text("\n".join(["W", "N1", "N2"] * 6))
     with pytest.warns(UserWarning, match="its pages were taken to last 10 s"):
         assert load_nights(tmp_path, **options, store=tmp_path / "s2").y.tolist() == [0, 1, 2] * 6
+
+
+def test_simulated_nights_name_what_they_do_not_take():
+    with pytest.raises(ValueError, match=r"simulated nights know no 'windows'; they take n_subjects, .*n_windows"):
+        load_nights("simulated", n_subjects=1, windows=6)
