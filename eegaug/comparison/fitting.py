@@ -168,9 +168,9 @@ def fit_nights(
         interrupted = estimator.interrupted_
     except KeyboardInterrupt:
         interrupted = True
-        if not getattr(estimator, "history_", None) or not _finished_epochs(estimator):
+        if not getattr(estimator, "history_", None) or not _finished_epochs(estimator, valid is not None):
             raise KeyboardInterrupt("stopped before the first epoch had finished; nothing was saved") from None
-    epochs = _finished_epochs(estimator)
+    epochs = _finished_epochs(estimator, valid is not None)
     metrics: dict[str, float] = {}
     best = len(epochs)
     if valid is not None:
@@ -275,9 +275,10 @@ def score_nights(
     )
 
 
-def _finished_epochs(estimator: Any) -> list[dict[str, Any]]:
-    """Epochs of the history that came to their end."""
-    return [epoch for epoch in estimator.history if "train_seconds" in epoch]
+def _finished_epochs(estimator: Any, scored: bool) -> list[dict[str, Any]]:
+    """Epochs of the history that came to their end, which may be the score of the validation nights."""
+    last = "valid_balanced_accuracy" if scored else "train_seconds"
+    return [epoch for epoch in estimator.history if last in epoch]
 
 
 def _at_least_one(name: str, value: Any) -> int:

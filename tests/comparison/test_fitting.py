@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+from skorch.callbacks import EpochScoring
 
 from eegaug import load_model
 from eegaug.comparison.callbacks import ProgressFile
@@ -48,6 +49,19 @@ class TestFit:
     def test_validation_can_be_left_out(self, nights, tmp_path):
         report = fit_nights(nights, "none", out=tmp_path, max_epochs=1, validation=False)
         assert len(report.train_subjects) == 4
+
+    def test_stopped_while_an_epoch_is_scored(self, nights, tmp_path, monkeypatch):
+        score = EpochScoring.on_epoch_end
+
+        def stopped(self, net, **kwargs):
+            if len(net.history) == 2 and self.name == "valid_balanced_accuracy":
+                signal.raise_signal(signal.SIGINT)
+            score(self, net, **kwargs)
+
+        monkeypatch.setattr(EpochScoring, "on_epoch_end", stopped)
+        report = fit_nights(nights, "none", out=tmp_path, max_epochs=3)
+        assert report.interrupted and report.epochs == report.best_epoch == 1
+        assert load_model(tmp_path).history[-1]["epoch"] >= 1
 
     def test_another_method_starts_anew(self, nights, tmp_path, monkeypatch):
         def fail(self, net, **kwargs):

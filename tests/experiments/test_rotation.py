@@ -84,7 +84,7 @@ def test_augerinos_group():
 
 
 def test_plan():
-    assert len(EXPERIMENT.plan(Settings())) == 25
+    assert len(EXPERIMENT.plan(Settings())) == 30
     assert [entry["arm"] for entry in EXPERIMENT.plan(Settings(quick=True))] == list(rotation.ARMS)
 
 
