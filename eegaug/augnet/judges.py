@@ -11,7 +11,6 @@ from skorch.utils import to_tensor
 from torch.utils.data import Subset
 
 from eegaug._random import derive_seed
-from eegaug._spatial import spatial_products
 
 __all__ = ["Judged"]
 
@@ -101,8 +100,7 @@ class Judged:
         self._compare_losses(True)
         trunk.eval()
         try:
-            with spatial_products():
-                y_pred = trunk(self.module_.augmentation(Xi))
+            y_pred = self.module_.trunk_outputs(self.module_.augmentation(Xi))
         finally:
             trunk.train()
         cross_entropy = self.get_loss(y_pred, yi, X=Xi, training=True)

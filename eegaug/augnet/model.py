@@ -106,14 +106,15 @@ class AugAveragedModel(nn.Module):
         """
         if self.training:
             if self.n_copies_train == 1:
-                return self._outputs(self.augmentation(X))
-            outputs = (self._outputs(self.augmentation(X)) for _ in range(self.n_copies_train))
+                return self.trunk_outputs(self.augmentation(X))
+            outputs = (self.trunk_outputs(self.augmentation(X)) for _ in range(self.n_copies_train))
             return aggregate_copies(outputs, self.aggregate)
         if self.n_copies == 0:
-            return self._outputs(X)
+            return self.trunk_outputs(X)
         return aggregate_copies(self.copies(X), self.aggregate)
 
-    def _outputs(self, X: Tensor) -> Tensor:
+    def trunk_outputs(self, X: Tensor) -> Tensor:
+        """What the trunk says to windows as they are given."""
         with spatial_products():
             return self.trunk(X)
 
@@ -124,7 +125,7 @@ class AugAveragedModel(nn.Module):
         for start in range(0, len(plan), _AT_ONCE):
             windows = [self.augmentation.apply_draws(X, draws) for draws in plan[start : start + _AT_ONCE]]
             while windows:
-                yield self._outputs(windows.pop(0))
+                yield self.trunk_outputs(windows.pop(0))
 
     def regularization(self, kind: str = "selective", reduction: str = "global", limit: float | None = None) -> Tensor:
         """The norm that training rewards; see :func:`eegaug.augnet.penalties.augmentation_norm`."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eegaug import functional as F
-from eegaug.functional.sensors import rotation_waves, waves_to_matrices
+from eegaug.functional.sensors import waves_to_matrices
 from eegaug.montage import electrode_positions, symmetry_permutation
 from eegaug.operations.base import Operation
 
@@ -38,6 +38,16 @@ class SensorsOperation(Operation):
 
     def transform(self, X: Tensor, magnitude: Tensor | None, noise: dict[str, Tensor]) -> Tensor:
         return F.mix_channels(X, self.mixing_matrix(magnitude, noise, X.shape[1]).to(X))
+
+    def membership(self, noise: dict[str, Tensor]) -> Tensor:
+        """Uniform draws (batch, channels), where an operation decides about channels: yes below the probability."""
+        return noise["u"]
+
+    def _members_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Who takes part, and the slope of that in the magnitude, each (batch, channels)."""
+        chance = (magnitude * self.max_strength)[:, None]
+        member, slope = F.bernoulli_and_slope(chance, self.membership(noise))
+        return member, slope * self.max_strength
 
 
 class SignFlip(SensorsOperation):
@@ -161,12 +171,11 @@ class ChannelsShuffle(SensorsOperation):
         return torch.lerp(identity.expand(source.shape[0], -1, -1), identity[source], member[:, :, None])
 
     def membership(self, noise: dict[str, Tensor]) -> Tensor:
-        """Uniform draws; a channel takes part where its draw is below the probability."""
+        """Uniform draws, from the other end with ``parity=True``."""
         return 1.0 - noise["u"] if self.parity else noise["u"]
 
     def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
-        member, slope = F.bernoulli_and_slope((magnitude * self.max_strength)[:, None], self.membership(noise))
-        return self.mixing_of_members(member, slope * self.max_strength, noise)
+        return self.mixing_of_members(*self._members_and_slope(magnitude, noise), noise)
 
     def mixing_of_members(self, member: Tensor, slope: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Matrices and their slope, from who takes part and the slope of that, each (batch, channels)."""
@@ -237,12 +246,7 @@ class ChannelsDropout(SensorsOperation):
     def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
         if self.parity:
             return super().mixing_and_slope(magnitude, noise, n_channels)
-        dropped, slope = F.bernoulli_and_slope((magnitude * self.max_strength)[:, None], noise["u"])
-        return self.mixing_of_members(dropped, slope * self.max_strength, noise)
-
-    def membership(self, noise: dict[str, Tensor]) -> Tensor:
-        """Uniform draws; a channel is dropped where its draw is below the probability."""
-        return noise["u"]
+        return self.mixing_of_members(*self._members_and_slope(magnitude, noise), noise)
 
     def mixing_of_members(self, member: Tensor, slope: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Matrices and their slope, from who is dropped and the slope of that, each (batch, channels)."""
@@ -251,8 +255,8 @@ class ChannelsDropout(SensorsOperation):
     def product_and_slope(
         self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
     ) -> tuple[Tensor, Tensor]:
-        dropped, slope = F.bernoulli_and_slope((magnitude * self.max_strength)[:, None], noise["u"])
-        return (1.0 - dropped)[:, :, None], (slope * -self.max_strength)[:, :, None]
+        dropped, slope = self._members_and_slope(magnitude, noise)
+        return (1.0 - dropped)[:, :, None], -slope[:, :, None]
 
     def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
         return X * self._kept(magnitude, noise)[:, :, None]
@@ -323,9 +327,9 @@ class SensorsRotation(SensorsOperation):
 
     def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
         swing = self.swing(noise)
-        waves = rotation_waves(swing * magnitude, with_slope=True)
-        waves[:, 1].mul_(swing[:, None])
-        return self.mixing_of_waves(waves)
+        constants = self._constant("rotation", swing, self._table)
+        value, slope = F.rotation_matrices_and_slope(swing * magnitude, *constants)
+        return value, slope * swing[:, None, None]
 
     def mixing_of_waves(self, waves: Tensor) -> tuple[Tensor, Tensor]:
         """Matrices and their slope, from :func:`eegaug.functional.sensors.rotation_waves`."""
