@@ -73,7 +73,9 @@ class _LinearSum(torch.autograd.Function):
         draws: dict[int, TrainingDraw],
     ) -> Tensor:
         with full_precision(X):
-            terms = _Terms(X, weights, strengths, operations, draws)
+            # Coefficients are not saved for autograd but used as they are: without its bookkeeping they are made sooner.
+            with torch.inference_mode():
+                terms = _Terms(X, weights, strengths, operations, draws)
             total, known = terms.sum.evaluate(X)
         ctx.save_for_backward(X, weights, *known)
         ctx.terms = terms

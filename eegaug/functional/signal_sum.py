@@ -139,8 +139,9 @@ class SumGradient:
             spectrum = self._backwards.mul_(terms.response.conj())
         if terms.quadrature is not None:
             turned = torch.fft.rfft(self._times_grad(terms.quadrature))
-            back = -quarter_turn(self.n_times, grad.dtype, grad.device)
-            spectrum = turned.mul_(back) if spectrum is None else spectrum.addcmul_(turned, back)
+            turn = quarter_turn(self.n_times, grad.dtype, grad.device)
+            # Back: with the opposite sign.
+            spectrum = turned.mul_(turn).neg_() if spectrum is None else spectrum.addcmul_(turned, turn, value=-1.0)
         if spectrum is not None:
             total = torch.fft.irfft(spectrum, n=self.n_times)
         if terms.matrix is not None:

@@ -133,7 +133,7 @@ class FrequencyShift(Operation):
 
     def modulation(self, magnitude: Tensor, noise: dict[str, Tensor], n_times: int) -> tuple[Tensor, Tensor]:
         """Factors over time of the signal and of minus its Hilbert transform, each (batch or 1, 1, n_times)."""
-        return F.shift_ramps((2.0 * noise["u"] - 1.0) * (magnitude * self.max_strength), n_times, self.sfreq)
+        return F.shift_ramps((noise["u"] - 0.5) * (magnitude * (2.0 * self.max_strength)), n_times, self.sfreq)
 
     def linear_slope(
         self, value: tuple[Tensor, Tensor], magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
