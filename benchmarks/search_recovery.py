@@ -67,7 +67,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "fast-autoaugment": ("fast-autoaugment", {}),
 }
 GRADIENT = ["adda", "adda-gumbel", "adda-relax", "cadda", "dada", "dada-gumbel"]
-GRADIENT += ["faster-autoaugment", "faster-autoaugment-gumbel", "dna", "dna-bilevel"]
+GRADIENT += ["faster-autoaugment", "faster-autoaugment-gumbel", "dna", "dna-bilevel", "dna-all", "dna-bilevel-all"]
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -77,9 +77,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jitter", type=float, default=1.0, help="planted frequency jitter in Hz (plus or minus)")
-    parser.add_argument("--train", type=int, default=4, help="subjects to train on in the search")
-    parser.add_argument("--valid", type=int, default=4, help="subjects to validate on in the search")
-    parser.add_argument("--windows", type=int, default=80, help="windows of a night")
+    parser.add_argument("--train", type=int, default=8, help="subjects to train on in the search")
+    parser.add_argument("--valid", type=int, default=8, help="subjects to validate on in the search")
+    parser.add_argument("--windows", type=int, default=40, help="windows of a night")
     parser.add_argument("--steps", type=int, default=15, help="epochs (or trials) of a search")
     parser.add_argument("--warm-start", type=int, default=5, help="epochs before it, where the search has them")
     parser.add_argument(
