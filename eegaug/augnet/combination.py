@@ -87,7 +87,11 @@ def combination(X: Tensor, terms: Iterable[Term], identity: Tensor | None = None
             gain = _plus(gain, wide * cos)
             quadrature = _plus(quadrature, -wide * sin)
         elif form == "mixing":
-            matrix = _plus(matrix, wide * op.mixing_matrix(magnitude, noise, n_channels).to(work))
+            if op.has_magnitude:
+                mixing = op.mixing_matrix(magnitude, noise, n_channels).to(work)
+            else:
+                mixing = op.fixed_mixing(noise, n_channels, work)
+            matrix = _plus(matrix, wide * mixing)
         else:
             raise ValueError(f"{op.name} has the unknown linear form {form!r}")
     along_time = any(part is not None for part in (level, gain, flip))

@@ -73,7 +73,7 @@ class _LinearSum(torch.autograd.Function):
         draws: dict[int, TrainingDraw],
     ) -> Tensor:
         with full_precision(X):
-            # Coefficients are not saved for autograd but used as they are: without its bookkeeping they are made sooner.
+            # Coefficients are not saved for autograd but kept as they are: without its bookkeeping they take less time.
             with torch.inference_mode():
                 terms = _Terms(X, weights, strengths, operations, draws)
             total, known = terms.sum.evaluate(X)
@@ -178,7 +178,8 @@ class _Terms:
                 elif op.has_magnitude:
                     value, slope = op.mixing_and_slope(strength, noise, self.n_channels)
                 else:
-                    same, away = _away_from_identity(op, self.n_channels, self.dtype, applied.device)
+                    same = op.identity(self.n_channels, applied)
+                    away = op.fixed_mixing(noise, self.n_channels, applied) - same
                     value, slope = torch.addcmul(same, applied, away), slope * away
                 self.mixings.append((weight, value, slope))
                 value, slope = len(self.mixings) - 1, None
@@ -259,15 +260,3 @@ def _real_product(of: Tensor, value: Tensor) -> Tensor:
     if value.is_complex():
         return _dot(torch.view_as_real(of), torch.view_as_real(value))
     return (of.real * value).sum()
-
-
-def _away_from_identity(
-    op: Operation, n_channels: int, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """The identity, and how far an operation without a magnitude is from it."""
-
-    def make() -> tuple[Tensor, Tensor]:
-        same = torch.eye(n_channels, dtype=torch.float64)
-        return same, op.mixing_matrix(None, {}, n_channels).cpu().double() - same
-
-    return op._constant(f"away {n_channels}", torch.empty(0, dtype=dtype, device=device), make)

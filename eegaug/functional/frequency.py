@@ -235,8 +235,8 @@ _BLOCK = 64
 def _block_seconds(n_blocks: int, sfreq: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Starts of all blocks, then the times within one."""
     with torch.inference_mode(False):
-        samples = torch.cat([torch.arange(n_blocks) * _BLOCK, torch.arange(_BLOCK)])
-        return samples.to(device, dtype) / sfreq
+        starts, within = (torch.arange(n, device=device) for n in (n_blocks, _BLOCK))
+        return torch.cat([starts * _BLOCK, within]).to(dtype) / sfreq
 
 
 def modulate(X: Tensor, quadrature: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -92,6 +92,19 @@ class LinearForm:
         value = self.linear_value(magnitude, noise, n_channels, 0)
         return value, self.linear_slope(value, magnitude, noise, n_channels, 0)
 
+    def fixed_mixing(self, noise: dict[str, Tensor], n_channels: int, like: Tensor) -> Tensor:
+        """Matrices of an operation without a magnitude that mixes channels, on the device and in the dtype of `like`.
+
+        Made once, where nothing about them is drawn.
+        """
+        if noise:
+            return self.mixing_matrix(None, noise, n_channels).to(like)
+        return self._constant(f"mixing {n_channels}", like, lambda: (self.mixing_matrix(None, {}, n_channels),))[0]
+
+    def identity(self, n_channels: int, like: Tensor) -> Tensor:
+        """The matrix that leaves all channels as they are, made once."""
+        return self._constant(f"identity {n_channels}", like, lambda: (torch.eye(n_channels, device="cpu"),))[0]
+
     def product_and_slope(
         self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int, n_times: int
     ) -> tuple[Any, Tensor | None]:

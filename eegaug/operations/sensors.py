@@ -66,7 +66,7 @@ class SignFlip(SensorsOperation):
     sentence = "flips the sign of all channels"
 
     def mixing_matrix(self, magnitude: Tensor | None, noise: dict[str, Tensor], n_channels: int) -> Tensor:
-        return -torch.eye(n_channels)[None]
+        return -torch.eye(n_channels, device="cpu")[None]
 
     def transform(self, X: Tensor, magnitude: Tensor | None, noise: dict[str, Tensor]) -> Tensor:
         return F.sign_flip(X)
@@ -112,10 +112,10 @@ class ChannelsSymmetry(SensorsOperation):
         return None
 
     def mixing_matrix(self, magnitude: Tensor | None, noise: dict[str, Tensor], n_channels: int) -> Tensor:
-        return torch.eye(n_channels)[list(self._permutation)][None]
+        return torch.eye(n_channels, device="cpu")[list(self._permutation)][None]
 
     def transform(self, X: Tensor, magnitude: Tensor | None, noise: dict[str, Tensor]) -> Tensor:
-        (permutation,) = self._constant("permutation", X, lambda: (torch.tensor(self._permutation)[None],))
+        (permutation,) = self._constant("permutation", X, lambda: (torch.tensor([self._permutation], device="cpu"),))
         return F.permute_channels(X, permutation)
 
 
@@ -180,7 +180,7 @@ class ChannelsShuffle(SensorsOperation):
     def mixing_of_members(self, member: Tensor, slope: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Matrices and their slope, from who takes part and the slope of that, each (batch, channels)."""
         belongs, everybody = member > 0.5, noise["keys"].argsort(1)
-        (identity,) = self._constant(f"identity {member.shape[1]}", member, lambda: (torch.eye(member.shape[1]),))
+        identity = self.identity(member.shape[1], member)
         value = identity[F.shuffle_permutation(belongs, noise["keys"])]
         # Members' rows stand in the matrix already; the others would take theirs from a shuffle of all.
         joined = torch.where(belongs[:, :, None], value, identity[everybody])

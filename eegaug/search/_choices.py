@@ -101,7 +101,7 @@ class Relax(nn.Module):
     def __init__(self, n_categories: Sequence[int], n_decisions: int, n_context: int):
         super().__init__()
         self.control = ControlVariate(sum(n_categories) + n_decisions + n_context)
-        self.register_buffer("mean_square", torch.tensor(0.0))
+        self.register_buffer("mean_square", torch.zeros(()))
 
     def gradient(
         self, values: Tensor, choices: Choices, parameters: Sequence[Tensor], create_graph: bool = False
