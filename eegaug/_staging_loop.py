@@ -59,6 +59,19 @@ class StagingLoop:
 
     # Batches ----------------------------------------------------------------------------------------------------------
 
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
+        """One step of the optimiser."""
+        try:
+            return super().train_step(batch, **fit_params)
+        except ValueError as error:
+            if "Expected more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                "a batch of one window is left at the end of an epoch, and the network has a layer that normalises over "
+                f"the windows of a batch (batch_size is {self.batch_size}). Leave it out, with "
+                "iterator_train__drop_last=True, or take another batch_size."
+            ) from error
+
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Forward and backward for one batch: cross-entropy of the augmented windows, plus what a method adds to it."""
         self._set_training(True)

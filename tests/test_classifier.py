@@ -53,6 +53,19 @@ def test_no_window_is_dropped():
     assert sizes == [20, 20, 8]
 
 
+class Normalised(SmallNet):
+    def __init__(self, n_chans: int, n_outputs: int):
+        super().__init__(n_chans, n_outputs)
+        self.drop = nn.BatchNorm1d(4)
+
+
+def test_one_window_left_for_a_layer_that_normalises_over_windows():
+    clf = staging(Normalised, max_epochs=1)
+    with pytest.raises(ValueError, match="batch of one window is left.*batch_size is 16.*iterator_train__drop_last=True"):
+        clf.fit(X[:33], Y[:33])
+    assert clf.set_params(iterator_train__drop_last=True).fit(X[:33], Y[:33]).n_forward_backward_ == 2
+
+
 @pytest.mark.parametrize("kind", ["float64", "tensor", "epochs", "braindecode", "nights", "subset", "list"])
 def test_every_kind_of_input_gives_the_same_network(kind):
     expected = staging().fit(X, Y)
