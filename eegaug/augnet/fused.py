@@ -178,7 +178,7 @@ class _Terms:
                 elif op.has_magnitude:
                     value, slope = op.mixing_and_slope(strength, noise, self.n_channels)
                 else:
-                    same = op.identity(self.n_channels, applied)
+                    same = op.same_channels(self.n_channels, applied)
                     away = op.fixed_mixing(noise, self.n_channels, applied) - same
                     value, slope = torch.addcmul(same, applied, away), slope * away
                 self.mixings.append((weight, value, slope))

@@ -101,7 +101,7 @@ class LinearForm:
             return self.mixing_matrix(None, noise, n_channels).to(like)
         return self._constant(f"mixing {n_channels}", like, lambda: (self.mixing_matrix(None, {}, n_channels),))[0]
 
-    def identity(self, n_channels: int, like: Tensor) -> Tensor:
+    def same_channels(self, n_channels: int, like: Tensor) -> Tensor:
         """The matrix that leaves all channels as they are, made once."""
         return self._constant(f"identity {n_channels}", like, lambda: (torch.eye(n_channels, device="cpu"),))[0]
 

@@ -180,7 +180,7 @@ class ChannelsShuffle(SensorsOperation):
     def mixing_of_members(self, member: Tensor, slope: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Matrices and their slope, from who takes part and the slope of that, each (batch, channels)."""
         belongs, everybody = member > 0.5, noise["keys"].argsort(1)
-        identity = self.identity(member.shape[1], member)
+        identity = self.same_channels(member.shape[1], member)
         value = identity[F.shuffle_permutation(belongs, noise["keys"])]
         # Members' rows stand in the matrix already; the others would take theirs from a shuffle of all.
         joined = torch.where(belongs[:, :, None], value, identity[everybody])

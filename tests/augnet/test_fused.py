@@ -101,9 +101,25 @@ class Scaling(Operation):
         return X * torch.exp((2 * noise["u"] - 1) * magnitude * self.max_strength)[:, None, None]
 
 
+class RandomSigns(Operation):
+    """One of a user's own that mixes channels as it is drawn, and has no magnitude."""
+
+    name, family, has_magnitude, linear_form = "random_signs", "sensors", False, "mixing"
+
+    def noise_shapes(self, n, n_channels, n_times):
+        return {"u": (n, n_channels)}
+
+    def mixing_matrix(self, magnitude, noise, n_channels):
+        return torch.diag_embed(torch.sign(noise["u"] - 0.5))
+
+    def transform(self, X, magnitude, noise):
+        return X * torch.sign(noise["u"] - 0.5)[:, :, None]
+
+
 def test_operations_of_ones_own_are_added():
     assert_same([Scaling(), "frequency_shift", "sign_flip"])
     assert_same([Scaling()])
+    assert_same([RandomSigns(), "channels_symmetry", "sensors_rotation_z"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
