@@ -4,7 +4,10 @@ import torch
 
 __all__ = ["widest"]
 
+# Kinds of devices with nothing wider than float32: Apple's.
+_NARROW = {"mps"}
+
 
 def widest(device: torch.device) -> torch.dtype:
-    """float64, but float32 on Apple's accelerator, which has nothing wider."""
-    return torch.float32 if device.type == "mps" else torch.float64
+    """float64, where the device has it."""
+    return torch.float32 if device.type in _NARROW else torch.float64

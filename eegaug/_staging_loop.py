@@ -67,8 +67,8 @@ class StagingLoop:
             if "Expected more than 1 value per channel" not in str(error):
                 raise
             raise ValueError(
-                "a batch of one window is left at the end of an epoch, and the network has a layer that normalises over "
-                f"the windows of a batch (batch_size is {self.batch_size}). Leave it out, with "
+                "a batch of one window is left at the end of an epoch, and a layer of the network normalises over the "
+                f"windows of a batch (batch_size is {self.batch_size}). Leave it out, with "
                 "iterator_train__drop_last=True, or take another batch_size."
             ) from error
 

@@ -21,7 +21,7 @@ _setup_privateuseone_for_python_backend(rename="fake")
 
 from braindecode.models import SleepStagerChambon2018  # noqa: E402
 
-from eegaug import AugAveragedModel, AugmentationLayer, AugmentationModule  # noqa: E402
+from eegaug import AugAveragedModel, AugmentationLayer, AugmentationModule, _precision  # noqa: E402
 from eegaug.consistency import AugmentationInvariantLoss  # noqa: E402
 from eegaug.operations import get_operation, list_operations  # noqa: E402
 from eegaug.search._choices import Relax  # noqa: E402
@@ -36,12 +36,14 @@ Run = Callable[[], None]
 CASES: dict[str, Callable[[], Run]] = {}
 
 
-class NoCopies(TorchDispatchMode):
-    """Refuse to copy from the host: from ordinary memory, that makes it wait too."""
+class Strict(TorchDispatchMode):
+    """Refuse what some accelerator cannot do, float64, and copies from the host: these make it wait too."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
         there = isinstance(out, Tensor) and out.device.type == "fake"
+        if there and out.dtype in (torch.float64, torch.complex128):
+            raise RuntimeError(f"{function} computes in {out.dtype}")
         if there and args and isinstance(args[0], Tensor) and args[0].device.type == "cpu" and args[0].ndim:
             raise RuntimeError(f"{function} copies {tuple(args[0].shape)} from the host")
         return out
@@ -193,6 +195,7 @@ def _consistency() -> Run:
 
 def main() -> Iterator[str]:
     """Run all cases; a line for each that fails."""
+    _precision._NARROW.add("fake")
     # What a layer keeps of its weights on the host is read there once, after each change.
     AugmentationLayer.host_weights = lambda self: [1 / len(self.operations)] * len(self.operations)
     for name, function in CASES.items():
@@ -200,7 +203,7 @@ def main() -> Iterator[str]:
             try:
                 run = function()
                 run()  # constants are made once
-                with NoCopies():
+                with Strict():
                     run()
             except Exception as error:
                 frames = traceback.extract_tb(error.__traceback__)
