@@ -61,9 +61,7 @@ class Normalised(SmallNet):
 
 def test_one_window_left_for_a_layer_that_normalises_over_windows():
     clf = staging(Normalised, max_epochs=1)
-    with pytest.raises(
-        ValueError, match=r"one window is left.*batch_size is 16.*iterator_train__drop_last=True"
-    ):
+    with pytest.raises(ValueError, match=r"one window is left.*batch_size is 16.*iterator_train__drop_last=True"):
         clf.fit(X[:33], Y[:33])
     assert clf.set_params(iterator_train__drop_last=True).fit(X[:33], Y[:33]).n_forward_backward_ == 2
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import numbers
+import warnings
 from typing import Any
 
 from sklearn.base import clone
@@ -14,9 +16,11 @@ from eegaug.classifier import StagingClassifier
 from eegaug.search._checkpoint import SearchFile
 from eegaug.search._task import SearchTask
 
-__all__ = ["Running", "check_numbers", "checked_clone", "refuse_small_budget", "spell_out_parameters"]
+__all__ = ["Running", "check_end", "check_numbers", "checked_clone", "refuse_small_budget", "spell_out_parameters"]
 
 _CHECKED_ELSEWHERE = ("max_epochs", "max_steps", "verbose")
+# Weights are as good as even when as many operations are left to choose between, of all.
+_EVEN = 0.9
 
 
 class Running:
@@ -75,6 +79,32 @@ def check_numbers(search: Any) -> None:
         number, words = kinds[kind]
         if isinstance(value, bool) or not isinstance(value, number):
             raise ValueError(f"{name} is {value!r}; it is {words}{' or None' if rest else ''}.")
+
+
+def check_end(search: Any, budget: float | None, rows: list[dict[str, Any]], n_choices: int, *, kept: bool) -> None:
+    """Refuse a search that was too short for anything, and warn when it was too short to tell operations apart.
+
+    Parameters
+    ----------
+    search : PolicySearch
+    budget : float or None
+        In seconds.
+    rows : list of dict
+        Its history; of a search that learns weights, with their ``entropy`` in nats.
+    n_choices : int
+        Between what the weights choose.
+    kept : bool
+        Whether there is a checkpoint.
+    """
+    if budget is not None:
+        refuse_small_budget(type(search).__name__, budget, rows, kept)
+    entropy = rows[-1].get("entropy") if rows else None
+    if entropy is not None and n_choices > 1 and math.exp(entropy) > _EVEN * n_choices:
+        warnings.warn(
+            f"{type(search).__name__} ended with nearly even weights: which operations are in policy_ is chance. "
+            f"Search longer (max_steps, time_budget) or raise policy_lr (now {search.policy_lr:g}).",
+            stacklevel=4,
+        )
 
 
 def refuse_small_budget(searcher: str, budget: float, rows: list[dict[str, Any]], kept: bool) -> None:

@@ -25,7 +25,7 @@ from eegaug.search._operations import resolve_operations
 from eegaug.search._prediction import PredictsByBest
 from eegaug.search._progress import SearchBar
 from eegaug.search._record import SearchRecord
-from eegaug.search._running import Running, check_numbers, checked_clone, refuse_small_budget, spell_out_parameters
+from eegaug.search._running import Running, check_end, check_numbers, checked_clone, spell_out_parameters
 from eegaug.search._split import check_groups, hold_out, subjects_of
 from eegaug.search._state import SearchState
 from eegaug.search._task import REFIT, SPLIT, STEP, Part, SearchTask, callback_of, make_task
@@ -279,6 +279,10 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         self._running, self._rows = None, []
         self.search_time_, self.n_forward_backward_, self.interrupted_ = 0.0, 0, False
 
+    def _n_choices(self) -> int:
+        """Between what learned weights choose."""
+        return len(self.operations_)
+
     def _prepare(self, X: Any, y: Any) -> tuple[Any, Any, np.ndarray]:
         """Check the data and let the estimator note what it has to know of them."""
         signal = {"sfreq": self.sfreq, "ch_names": self.ch_names, "positions": self.positions}
@@ -330,8 +334,8 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
             self.interrupted_ = True
         finally:
             bar.close()
-        if budget is not None and not self.interrupted_:
-            refuse_small_budget(type(self).__name__, budget, self._rows, running.file is not None)
+        if not self.interrupted_:
+            check_end(self, budget, self._rows, self._n_choices(), kept=running.file is not None)
         self.policy_ = self.current_policy()
         if self.interrupted_:
             warnings.warn(

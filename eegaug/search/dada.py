@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -96,6 +97,9 @@ class DADASearch(BilevelSearch):
             raise ValueError(f"n_operations is {self.n_operations!r}; DADA searches pairs: leave it at 2.")
         if len(task.operations) < 2:
             raise ValueError(f"operations has {task.operations[0].name} alone; DADA searches pairs and needs two.")
+
+    def _n_choices(self) -> int:
+        return math.comb(len(self.operations_), 2)
 
     def _new_policy(self, task: SearchTask) -> Pairs:
         return Pairs(task.operations, task.n_classes if self.class_wise else None, relax=self.choice == "relax")

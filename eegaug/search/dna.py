@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -178,6 +179,9 @@ class DNASearch(PolicySearch):
             raise ValueError(
                 f"DNA searches pairs of operations and has one only, {task.operations[0].name!r}; name two or more."
             )
+
+    def _n_choices(self) -> int:
+        return math.comb(len(self.operations_), 2)
 
     def _begin(self, task: SearchTask) -> SearchState:
         pairs = list_pairs(len(task.operations))

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -106,3 +107,18 @@ def test_it_is_asked_continued_and_keeps_its_memory(name, count_tensors):
     # Optimisers make their tensors in their first step; after some steps of the search nothing is added.
     assert len(set(counts[-5:])) == 1, counts
     assert search(name, refit=False, max_epochs=8).fit(X, Y, SUBJECTS).policy_ == found.policy_
+
+
+@pytest.mark.parametrize("name", [name for name in list_searchers() if hasattr(get_searcher(name)(), "policy_lr")])
+def test_says_so_when_what_it_chose_is_chance(name):
+    def told(policy_lr):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            search(name, policy_lr=policy_lr, refit=False).fit(X, Y, SUBJECTS)
+        return [one for one in caught if "nearly even weights" in str(one.message)]
+
+    (warning,) = told(1e-6)
+    assert f"{type(search(name)).__name__} ended" in str(warning.message)
+    assert "raise policy_lr (now 1e-06)" in str(warning.message)
+    assert warning.filename == __file__
+    assert not told(1.0)
