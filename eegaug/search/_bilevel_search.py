@@ -118,6 +118,9 @@ class BilevelSearch(PolicySearch):
         if isinstance(self.warm_start, bool) or not isinstance(self.warm_start, int) or self.warm_start < 0:
             raise ValueError(f"warm_start is {self.warm_start!r}; it is a number of epochs, 0 or more.")
 
+    def _n_choices(self) -> int:
+        return len(self.operations_)
+
     def _n_steps(self) -> int:
         # Anything else is refused by name, in _check.
         return super()._n_steps() + (self.warm_start if isinstance(self.warm_start, int) and self.warm_start > 0 else 0)

@@ -92,7 +92,7 @@ def check_end(search: Any, budget: float | None, rows: list[dict[str, Any]], n_c
     rows : list of dict
         Its history; of a search that learns weights, with their ``entropy`` in nats.
     n_choices : int
-        Between what the weights choose.
+        Between how many the weights choose; 0: there are none.
     kept : bool
         Whether there is a checkpoint.
     """

@@ -280,8 +280,8 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         self.search_time_, self.n_forward_backward_, self.interrupted_ = 0.0, 0, False
 
     def _n_choices(self) -> int:
-        """Between what learned weights choose."""
-        return len(self.operations_)
+        """Between how many learned weights choose, whose ``entropy`` the history has; 0: there are none."""
+        return 0
 
     def _prepare(self, X: Any, y: Any) -> tuple[Any, Any, np.ndarray]:
         """Check the data and let the estimator note what it has to know of them."""

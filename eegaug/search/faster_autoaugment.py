@@ -171,6 +171,9 @@ class FasterAutoAugmentSearch(PolicySearch):
         if task.batch_size < 2:
             raise ValueError("batch_size is 1; Faster AutoAugment compares two halves of a batch: take 2 or more.")
 
+    def _n_choices(self) -> int:
+        return len(self.operations_)
+
     def _begin(self, task: SearchTask) -> SearchState:
         signal = task.signal
         trunk = task.new_trunk(derive_seed(task.seed, _CRITIC))
