@@ -46,9 +46,10 @@ DESTRUCTIVE: dict[str, dict[str, float]] = {
     "channels_dropout": {},
     "bandstop_filter": {"max_strength": 20.0},
 }
+DNA_BILEVEL_ALL: dict[str, Any] = {"objective": "bilevel", "search_fraction": 1.0, "policy_lr": 3e-2}
 #: Searches by the name of a row: short name of the searcher, and its settings. Policies take hundreds of steps here and
 #: thousands on whole nights, so that their rates are up to ten times the defaults. DNA as it is takes 60 small steps
-#: here; "-all" searches on all windows, not a fifth of them.
+#: here; "-all" searches on all windows, not a fifth of them, and so does "-normalised".
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "adda": ("adda", {"policy_lr": 5e-3}),
     "adda-gumbel": ("adda", {"choice": "gumbel", "policy_lr": 5e-3}),
@@ -61,7 +62,8 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "dna": ("dna", {}),
     "dna-bilevel": ("dna", {"objective": "bilevel"}),
     "dna-all": ("dna", {"search_fraction": 1.0, "policy_lr": 3e-2}),
-    "dna-bilevel-all": ("dna", {"objective": "bilevel", "search_fraction": 1.0, "policy_lr": 3e-2}),
+    "dna-bilevel-all": ("dna", DNA_BILEVEL_ALL),
+    "dna-bilevel-normalised": ("dna", {**DNA_BILEVEL_ALL, "inner_step": "normalised"}),
     "random": ("random", {}),
     "autoaugment": ("autoaugment", {}),
     "fast-autoaugment": ("fast-autoaugment", {}),
@@ -247,8 +249,8 @@ def note(options: argparse.Namespace, alone: pd.DataFrame | None) -> str:
             + ", ".join(f"{name} {score:.2f}" for name, score in medians.items())
             + "."
         )
-    if any(name.endswith("-all") for name in options.methods):
-        rates += "; DNA on all windows (-all) instead of a fifth of them"
+    if any("search_fraction" in METHODS[name][1] for name in options.methods):
+        rates += "; DNA with a rate of its own searches on all windows instead of a fifth of them"
     free = "; a search may lower the strength" if options.free_strength else ", always at this strength"
     return (
         f"Simulated nights ({', '.join(DATA['ch_names'])} at {DATA['sfreq']:g} Hz, {options.windows} windows a night): "

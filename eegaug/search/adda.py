@@ -73,7 +73,9 @@ class ADDASearch(BilevelSearch):
     in the training loss, which tells the windows of a batch apart.
 
     In a sum of operations a window and its inverted or reversed self cancel, so that ``"softmax"`` may find sign flip
-    and time reverse worse than they are while weights are even; choices that are drawn do not mix them.
+    and time reverse worse than they are while weights are even; choices that are drawn do not mix them. ``"gumbel"``
+    judges the operations that were not drawn by the slope at the one that was, which says little of those that change
+    a window much: where useful and destructive operations were known, it told them apart no better than chance.
 
     References
     ----------
