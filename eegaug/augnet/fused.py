@@ -142,7 +142,9 @@ class _Terms:
     def _in_dtype(self, noise: dict[str, Tensor]) -> dict[str, Tensor]:
         if all(value.dtype == self.dtype for value in noise.values()):
             return noise
-        return {key: value.to(self.dtype) for key, value in noise.items()}
+        # A slope that is not written out is found by autograd, which takes no tensor made under inference_mode.
+        with torch.inference_mode(False):
+            return {key: value.to(self.dtype) for key, value in noise.items()}
 
     def _add(self, q: int, op: Operation, weight: Tensor, strength: Tensor, noise: dict[str, Tensor]) -> None:
         """One more operation."""

@@ -116,7 +116,23 @@ class RandomSigns(Operation):
         return X * torch.sign(noise["u"] - 0.5)[:, :, None]
 
 
+class Fading(Operation):
+    """One with a linear form, the slope of which nobody has written out."""
+
+    name, family, unit, default_max_strength, linear_form = "fading", "time", "log gain", 1.0, "gain"
+
+    def noise_shapes(self, n, n_channels, n_times):
+        return {"u": (n,)}
+
+    def time_gain(self, magnitude, noise, n_times):
+        return torch.exp(noise["u"] * magnitude * self.max_strength)[:, None, None].expand(-1, 1, n_times)
+
+    def transform(self, X, magnitude, noise):
+        return X * self.time_gain(magnitude, noise, X.shape[2])
+
+
 def test_operations_of_ones_own_are_added():
+    assert_same([Fading(), "frequency_shift", "sign_flip"])
     assert_same([Scaling(), "frequency_shift", "sign_flip"])
     assert_same([Scaling()])
     assert_same([RandomSigns(), "channels_symmetry", "sensors_rotation_z"])
