@@ -73,7 +73,9 @@ def rotations(
     if not found:
         return {}
     swings = torch.stack([operations[q].swing(noises[q]) for q in found])
-    angles = (swings * torch.stack([strengths[q] for q in found])).view(-1)
-    waves = rotation_waves(angles, with_slope=True)
-    waves[:, 1].mul_(swings.view(-1, 1))
-    return {q: operations[q].mixing_of_waves(part) for q, part in zip(found, waves.chunk(len(found)), strict=True)}
+    angles = swings * torch.stack([strengths[q] for q in found])
+    matrices = {}
+    for q, swing, waves in zip(found, swings, rotation_waves(angles.view(-1)).chunk(len(found)), strict=True):
+        value, slope = operations[q].mixing_of_waves(waves)
+        matrices[q] = value, slope.mul_(swing[:, None, None])
+    return matrices

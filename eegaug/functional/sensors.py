@@ -161,9 +161,10 @@ def rotation_table(positions: np.ndarray, axis: str, exact_identity: bool = True
     measured values [1]_. The spline is a polynomial of degree 50 in the cosine between two places, so the interpolation
     matrix is exactly a trigonometric polynomial of the angle::
 
-        W(a) = base + sum_k  (cos(k a) - 1) C_k + sin(k a) S_k
+        W(a) = W(0) + sum_k  sin(k a / 2)^2 A_k + sin(k a) B_k
 
-    Its coefficients are found once, in float64; afterwards the matrices of a whole batch are one matrix product.
+    and so is its derivative. The coefficients of both are found once, in float64; afterwards the matrices of a whole
+    batch are one matrix product, exactly ``W(0)`` for an angle of zero.
 
     Parameters
     ----------
@@ -177,9 +178,10 @@ def rotation_table(positions: np.ndarray, axis: str, exact_identity: bool = True
 
     Returns
     -------
-    base : Tensor of float64, shape (n_channels, n_channels)
-    table : Tensor of float64, shape (2, 50, n_channels * n_channels)
-        The matrices C and S.
+    base : Tensor of float64, shape (2, n_channels, n_channels)
+        The matrix at zero, and its derivative there.
+    table : Tensor of float64, shape (100, 2, n_channels, n_channels)
+        The matrices A, then the matrices B, each beside those of the derivative.
 
     References
     ----------
@@ -191,8 +193,8 @@ def rotation_table(positions: np.ndarray, axis: str, exact_identity: bool = True
     >>> import numpy as np
     >>> from eegaug.functional import rotation_table
     >>> base, table = rotation_table(np.eye(3), "z")
-    >>> base.shape, table.shape[2]
-    (torch.Size([3, 3]), 9)
+    >>> base.shape, table.shape
+    (torch.Size([2, 3, 3]), torch.Size([100, 2, 3, 3]))
     """
     n = len(positions)
     system = np.ones((n + 1, n + 1))
@@ -207,10 +209,14 @@ def rotation_table(positions: np.ndarray, axis: str, exact_identity: bool = True
     n_angles = 2 * _N_LEGENDRE + 2
     spectrum = np.fft.rfft(read(2 * np.pi * np.arange(n_angles) / n_angles), axis=0)[1 : _N_LEGENDRE + 1]
     weights = (spectrum * (2 / n_angles)) @ inverse[:n]
-    weights = weights.reshape(-1, n * n)
-    still = read(np.zeros(1))[0] @ inverse[:n] + inverse[n]
-    base = np.eye(n) if exact_identity else still
-    return torch.from_numpy(base), torch.from_numpy(np.stack([weights.real, -weights.imag]))
+    cosines, sines = weights.real, -weights.imag
+    orders = np.arange(1, _N_LEGENDRE + 1)[:, None, None]
+    # cos(k a) = 1 - 2 sin(k a / 2)^2
+    values = np.concatenate([-2.0 * cosines, sines])
+    slopes = np.concatenate([-2.0 * orders * sines, -orders * cosines])
+    still = np.eye(n) if exact_identity else read(np.zeros(1))[0] @ inverse[:n] + inverse[n]
+    base = np.stack([still, (orders * sines).sum(0)])
+    return torch.from_numpy(base), torch.from_numpy(np.stack([values, slopes], axis=1))
 
 
 def rotation_matrices(angle: Tensor, base: Tensor, table: Tensor) -> Tensor:
@@ -237,7 +243,8 @@ def rotation_matrices(angle: Tensor, base: Tensor, table: Tensor) -> Tensor:
     >>> bool((rotation_matrices(torch.zeros(2, dtype=torch.float64), base, table) == torch.eye(3)).all())
     True
     """
-    return _rotated(angle, base, table, with_slope=False)[0]
+    n = base.shape[1]
+    return turned(rotation_waves(angle), base[0].reshape(1, -1), table[:, 0].reshape(-1, n * n)).view(-1, n, n)
 
 
 def rotation_matrices_and_slope(angle: Tensor, base: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
@@ -262,34 +269,25 @@ def rotation_matrices_and_slope(angle: Tensor, base: Tensor, table: Tensor) -> t
     >>> bool(slope.sum(2).abs().max() < 1e-12)
     True
     """
-    matrices, slope = _rotated(angle, base, table, with_slope=True)
-    return matrices, slope
+    both = turned(rotation_waves(angle), base.reshape(1, -1), table.flatten(1))
+    return both.view(-1, *base.shape).unbind(1)
 
 
-def _rotated(angle: Tensor, base: Tensor, table: Tensor, with_slope: bool) -> list[Tensor]:
-    waves = rotation_waves(angle, table.shape[1], with_slope=with_slope)
-    return waves_to_matrices(waves, base, table)
+def rotation_waves(angle: Tensor) -> Tensor:
+    """What :func:`rotation_table` is multiplied by: squared sines of half angles, and sines, (batch, 100)."""
+    waves = torch.outer(angle, _orders(angle.dtype, angle.device)).sin()
+    waves[:, :_N_LEGENDRE].square_()
+    return waves
 
 
-def rotation_waves(angle: Tensor, n_orders: int = _N_LEGENDRE, *, with_slope: bool) -> Tensor:
-    """Cosines minus one and sines of multiples of angles, and their derivatives: (batch, 1 or 2, 2 * n_orders)."""
-    orders = _orders(n_orders, angle.dtype, angle.device)
-    turns = angle[:, None] * orders
-    # cos - 1 through the half angle: exactly zero at zero, and no cancellation beside it.
-    sin, cos_1 = torch.sin(turns), -2.0 * torch.sin(turns / 2) ** 2
-    waves = [cos_1, sin, -orders * sin, torch.addcmul(orders, orders, cos_1)] if with_slope else [cos_1, sin]
-    return torch.cat(waves, dim=1).view(len(angle), -1, 2 * n_orders)
-
-
-def waves_to_matrices(waves: Tensor, base: Tensor, table: Tensor) -> list[Tensor]:
-    """Matrices of rotations, and their slopes, from :func:`rotation_waves`."""
+def turned(waves: Tensor, base: Tensor, table: Tensor) -> Tensor:
+    """Matrices by :func:`rotation_waves` and :func:`rotation_table`, flat, with or without those of the derivative."""
     with full_precision(waves):
-        change = waves.reshape(-1, waves.shape[2]) @ table.view(-1, table.shape[2])
-    matrices, *slopes = change.view(len(waves), -1, *base.shape).unbind(1)
-    return [base + matrices, *slopes]
+        return torch.addmm(base, waves, table)
 
 
 @lru_cache(maxsize=32)
-def _orders(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _orders(dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
-        return torch.arange(1, n + 1, device=device, dtype=dtype)
+        orders = torch.arange(1, _N_LEGENDRE + 1, device=device, dtype=dtype)
+        return torch.cat([orders / 2, orders])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eegaug import functional as F
-from eegaug.functional.sensors import waves_to_matrices
+from eegaug.functional.sensors import rotation_waves, turned
 from eegaug.montage import electrode_positions, symmetry_permutation
 from eegaug.operations.base import Operation
 
@@ -322,18 +322,29 @@ class SensorsRotation(SensorsOperation):
         return (noise["u"] - 0.5) * math.radians(2.0 * self.max_strength)
 
     def mixing_matrix(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> Tensor:
-        angle = self.swing(noise) * magnitude
-        return F.rotation_matrices(angle, *self._constant("rotation", angle, self._table))
+        waves = rotation_waves(self.swing(noise) * magnitude)
+        return turned(waves, *self._constant("rotation", waves, self._values)).view(-1, n_channels, n_channels)
 
     def mixing_and_slope(self, magnitude: Tensor, noise: dict[str, Tensor], n_channels: int) -> tuple[Tensor, Tensor]:
         swing = self.swing(noise)
-        constants = self._constant("rotation", swing, self._table)
-        value, slope = F.rotation_matrices_and_slope(swing * magnitude, *constants)
+        value, slope = self.mixing_of_waves(rotation_waves(swing * magnitude))
         return value, slope * swing[:, None, None]
 
     def mixing_of_waves(self, waves: Tensor) -> tuple[Tensor, Tensor]:
-        """Matrices and their slope, from :func:`eegaug.functional.sensors.rotation_waves`."""
-        return tuple(waves_to_matrices(waves, *self._constant("rotation", waves, self._table)))
+        """Matrices and their slope in the angle, from :func:`eegaug.functional.sensors.rotation_waves`."""
+        both = turned(waves, *self._constant("rotation and slope", waves, self._both))
+        n_channels = len(self.ch_names)
+        return both.view(-1, 2, n_channels, n_channels).unbind(1)
+
+    # Constants have a row for each coefficient: for small batches, taking them apart anew costs as much as their use.
+
+    def _values(self) -> tuple[Tensor, Tensor]:
+        base, table = self._table()
+        return base[:1].flatten(1), table[:, 0].flatten(1).contiguous()
+
+    def _both(self) -> tuple[Tensor, Tensor]:
+        base, table = self._table()
+        return base.reshape(1, -1), table.flatten(1)
 
     def _table(self) -> tuple[Tensor, Tensor]:
         return F.rotation_table(electrode_positions(self.ch_names, self.positions), self.axis, not self.parity)

@@ -37,7 +37,7 @@ def test_rotation_table_is_exact(axis):
     # Against the interpolation matrix computed directly for each angle.
     positions = electrode_positions(["C3", "C4", "F3", "F4", "O1", "O2", "Cz"])
     base, table = F.rotation_table(positions, axis, exact_identity=False)
-    assert table.shape == (2, 50, 49)
+    assert table.shape == (100, 2, 7, 7)
     angles = np.deg2rad([-170.0, -30.0, -1e-3, 0.0, 12.5, 90.0])
     found = F.rotation_matrices(torch.from_numpy(angles), base, table).numpy()
     n = np.arange(1, 51)
