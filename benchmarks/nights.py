@@ -1,5 +1,6 @@
 """Test scores and seconds of no augmentation, the fixed policy and AugNet (the paper's and with one operation per
-window), with few and with all training subjects; or of any methods, each with the same time.
+window), with few and with all training subjects; or of any methods, each with the same time. On simulated nights also
+of the policy that undoes what was planted, which nobody knows of real ones: what there is to win.
 
 For any source of nights: ``python -m benchmarks.nights --data nights/ --name my-nights``. Folds are by subject; what
 is finished is kept in the working folder, so that a benchmark that was stopped goes on. The table, its rows and a
@@ -21,12 +22,15 @@ from typing import Any
 import pandas as pd
 
 from benchmarks._timing import RESULTS, write
-from eegaug.comparison import Comparison, compare
+from eegaug import StagingClassifier
+from eegaug.comparison import Comparison, Method, compare, register_method
 from eegaug.comparison.sources import augnet_options, default_device, default_for, get_folds, get_nights
 from eegaug.data import NightDataset, Nights
 from eegaug.plotting import plot_scores
+from eegaug.policy import Policy, SubPolicy
 
 METHODS = ("none", "fixed", "augnet", "augnet-single")
+WITH_THE_TRUTH = ("none", "fixed", "planted", "augnet", "augnet-single")
 # The nights that are simulated here: as those of `eegaug compare`, and more of them. Settings were chosen on cohort 0.
 SIMULATED: dict[str, Any] = {"n_subjects": 15, "n_windows": 150}
 
@@ -39,10 +43,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--name", help="name of the result; by default that of the data")
     parser.add_argument("--what", help="one sentence about the data, for the table")
     parser.add_argument("--cohort", type=int, default=1, help="seed of the simulated subjects")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument(
+        "--methods", nargs="+", help=f"{', '.join(METHODS)}; for simulated nights also planted, the truth"
+    )
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--small", type=int, default=2, help="training subjects of the small training set; 0: none")
+    parser.add_argument("--only-small", action="store_true", help="leave out the runs on all training subjects")
     parser.add_argument("--every", type=int, default=1, help="use every N-th window of each night only")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--budget", help="time of each run, search and training together, such as 90s")
@@ -53,7 +60,25 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--device")
     parser.add_argument("--work", type=Path, help="folder of the runs (eegaug-benchmark-NAME)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.methods = options.methods or list(WITH_THE_TRUTH if options.data == "simulated" else METHODS)
+    return options
+
+
+def planted(common: dict[str, Any], operations: list[dict[str, Any]]) -> StagingClassifier:
+    """Training with what was planted: every operation at its true range, and those without one as often as planted."""
+    ranges = [row for row in operations if row["strength"]]
+    steps = [
+        (row["operation"], row["strength"], 1.0)
+        if row["operation"] in ("sign_flip", "channels_symmetry")
+        else (row["operation"], 1.0, row["magnitude"])
+        for row in ranges
+    ]
+    about = {"sfreq": common["sfreq"], "ch_names": common["ch_names"]}
+    return StagingClassifier(**common, policy=Policy(sub_policies=[SubPolicy(operations=steps)], **about))
+
+
+register_method(Method("planted", "what was planted, known", planted, {"operations": []}), replace=True)
 
 
 def run(options: argparse.Namespace) -> tuple[Comparison, int]:
@@ -62,22 +87,24 @@ def run(options: argparse.Namespace) -> tuple[Comparison, int]:
     nights, _ = get_nights(options.data, root=options.root, data_args=data_args)
     if options.every > 1:
         nights = thin(nights, options.every)
-    sizes = dict.fromkeys(("n_train", "n_valid", "n_test"))
-    folds = get_folds(options.folds, nights, sizes)
+    folds = get_folds(options.folds, nights, dict.fromkeys(("n_train", "n_valid", "n_test")))
     full = len(folds[0].train)
     if options.small >= full:
         raise SystemExit(f"--small {options.small}: the folds train on {full} subjects; name fewer than that")
+    sizes = ([options.small / full] if options.small else []) + ([] if options.only_small else [1.0])
+    if not sizes:
+        raise SystemExit("--only-small with --small 0 leaves nothing to train on")
     result = compare(
         options.methods,
         nights,
         folds=folds,
         seeds=options.seeds,
-        fractions=(options.small / full, 1.0) if options.small else (1.0,),
+        fractions=sizes,
         budget=options.budget,
         max_epochs=options.epochs,
         patience=options.patience,
         lr=default_for("lr", options.data, options.lr),
-        method_options=method_options(options),
+        method_options=method_options(options, nights),
         n_jobs=options.jobs,
         device=options.device or default_device(),
         out=options.work,
@@ -85,9 +112,13 @@ def run(options: argparse.Namespace) -> tuple[Comparison, int]:
     return result, full
 
 
-def method_options(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def method_options(options: argparse.Namespace, nights: Nights) -> dict[str, dict[str, Any]]:
     """What single methods are told, by the command line and by what suits the data."""
     found: dict[str, dict[str, Any]] = {}
+    if "planted" in options.methods:
+        if not nights.truth:
+            raise SystemExit("--methods planted: only of simulated nights is it known what was planted")
+        found["planted"] = {"operations": nights.truth["operations"]}
     if "augnet" in options.methods:
         found["augnet"] = augnet_options(options.data, options.penalty)
     for given in options.method_arg:
