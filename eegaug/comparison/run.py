@@ -51,6 +51,8 @@ _ONE_AT_A_TIME = threading.Lock()
 
 # Warnings that libraries address to programmers.
 _OF_OTHERS = (DeprecationWarning, FutureWarning, PendingDeprecationWarning, ImportWarning)
+# Scores are means over the stages that occur; scikit-learn remarks on it wherever another one was predicted.
+_OF_MISSING_STAGES = ("y_pred contains classes not in y_true", "A single label was found in 'y_true' and 'y_pred'")
 
 
 def run_folder(out: str | os.PathLike, spec: RunSpec) -> Path:
@@ -109,6 +111,8 @@ def run_one(
         # torch's generator is one for the process: runs in threads of one worker take turns.
         with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("default")
+            for message in _OF_MISSING_STAGES:
+                warnings.filterwarnings("ignore", message=message, category=UserWarning)
             row = _make(spec, method, split, nights, settings, folder, device)
     except Exception as error:
         document = {**spec.as_dict(), "error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from small import CHANNELS, SFREQ, tones
 
 from eegaug import Policy, compare
 from eegaug.comparison import Comparison, Method, SettingsMismatchError, load_comparison
 from eegaug.comparison.estimators import uninterrupted
 from eegaug.comparison.job import ERROR, ROW
-from eegaug.data import Split, save_splits
+from eegaug.data import NightDataset, Nights, Split, save_splits
 from eegaug.data.planted import Planted
 
 from .conftest import SMALL
@@ -117,6 +118,17 @@ class TestCompare:
     def test_warnings_of_the_runs_are_told_once(self, result):
         assert [text for text in result.warnings if "sensors_rotation_x" in text] != []
         assert len(result.warnings) == len(set(result.warnings))
+
+    def test_stages_that_do_not_occur_are_no_news(self, tmp_path):
+        # Training subjects have two tones in turn, the others one of them only.
+        parts = [
+            NightDataset(*tones(24, n_times=200, n_classes=n), ch_names=CHANNELS, sfreq=SFREQ, subject=f"s{i}")
+            for i, n in enumerate((2, 2, 1, 1))
+        ]
+        split = Split(train=("s0", "s1"), valid=("s2",), test=("s3",))
+        result = compare(["none"], Nights(parts), folds=[split], max_epochs=1, out=tmp_path, verbose=False)
+        assert len(result.table) == 1
+        assert result.warnings == []
 
 
 class TestSummary:
