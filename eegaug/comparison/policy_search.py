@@ -12,6 +12,7 @@ from typing import Any
 from eegaug._durations import duration, parse_budget
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.methods import check_kind
+from eegaug.comparison.searching import with_stage_names
 from eegaug.comparison.sources import default_for, get_nights, usable_device, writable_folder
 
 __all__ = ["SearchReport", "search_document", "search_lines", "search_policy"]
@@ -25,6 +26,7 @@ class SearchReport:
     """What a search came to."""
 
     search: Any
+    policy: Any
     method: str
     out: Path
     train_subjects: tuple[str, ...]
@@ -131,13 +133,15 @@ def search_policy(
         **{name: training[name] for name in ("lr", "batch_size", "max_epochs")},
     )
     search.set_params(estimator=estimator).fit(nights)
-    search.policy_.save(out)
+    policy = with_stage_names(search.policy_)
+    policy.save(out)
     if checkpoint is None and not search.interrupted_:
         file.unlink(missing_ok=True)
         SearchFile(file).remove("")
     subjects, held_out = sorted(set(nights.subjects)), set(search.valid_groups_)
     return SearchReport(
         search,
+        policy,
         method,
         out,
         tuple(name for name in subjects if name not in held_out),
@@ -167,7 +171,7 @@ def search_lines(report: SearchReport) -> list[str]:
         f"{search.n_forward_backward_} training batches",
         f"held out in the search: {', '.join(report.valid_subjects)}",
         "",
-        search.policy_.describe(),
+        report.policy.describe(),
         "",
         f"policy: {report.out}",
     ]
@@ -186,5 +190,5 @@ def search_document(report: SearchReport) -> dict[str, Any]:
         "train_subjects": list(report.train_subjects),
         "valid_subjects": list(report.valid_subjects),
         "interrupted": search.interrupted_,
-        "description": search.policy_.describe(),
+        "description": report.policy.describe(),
     }

@@ -141,7 +141,7 @@ class _SearchRun:
 
         place = self._place(step)
         place.mkdir(parents=True, exist_ok=True)
-        policy = _with_names(search.current_policy())
+        policy = with_stage_names(search.current_policy())
         train, valid, test = self.job.sides()
         left = None if self.budget is None else max(self.budget - search.search_time_, 1e-9)
         common = common_arguments(
@@ -214,12 +214,12 @@ class _SearchRun:
         return Outcome(predicted[best], numbers, tables, policy)
 
 
-def _with_names(policy: Any) -> Any:
+def with_stage_names(policy: Any) -> Any:
     """A policy whose classes are called by the names of the stages."""
     from eegaug.data import STAGES
 
     if getattr(policy, "mean", None) is not None:
-        return policy.model_copy(update={"mean": _with_names(policy.mean)})
+        return policy.model_copy(update={"mean": with_stage_names(policy.mean)})
     if getattr(policy, "names", "") is None and policy.classes == tuple(range(len(STAGES))):
         return policy.model_copy(update={"names": tuple(STAGES)})
     return policy

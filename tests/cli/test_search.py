@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from eegaug.cli import main
-from eegaug.policies import Policy
+from eegaug.data import STAGES
+from eegaug.policies import Policy, load_policy
 from eegaug.search import RandomSearch
 
 NIGHTS = ["n_subjects=3", "n_windows=24", 'ch_names=["C3","C4"]', "sfreq=64", "random_state=0"]
@@ -36,6 +37,14 @@ def test_writes_the_policy_and_describes_it(searched):
     assert "random: 2 steps in" in result.stdout
     assert "random: step 2/2: score" in result.stderr
     assert [one.name for one in out.parent.iterdir()] == ["policy.json"]  # the checkpoint has gone
+
+
+def test_classes_of_a_policy_are_called_as_the_stages_are(tmp_path):
+    result = run(tmp_path / "policy.json", "--method-arg", "search_fraction=0.9", "--quiet", method="dna")
+    assert result.exit_code == 0, result.stderr
+    policy = load_policy(tmp_path / "policy.json")
+    assert policy.mean.labels == ("W", "N1", "N2", "N3", "REM")
+    assert [stage for stage in policy.mean.labels if f"\n    {stage}: " in result.stdout] == [*STAGES]
 
 
 def test_json_and_the_same_seed(searched, tmp_path):
