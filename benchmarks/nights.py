@@ -3,9 +3,8 @@ window), with few and with all training subjects; or of any methods, each with t
 only: ``planted``, the policy that undoes what was planted in simulated nights, shows what there is to win.
 
 For any source of nights: ``python -m benchmarks.nights --data nights/ --name my-nights``. Folds are by subject; what
-is finished is kept in the working folder, so that a benchmark that was stopped goes on. The table, its rows and a
-figure are written to benchmarks/results; with ``--budget`` also the figures of `eegaug compare`, such as the score over
-time.
+is finished is kept in the working folder, so that a benchmark that was stopped goes on. The table, its rows, what
+AugNet learned and figures are written to benchmarks/results; with ``--budget`` also the score over time.
 """
 
 from __future__ import annotations
@@ -229,7 +228,9 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(f"every run failed: {result.failed['error'].iloc[0]}")
     result.table.to_csv(RESULTS / f"{name}-runs.csv", index=False)
     figure(result, full, RESULTS / f"{name}.png")
-    for picture in sorted(options.work.glob("*.png")) if options.budget else ():
+    if len(result.invariances):
+        result.invariances.to_csv(RESULTS / f"{name}-invariances.csv", index=False)
+    for picture in sorted(options.work.glob("*.png" if options.budget else "invariances.png")):
         shutil.copy(picture, RESULTS / f"{name}-{picture.name}")
     print(write(name, table(result, full), note(result, options)).read_text())
     print(result.sentence())
