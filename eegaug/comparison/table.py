@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -12,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
+from eegaug.comparison.figures import comparison_figure, invariances_figure, save_figure
 from eegaug.comparison.job import CURVE, ERROR, INVARIANCES, ROW, SUBJECTS
 from eegaug.comparison.plan import write_text
 from eegaug.comparison.statistics import compare_pairs
 from eegaug.data import STAGES
-from eegaug.data.atomic import write_atomically
 
 __all__ = ["Comparison", "load_comparison"]
 
@@ -203,13 +202,43 @@ class Comparison:
         options.setdefault("labels", self.labels)
         return plot_scores(_largest_fraction(self.table), ax=ax, **options)
 
-    def plot_invariances(self, ax: Any = None, **options: Any) -> Any:
-        """What AugNet learned, over all of its runs, see :func:`eegaug.plotting.plot_invariances`."""
+    def plot_invariances(self, ax: Any = None, method: str | None = None, **options: Any) -> Any:
+        """What a method learned, over all of its runs, see :func:`eegaug.plotting.plot_invariances`.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        method : str, optional
+            Default: the first of those that learn ranges.
+        **options
+            Of :func:`eegaug.plotting.plot_invariances`.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
         from eegaug.plotting import plot_invariances
 
-        if not len(self.invariances):
+        learned = self.learned()
+        if not learned:
             raise ValueError("no run of AugNet has finished, so there is nothing learned to draw")
-        return plot_invariances(_largest_fraction(self.invariances), truth=self.truth, ax=ax, **options)
+        method = next(iter(learned)) if method is None else method
+        if method not in learned:
+            raise ValueError(f"no run of {method!r} has learned ranges; there are runs of {', '.join(learned)}")
+        return plot_invariances(learned[method], truth=self.truth, ax=ax, **options)
+
+    def learned(self) -> dict[str, pd.DataFrame]:
+        """Rows of `invariances` of the runs with the most training subjects, by method.
+
+        Returns
+        -------
+        dict of DataFrame
+            Empty if no method learns ranges.
+        """
+        if not len(self.invariances):
+            return {}
+        found = dict(list(_largest_fraction(self.invariances).groupby("method")))
+        return {method: found[method] for method in sorted(found, key=[*self.labels, *found].index)}
 
     def plot_policies(self, fold: int | None = None, **options: Any) -> Any:
         """Policies that were searched, side by side, see :func:`eegaug.plotting.plot_policies`.
@@ -263,41 +292,14 @@ class Comparison:
             written["pairs"] = self.out / PAIRS
             write_text(written["pairs"], self.pairs().to_csv(index=False))
         if len(self.table):
-            written["comparison"] = self._save_comparison()
+            written["comparison"] = save_figure(comparison_figure(self), self.out / FIGURES["comparison"])
         if len(self.invariances):
-            written["invariances"] = self._save_invariances()
+            written["invariances"] = save_figure(invariances_figure(self), self.out / FIGURES["invariances"])
         if searched := self._searched():
             figure = self.plot_policies(None if len(searched) <= _MOST_POLICIES else min(key[1] for key in searched))
-            written["policies"] = _save_figure(figure, self.out / FIGURES["policies"])
+            written["policies"] = save_figure(figure, self.out / FIGURES["policies"])
         self.files = written
         return written
-
-    def _save_comparison(self) -> Path:
-        from matplotlib.figure import Figure
-
-        methods = self.table["method"].nunique()
-        # The names of many curves stand below them.
-        size = (5.0 + 0.62 * methods, 3.3) if methods <= 5 else (5.6 + 0.5 * methods, 4.2)
-        figure = Figure(figsize=size, layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=[size[0] - 0.8 - 0.45 * methods, 0.45 * methods], sharey=True)
-        folds, runs = self.table["fold"].nunique(), self.table.groupby("method").size().max()
-        self.plot(left, title=f"median and quartiles of {runs} runs" if runs > 1 else None)
-        self.plot_scores(right, title=f"{folds} folds" if folds > 1 else None)
-        right.set_ylabel("")
-        return _save_figure(figure, self.out / FIGURES["comparison"])
-
-    def _save_invariances(self) -> Path:
-        from matplotlib.figure import Figure
-
-        learned = _largest_fraction(self.invariances)
-        layers = learned["layer"].nunique()
-        rows = len(learned.drop_duplicates(["layer", "operation"])) + 0.9 * layers
-        figure = Figure(figsize=(6.6, 0.95 + 0.205 * rows), layout="constrained")
-        runs = len(learned.drop_duplicates(["fold", "seed"]))
-        over = f" ({runs} runs: mean weight, median strength with quartiles)" if runs > 1 else ""
-        title = f"What AugNet learned{over}"
-        self.plot_invariances(figure.subplots(), title=title)
-        return _save_figure(figure, self.out / FIGURES["invariances"])
 
 
 def load_comparison(out: str | os.PathLike) -> Comparison:
@@ -380,13 +382,6 @@ def _in_order(parts: list[Any], methods: list[str]) -> pd.DataFrame:
 
 def _largest_fraction(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["fraction"] == table["fraction"].max()] if len(table) else table
-
-
-def _save_figure(figure: Any, path: Path) -> Path:
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=200, format="png")
-    write_atomically(path, picture.getvalue())
-    return path
 
 
 def _folds(count: int) -> str:

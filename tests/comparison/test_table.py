@@ -1,7 +1,9 @@
 """Reading the folder of a comparison, whatever is in it."""
 
 import json
+import shutil
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
@@ -57,3 +59,30 @@ def test_a_policy_that_cannot_be_read_costs_no_table(tmp_path):
     assert "policies" not in found.save()
     with pytest.raises(ValueError, match="no learned policy"):
         found.plot_policies()
+
+
+def test_what_each_method_learned_is_drawn_by_itself(tmp_path):
+    comparison(tmp_path, [("augnet", 0), ("augnet-single", 0)])
+    for method, operation in (("augnet", "frequency_shift"), ("augnet-single", "sign_flip")):
+        row = {"layer": 0, "operation": operation, "weight": 1.0, "magnitude": 0.5, "strength": 0.5, "unit": "x"}
+        pd.DataFrame([row]).to_csv(tmp_path / "runs" / f"{method}-fold0" / "invariances.csv", index=False)
+    found = load_comparison(tmp_path)
+
+    def names(**options):
+        return [label.get_text() for label in found.plot_invariances(**options).get_yticklabels()]
+
+    assert names() == ["frequency shift"]
+    assert names(method="augnet-single") == ["sign flip"]
+    with pytest.raises(
+        ValueError, match="no run of 'none' has learned ranges; there are runs of augnet, augnet-single"
+    ):
+        found.plot_invariances(method="none")
+    one_panel = plt.imread(load_comparison(alone(tmp_path)).save()["invariances"]).shape[0]
+    assert plt.imread(found.save()["invariances"]).shape[0] == pytest.approx(2 * one_panel, abs=2)
+
+
+def alone(out):
+    """The same comparison without its second method."""
+    shutil.copytree(out, out / "alone")
+    shutil.rmtree(out / "alone" / "runs" / "augnet-single-fold0")
+    return out / "alone"

@@ -1,0 +1,59 @@
+"""The figures that a comparison leaves in its folder."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eegaug.data.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from eegaug.comparison.table import Comparison
+
+__all__ = ["comparison_figure", "invariances_figure", "save_figure"]
+
+# Of a method's name; a longer one and what follows it do not fit one line of a title.
+_LONG_NAME = 20
+
+
+def comparison_figure(result: Comparison) -> Any:
+    """Test scores against time, and fold by fold."""
+    from matplotlib.figure import Figure
+
+    methods = result.table["method"].nunique()
+    # The names of many curves stand below them.
+    size = (5.0 + 0.62 * methods, 3.3) if methods <= 5 else (5.6 + 0.5 * methods, 4.2)
+    figure = Figure(figsize=size, layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[size[0] - 0.8 - 0.45 * methods, 0.45 * methods], sharey=True)
+    folds, runs = result.table["fold"].nunique(), result.table.groupby("method").size().max()
+    result.plot(left, title=f"median and quartiles of {runs} runs" if runs > 1 else None)
+    result.plot_scores(right, title=f"{folds} folds" if folds > 1 else None)
+    right.set_ylabel("")
+    return figure
+
+
+def invariances_figure(result: Comparison) -> Any:
+    """What was learned, one panel for each method that learns ranges."""
+    from matplotlib.figure import Figure
+
+    learned = result.learned()
+    rows = [len(p.drop_duplicates(["layer", "operation"])) + 0.9 * p["layer"].nunique() for p in learned.values()]
+    heights = [0.95 + 0.205 * n for n in rows]
+    figure = Figure(figsize=(6.6, sum(heights)), layout="constrained")
+    axes = figure.subplots(len(learned), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for ax, (method, part) in zip(axes, learned.items(), strict=True):
+        runs = len(part.drop_duplicates(["fold", "seed"]))
+        label = result.labels.get(method, method)
+        over = f"({runs} runs: mean weight, median strength with quartiles)" if runs > 1 else ""
+        between = "\n" if len(label) > _LONG_NAME else " "
+        result.plot_invariances(ax, method, title=f"What {label} learned{between}{over}".rstrip())
+    return figure
+
+
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all."""
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=200, format="png")
+    write_atomically(path, picture.getvalue())
+    return path
