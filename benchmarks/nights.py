@@ -25,6 +25,7 @@ from eegaug import StagingClassifier
 from eegaug.comparison import Comparison, Method, compare, register_method
 from eegaug.comparison.sources import augnet_options, default_device, default_for, get_folds, get_nights
 from eegaug.data import NightDataset, Nights
+from eegaug.operations import get_operation
 from eegaug.plotting import plot_scores
 from eegaug.policy import Policy, SubPolicy
 
@@ -62,15 +63,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def planted(common: dict[str, Any], operations: list[dict[str, Any]]) -> StagingClassifier:
-    """Training with what was planted: every operation at its true range, and those without one as often as planted."""
-    ranges = [row for row in operations if row["strength"]]
-    steps = [
-        (row["operation"], row["strength"], 1.0)
-        if row["operation"] in ("sign_flip", "channels_symmetry")
-        else (row["operation"], 1.0, row["magnitude"])
-        for row in ranges
-    ]
+    """Training with all that was planted: at its true range, or, without a magnitude, as often as it was planted."""
     about = {"sfreq": common["sfreq"], "ch_names": common["ch_names"]}
+    steps = [
+        (row["operation"], 1.0, row["magnitude"])
+        if get_operation(row["operation"], **about, warn=False).has_magnitude
+        else (row["operation"], row["strength"])
+        for row in operations
+        if row["strength"]
+    ]
     return StagingClassifier(**common, policy=Policy(sub_policies=[SubPolicy(operations=steps)], **about))
 
 

@@ -281,15 +281,17 @@ def _pair_lines(result: Comparison) -> list[str]:
 def _summary_table(result: Comparison) -> str:
     summary = result.summary()
     several = summary["fraction"].nunique() > 1
+    labels = [result.labels.get(method, method) for method in summary["method"]]
+    width = max(20, *(len(label) + 1 for label in labels))
     head = (
         "fraction  " if several else ""
-    ) + f"{'method':<20}{'bal. accuracy':>14}{'SD folds':>10}{'kappa':>8}{'training':>14}"
+    ) + f"{'method':<{width}}{'bal. accuracy':>14}{'SD folds':>10}{'kappa':>8}{'training':>14}"
     rows = [head]
-    for row in summary.itertuples():
+    for label, row in zip(labels, summary.itertuples(), strict=True):
         spread = "–" if row.sd != row.sd else f"{row.sd:.3f}"
         rows.append(
             (f"{row.fraction:<10.3g}" if several else "")
-            + f"{result.labels.get(row.method, row.method):<20}{row.median:>14.3f}{spread:>10}{row.kappa:>8.3f}"
+            + f"{label:<{width}}{row.median:>14.3f}{spread:>10}{row.kappa:>8.3f}"
             + f"{duration(row.train_seconds):>14}"
         )
     return "\n".join(rows)
