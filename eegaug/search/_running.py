@@ -102,7 +102,7 @@ def check_end(search: Any, budget: float | None, rows: list[dict[str, Any]], n_c
     if entropy is not None and n_choices > 1 and math.exp(entropy) > _EVEN * n_choices:
         warnings.warn(
             f"{type(search).__name__} ended with nearly even weights: which operations are in policy_ is chance. "
-            f"Search longer (max_steps, time_budget) or raise policy_lr (now {search.policy_lr:g}).",
+            f"Give it more steps or time, or raise policy_lr (now {search.policy_lr:g}).",
             stacklevel=4,
         )
 
@@ -123,7 +123,7 @@ def refuse_small_budget(searcher: str, budget: float, rows: list[dict[str, Any]]
     steps = f"{len(rows)} step{'' if len(rows) == 1 else 's'}"
     advice = "; the checkpoint goes on from here" if kept else ""
     raise ValueError(
-        f"time_budget={_short(budget)} is too small for one step of {searcher}, which takes "
+        f"a time budget of {_short(budget)} is too small for one step of {searcher}, which takes "
         f"{_short(last['seconds'])} here: {_short(spent)} were spent on {steps}{before}. Give more{advice}."
     )
 
