@@ -10,6 +10,8 @@ AugNet learned and figures are written to benchmarks/results; with ``--budget`` 
 from __future__ import annotations
 
 import argparse
+import copy
+import dataclasses
 import json
 import math
 import os
@@ -41,7 +43,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--root", type=Path, help="folder of MASS, or where Sleep-EDF is downloaded to")
     parser.add_argument("--name", help="name of the result; by default that of the data")
     parser.add_argument("--what", help="one sentence about the data, for the table")
-    parser.add_argument("--cohort", type=int, default=1, help="seed of the simulated subjects")
+    parser.add_argument(
+        "--cohorts",
+        type=int,
+        nargs="+",
+        default=[1],
+        help="seeds of the simulated subjects, for several their folds pool",
+    )
     parser.add_argument(
         "--methods", nargs="+", default=list(METHODS), help="of `eegaug compare`; of simulated nights also planted"
     )
@@ -80,7 +88,46 @@ register_method(Method("planted", "what was planted, known", planted, {"operatio
 
 def run(options: argparse.Namespace) -> tuple[Comparison, int]:
     """Make all runs; also the number of training subjects when all are used."""
-    data_args = {**SIMULATED, "random_state": options.cohort} if options.data == "simulated" else None
+    if len(options.cohorts) == 1:
+        return run_cohort(options, options.cohorts[0])
+    if options.data != "simulated":
+        raise SystemExit(f"--cohorts {' '.join(map(str, options.cohorts))}: only simulated subjects come in cohorts")
+    found = []
+    for cohort in options.cohorts:
+        of_cohort = copy.copy(options)
+        of_cohort.work = options.work / f"cohort{cohort}"
+        result, full = run_cohort(of_cohort, cohort)
+        found.append(result)
+    return pooled(found, options), full
+
+
+def pooled(found: list[Comparison], options: argparse.Namespace) -> Comparison:
+    """Comparisons on several cohorts as one, whose folds are those of all."""
+
+    def together(name: str) -> pd.DataFrame:
+        parts = []
+        for number, (cohort, result) in enumerate(zip(options.cohorts, found, strict=True)):
+            part = getattr(result, name)
+            if not len(part):
+                continue
+            part = part.assign(fold=part["fold"] + number * options.folds, cohort=cohort)
+            if "subject" in part:
+                part["subject"] = [f"{subject} of cohort {cohort}" for subject in part["subject"]]
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+    names = ("table", "curves", "invariances", "failed", "subjects")
+    result = dataclasses.replace(
+        found[0], **{name: together(name) for name in names}, policies={}, files={}, out=options.work
+    )
+    if len(result.table):
+        result.save()
+    return result
+
+
+def run_cohort(options: argparse.Namespace, cohort: int) -> tuple[Comparison, int]:
+    """Make the runs on one cohort of simulated subjects, or on other nights."""
+    data_args = {**SIMULATED, "random_state": cohort} if options.data == "simulated" else None
     nights, _ = get_nights(options.data, root=options.root, data_args=data_args)
     if options.every > 1:
         nights = thin(nights, options.every)
@@ -176,13 +223,16 @@ def note(result: Comparison, options: argparse.Namespace) -> str:
     if augnet and augnet["augmentation_lr"]:
         penalty += f", learning rate of its weights and strengths {augnet['augmentation_lr']:g}"
     windows, channels = data["windows"], ", ".join(data["ch_names"])
+    several = len(options.cohorts) > 1
+    each = f" in each of {len(options.cohorts)} cohorts" if several else ""
     every = f" (every {options.every}th of each night)" if options.every > 1 else ""
     budget = f" and {options.budget} of search and training together" if options.budget else ""
     sides = {side: len(result.settings["folds"][0][side]) for side in ("train", "valid", "test")}
     text = (
         f"{options.what + ' ' if options.what else ''}Data: {options.data}, {len(windows)} subjects, "
-        f"{sum(windows.values())} windows of {data['window_s']:g} s{every}, {channels} at {data['sfreq']:g} Hz. "
-        f"{len(result.settings['folds'])} folds by subject ({sides['train']} to train, {sides['valid']} to validate, "
+        f"{sum(windows.values())} windows of {data['window_s']:g} s{every}{each}, {channels} at {data['sfreq']:g} Hz. "
+        f"{len(result.settings['folds'])} folds by subject{each} "
+        f"({sides['train']} to train, {sides['valid']} to validate, "
         f"{sides['test']} to test), seeds {', '.join(map(str, sorted(set(result.table['seed']))))}. "
         f"{training['trunk']} {training['trunk_args']}, Adam {training['lr']:g}, batches of {training['batch_size']}, "
         f"at most {training['max_epochs']} epochs{budget}, the network best on validation{penalty}. Scores: mean ± SD "
@@ -193,8 +243,8 @@ def note(result: Comparison, options: argparse.Namespace) -> str:
         text += f" Told to single methods: {', '.join(options.method_arg)}; all else as by default."
     if options.data == "simulated":
         text += (
-            f" Nights: `simulate_nights` with {SIMULATED}, `random_state={options.cohort}` and the rest as in "
-            "`eegaug compare`, whose settings were chosen on other subjects (`random_state=0`)."
+            f" Nights: `simulate_nights` with {SIMULATED}, `random_state` {', '.join(map(str, options.cohorts))} and "
+            "the rest as in `eegaug compare`, whose settings were chosen on other subjects (`random_state=0`)."
         )
     if len(result.failed):
         text += f" {len(result.failed)} runs failed."
