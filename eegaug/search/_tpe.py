@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
-from collections.abc import Sequence
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from eegaug._durations import duration
 from eegaug._random import derive_seed
 from eegaug.search._task import Steps
 
 __all__ = ["PolicyStudy", "PrunerReplica", "require_optuna"]
 
-_OWNER = "process"
+_OWNER, _SEEN = "process", "seen"
+# A process says in every so many seconds that its trials are under way; another machine takes them for lost when it has
+# not for so many. The clocks of machines differ by less.
+_BEAT, _SILENCE = 60.0, 900.0
 
 
 def require_optuna(who: str) -> Any:
@@ -77,6 +86,7 @@ class PolicyStudy:
         states = self.optuna.trial.TrialState
         trial = self.study.ask()
         trial.set_user_attr(_OWNER, _this_process())
+        trial.set_user_attr(_SEEN, time.time())
         before = [
             one
             for one in self.study.get_trials(deepcopy=False)
@@ -93,10 +103,41 @@ class PolicyStudy:
             trial.suggest_float(f"{where}.magnitude", 0.0, 1.0)
         return trial, self.steps(trial.params)
 
+    @contextmanager
+    def under_way(self, trials: Sequence[Any]) -> Iterator[None]:
+        """While trials run, tell other machines from time to time that they do."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(_BEAT):
+                for trial in trials:
+                    with suppress(Exception):  # the storage will be asked again when the trial is over
+                        trial.set_user_attr(_SEEN, time.time())
+
+        thread = threading.Thread(target=beat, name="trials under way", daemon=True)
+        if not self.in_memory:
+            thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            if thread.ident is not None:
+                thread.join()
+
     def tell(
         self, trial: Any, curve: Sequence[float] = (), *, score: float, pruned: bool = False, **facts: Any
     ) -> None:
-        """Note what a trial came to; score and further ``facts``, plain data, are kept with it."""
+        """Note what a trial came to; score and further ``facts``, plain data, are kept with it.
+
+        Of a trial that was given up in the meantime, since nothing was heard of it, nothing is kept.
+        """
+        if trial.number not in {one.number for one in self.running()}:
+            warnings.warn(
+                f"trial {trial.number} was given up by another process, which had not heard of it for "
+                f"{duration(_SILENCE)}: its result is left out.",
+                stacklevel=4,
+            )
+            return
         for name, value in {"score": score, "pruned": pruned, **facts}.items():
             trial.set_user_attr(name, value)
         for step, value in enumerate(curve):
@@ -109,14 +150,18 @@ class PolicyStudy:
 
     def drop(self, trial: Any) -> None:
         """Forget a trial that was broken off."""
-        self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
+        self.study.tell(trial.number, state=self.optuna.trial.TrialState.FAIL, skip_if_finished=True)
 
     def drop_dead(self) -> None:
-        """Forget trials of processes of this machine that are no longer there."""
+        """Forget trials of processes of this machine that are no longer there, and of others that are silent."""
         for trial in self.running():
             host, _, pid = trial.user_attrs.get(_OWNER, "").rpartition(":")
-            if host == socket.gethostname() and not _alive(int(pid)):
-                self.study.tell(trial.number, state=self.optuna.trial.TrialState.FAIL)
+            if host == socket.gethostname():
+                dead = not _alive(int(pid))
+            else:
+                dead = time.time() - trial.user_attrs.get(_SEEN, math.inf) > _SILENCE
+            if dead:
+                self.drop(trial)
 
     # Looking ---------------------------------------------------------------------------------------------------------
 

@@ -150,8 +150,7 @@ class AutoAugmentSearch(TrialSearch):
         return study
 
     def _step(self, task: SearchTask, state: PolicyStudy) -> dict[str, Any] | None:
-        trial = state.new()
-        if trial is None:
+        while (trial := state.new()) is None:
             began = time.perf_counter()
             state.drop_dead()
             n = min(self._at_a_time(), self._running.n_steps - len(self._rows) - len(state.running()))
@@ -163,7 +162,6 @@ class AutoAugmentSearch(TrialSearch):
                 )
                 return None
             self._run_trials(task, state, n, began)
-            trial = state.new()
         result = trial.user_attrs
         task.n_forward_backward += result["passes"]
         best = state.best(1)
@@ -179,7 +177,8 @@ class AutoAugmentSearch(TrialSearch):
             stop = PrunerReplica(pruner, complete).hopeless
         asked = [state.ask() for _ in range(n)]
         try:
-            results = self._train(task, [steps for _, steps in asked], stop)
+            with state.under_way([trial for trial, _ in asked]):
+                results = self._train(task, [steps for _, steps in asked], stop)
         except BaseException:
             for trial, _ in asked:
                 state.drop(trial)

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +132,57 @@ def test_trials_that_run_elsewhere_are_not_run_again(tmp_path):
     with pytest.warns(UserWarning, match="the last 1 trials run in other processes"):
         found = search(storage=path, max_steps=3).fit(X, Y, groups=GROUPS)
     assert len(found.history_) == 2
+
+
+def trial_of_another_machine(path, silent):
+    """One that began so many seconds ago, and of which nothing was heard since."""
+    study = PolicyStudy(OPERATIONS, 1, 2, 0, storage=path, study_name="eegaug-autoaugment")
+    trial, _ = study.ask()
+    trial.set_user_attr("process", "elsewhere:1")
+    trial.set_user_attr("seen", time.time() - silent)
+    return study, trial
+
+
+def test_trials_of_other_machines_are_run_again_when_nothing_is_heard_of_them(tmp_path):
+    path = tmp_path / "trials.log"
+    whole = search(max_steps=2).fit(X, Y, groups=GROUPS)
+    study, _ = trial_of_another_machine(path, silent=60)
+    with pytest.warns(UserWarning, match="the last 1 trials run in other processes"):
+        assert len(search(storage=path, max_steps=1).fit(X, Y, groups=GROUPS).history_) == 0
+    path.unlink()
+    study, _ = trial_of_another_machine(path, silent=3600)
+    same(search(storage=path, max_steps=2).fit(X, Y, groups=GROUPS), whole)
+    assert [trial.state.name for trial in study.study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_says_that_its_trials_are_under_way(tmp_path, monkeypatch):
+    monkeypatch.setattr("eegaug.search._tpe._BEAT", 0.01)
+    study, trial = trial_of_another_machine(tmp_path / "trials.log", silent=3600)
+    with study.under_way([trial]):
+        until = time.monotonic() + 20.0
+        while time.time() - study.running()[0].user_attrs["seen"] > 60 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert time.time() - study.running()[0].user_attrs["seen"] < 60
+    assert "trials under way" not in {thread.name for thread in threading.enumerate()}
+    study.drop_dead()
+    assert len(study.running()) == 1
+
+
+def test_a_trial_that_was_given_up_is_run_again(tmp_path):
+    path = tmp_path / "trials.log"
+    first, given_up = search(storage=path, max_steps=2), []
+
+    def elsewhere(task, proposed, stop=None):
+        study = PolicyStudy(OPERATIONS, 1, 2, 0, storage=path, study_name="eegaug-autoaugment")
+        if not given_up:
+            given_up.extend(study.running())
+            study.drop(given_up[0])
+        return Free._train(first, task, proposed, stop)
+
+    first._train = elsewhere
+    with pytest.warns(UserWarning, match="trial 0 was given up by another process, which had not heard of it for 15 m"):
+        first.fit(X, Y, groups=GROUPS)
+    same(first, search(max_steps=2).fit(X, Y, groups=GROUPS))
 
 
 def test_trials_that_ended_elsewhere_are_taken_over(tmp_path):

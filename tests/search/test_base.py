@@ -213,7 +213,9 @@ def test_budget_ends_before_the_step_that_exceeds_it():
 
 
 def test_budget_too_small_for_one_step():
-    with pytest.raises(ValueError, match=r"a time budget of 5.0 s is too small for one step of Walk, which takes 10.0 s"):
+    with pytest.raises(
+        ValueError, match=r"a time budget of 5.0 s is too small for one step of Walk, which takes 10.0 s"
+    ):
         walk(time_budget=5).fit(X, Y, groups=GROUPS)
     with pytest.raises(ValueError, match=r"too small.*before the search itself \(pre-training\)"):
         walk(warm_up=3, time_budget=25).fit(X, Y, groups=GROUPS)
