@@ -26,6 +26,7 @@ from benchmarks._timing import RESULTS, write
 from eegaug import StagingClassifier
 from eegaug.comparison import Comparison, Method, compare, register_method
 from eegaug.comparison.sources import augnet_options, default_device, default_for, get_folds, get_nights
+from eegaug.comparison.statistics import compare_pairs, holm
 from eegaug.data import NightDataset, Nights
 from eegaug.operations import get_operation
 from eegaug.plotting import plot_scores
@@ -186,6 +187,7 @@ def table(result: Comparison, full: int) -> pd.DataFrame:
     """One row per size of the training set and method: means over folds, with their spread, as text."""
     rows = []
     for fraction, part in result.table.groupby("fraction"):
+        tests = against_none(result.subjects, fraction)
         for method in sorted(set(part["method"]), key=list(result.labels).index):
             runs = part[part["method"] == method]
             folds = runs.groupby("fold")
@@ -198,14 +200,30 @@ def table(result: Comparison, full: int) -> pd.DataFrame:
                 gain = (score - without).dropna().groupby("fold").mean()
                 row["gain over none"] = spread(gain, sign=True)
                 row["folds gained"] = f"{int((gain > 0).sum())} of {len(gain)}"
+                row["subjects gained"], row["p"] = tests.get(method, ("", ""))
             else:
-                row["gain over none"] = row["folds gained"] = ""
+                row |= dict.fromkeys(("gain over none", "folds gained", "subjects gained", "p"), "")
             row["training s"] = f"{runs['train_seconds'].median():.1f}"
             row["s to best"] = f"{runs['best_train_seconds'].median():.1f}"
             row["passes"] = f"{runs['passes'].median():.0f}"
             row["runs"] = len(runs)
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def against_none(subjects: pd.DataFrame, fraction: float) -> dict[str, tuple[str, str]]:
+    """By method: how many test subjects it staged better than no augmentation did, and what that says."""
+    if not len(subjects):
+        return {}
+    scores = subjects[subjects["fraction"] == fraction]
+    pairs = compare_pairs(scores[["method", "subject", "balanced_accuracy"]])
+    pairs = pairs[(pairs["method"] == "none") | (pairs["other"] == "none")]
+    found = {}
+    for (_, row), p in zip(pairs.iterrows(), holm(pairs["p"].to_numpy()), strict=True):
+        first = row["other"] == "none"
+        gained = row["better_in" if first else "worse_in"]
+        found[row["method" if first else "other"]] = f"{gained} of {row['subjects']}", f"{p:.2g}"
+    return found
 
 
 def spread(values: pd.Series, sign: bool = False) -> str:
@@ -236,8 +254,9 @@ def note(result: Comparison, options: argparse.Namespace) -> str:
         f"{sides['test']} to test), seeds {', '.join(map(str, sorted(set(result.table['seed']))))}. "
         f"{training['trunk']} {training['trunk_args']}, Adam {training['lr']:g}, batches of {training['batch_size']}, "
         f"at most {training['max_epochs']} epochs{budget}, the network best on validation{penalty}. Scores: mean ± SD "
-        "over folds, seeds of a fold averaged first; the gain is paired by fold and seed. Seconds are medians of "
-        "training alone."
+        "over folds, seeds of a fold averaged first; the gain is paired by fold and seed. p: Wilcoxon's "
+        "signed-rank test over test subjects, Holm-corrected over the methods; subjects of a fold are staged by the same "
+        "networks, so that it flatters. Seconds are medians of training alone."
     )
     if options.method_arg:
         text += f" Told to single methods: {', '.join(options.method_arg)}; all else as by default."
