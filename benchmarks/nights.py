@@ -254,8 +254,8 @@ def note(result: Comparison, options: argparse.Namespace) -> str:
         f"{sides['test']} to test), seeds {', '.join(map(str, sorted(set(result.table['seed']))))}. "
         f"{training['trunk']} {training['trunk_args']}, Adam {training['lr']:g}, batches of {training['batch_size']}, "
         f"at most {training['max_epochs']} epochs{budget}, the network best on validation{penalty}. Scores: mean ± SD "
-        "over folds, seeds of a fold averaged first; the gain is paired by fold and seed. p: Wilcoxon's "
-        "signed-rank test over test subjects, Holm-corrected over the methods; subjects of a fold are staged by the same "
+        "over folds, seeds of a fold averaged first; the gain is paired by fold and seed. p: Wilcoxon's signed-"
+        "rank test over test subjects, Holm-corrected over the methods; subjects of a fold are staged by the same "
         "networks, so that it flatters. Seconds are medians of training alone."
     )
     if options.method_arg:
