@@ -28,7 +28,8 @@ def compare_pairs(scores: Any, metric: str = "balanced_accuracy") -> Any:
 
     Folds of one comparison share training subjects, so that differences between folds say too little about other
     subjects; here each tested subject counts once: scores of several seeds are averaged (and of several folds, where
-    folds given by hand test somebody twice).
+    folds given by hand test somebody twice). Subjects of one fold are staged by the same networks, which the test takes
+    for independent: its p is somewhat too small.
 
     Parameters
     ----------
