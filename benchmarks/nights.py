@@ -32,7 +32,7 @@ from eegaug.operations import get_operation
 from eegaug.plotting import plot_scores
 from eegaug.policy import Policy, SubPolicy
 
-METHODS = ("none", "fixed", "augnet", "augnet-single")
+METHODS = ("none", "fixed", "augnet", "augnet-change", "augnet-single")
 # The nights that are simulated here: as those of `eegaug compare`, and more of them. Settings were chosen on cohort 0.
 SIMULATED: dict[str, Any] = {"n_subjects": 15, "n_windows": 150}
 
@@ -166,6 +166,8 @@ def method_options(options: argparse.Namespace, nights: Nights) -> dict[str, dic
         found["planted"] = {"operations": nights.truth["operations"]}
     if "augnet" in options.methods:
         found["augnet"] = augnet_options(options.data, options.penalty)
+    if "augnet-change" in options.methods:
+        found["augnet-change"] = {"augmentation_lr": default_for("augmentation_lr", options.data)}
     for given in options.method_arg:
         name, value = given.split("=", 1)
         method, option = name.split(".", 1)

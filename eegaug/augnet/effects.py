@@ -1,8 +1,8 @@
-"""What each operation does at the strength that was learned: to the signal, and to the loss."""
+"""What each operation does to the signal and to the loss, at full strength and at the strength that was learned."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,36 @@ from torch import Tensor
 from eegaug._precision import widest
 from eegaug.augnet.layers import AugmentationLayer, as_batch
 
-__all__ = ["measure_effects"]
+__all__ = ["measure_effects", "measure_full_changes"]
+
+
+@torch.no_grad()
+def measure_full_changes(
+    layers: Sequence[AugmentationLayer], batches: Iterable[Tensor], generator: torch.Generator | None = None
+) -> None:
+    r"""Measure how far each operation at full strength changes windows, and note it in ``layer.full_changes``.
+
+    The relative change is :math:`c_q = \sqrt{\sum \| T_q(x; 1) - x \|^2 / \sum \| x - \bar x \|^2}` over all windows;
+    of an operation that is applied with a probability, at even odds.
+
+    Parameters
+    ----------
+    layers : sequence of AugmentationLayer
+    batches : iterable of Tensor
+        Windows of shape (batch, channels, times), where the layers are.
+    generator : torch.Generator | None
+        Of the draws.
+    """
+    sums = [torch.zeros(len(layer.operations), dtype=torch.float64) for layer in layers]
+    power = 0.0
+    for X in batches:
+        windows = as_batch(X)
+        power += _power(windows)
+        for layer, total in zip(layers, sums, strict=True):
+            for q, share, changed in _one_by_one(layer, windows, torch.ones_like(layer.strengths), generator):
+                total[q] += share * _distance(changed, windows)
+    for layer, total in zip(layers, sums, strict=True):
+        layer.full_changes.copy_(_relative(total, power))
 
 
 @torch.no_grad()
@@ -41,19 +70,37 @@ def measure_effects(
         Of the draws.
     """
     sums = [torch.zeros(2, len(layer.operations), dtype=torch.float64) for layer in layers]
-    power = n = 0
+    power, n = 0.0, 0
     for X, y in batches:
-        windows, wide = as_batch(X), widest(X.device)
-        power += float((windows - windows.mean(-1, keepdim=True)).to(wide).square().sum())
+        windows = as_batch(X)
+        power += _power(windows)
         before = float(loss(X, y))
         n += len(X)
         for layer, total in zip(layers, sums, strict=True):
-            for q, op in enumerate(layer.operations):
-                noise = op.draw(*windows.shape, generator=generator, device=X.device)
-                changed = op.apply(windows, layer.strengths[q] if op.has_magnitude else None, noise)
-                share = 1.0 if op.has_magnitude else float(layer.strengths[q]) / 2
-                total[0, q] += share * float((changed - windows).to(wide).square().sum())
+            for q, share, changed in _one_by_one(layer, windows, layer.strengths, generator):
+                total[0, q] += share * _distance(changed, windows)
                 total[1, q] += share * (float(loss(changed.reshape(X.shape), y)) - before) * len(X)
     for layer, total in zip(layers, sums, strict=True):
-        change = (total[0] / max(power, torch.finfo(torch.float64).tiny)).sqrt()
-        layer.effects.copy_(torch.stack([change, total[1] / max(n, 1)]))
+        layer.effects.copy_(torch.stack([_relative(total[0], power), total[1] / max(n, 1)]))
+
+
+def _one_by_one(
+    layer: AugmentationLayer, windows: Tensor, strengths: Tensor, generator: torch.Generator | None
+) -> Iterator[tuple[int, float, Tensor]]:
+    """Of each operation: its number, how often it is applied, and the windows that it was applied to."""
+    for q, op in enumerate(layer.operations):
+        noise = op.draw(*windows.shape, generator=generator, device=windows.device)
+        share = 1.0 if op.has_magnitude else float(strengths[q]) / 2
+        yield q, share, op.apply(windows, strengths[q] if op.has_magnitude else None, noise)
+
+
+def _power(windows: Tensor) -> float:
+    return _distance(windows, windows.mean(-1, keepdim=True))
+
+
+def _distance(a: Tensor, b: Tensor) -> float:
+    return float((a - b).to(widest(a.device)).square().sum())
+
+
+def _relative(total: Tensor, power: float) -> Tensor:
+    return (total / max(power, torch.finfo(torch.float64).tiny)).sqrt()

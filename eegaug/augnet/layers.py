@@ -129,6 +129,8 @@ class AugmentationLayer(nn.Module):
         self.identity_share = float(identity_share)
         self.weight_logits = nn.Parameter(torch.ones(len(self.operations)), requires_grad=selection == "weighted")
         self.strengths = nn.Parameter(torch.full((len(self.operations),), float(initial_strength)))
+        # How far each changes a window at full strength; measured before a training that rewards this.
+        self.register_buffer("full_changes", torch.ones(len(self.operations)), persistent=False)
         if selection == "single":
             # Of each operation, the relative change of the signal and the rise of the loss; filled in after training.
             self.register_buffer("effects", torch.full((2, len(self.operations)), torch.nan))

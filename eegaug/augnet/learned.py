@@ -13,15 +13,20 @@ import torch
 from skorch.utils import to_tensor
 from torch.utils.data import Subset
 
-from eegaug.augnet.effects import measure_effects
+from eegaug._random import derive_seed
+from eegaug.augnet.effects import measure_effects, measure_full_changes
 from eegaug.augnet.layers import AugmentationLayer, physical
 
 __all__ = ["DEFAULTS", "LearnedAugmentation"]
 
 #: Penalty, its kind and the schedule of the learning rate, where nothing is said.
 DEFAULTS = {"weighted": (10.0, "selective", "constant"), "single": (0.1, "log", "cosine")}
+# The same, where the change of the signal is rewarded.
+_CHANGE_PENALTY = 0.5
 # Training windows on which the effects of operations are measured: each operation goes through all of them.
 _MEASURED = 256
+# Key of the seed of these draws among those derived from the seed of a fit.
+_CHANGES = 1 << 22
 
 
 class LearnedAugmentation:
@@ -67,13 +72,28 @@ class LearnedAugmentation:
         return step
 
     def _penalty(self) -> torch.Tensor | None:
-        kinds = {layer.selection for layer in self._learned_layers()}
-        if not kinds:
+        if not self._learned_layers():
             return None
-        penalty, kind, _ = DEFAULTS[kinds.pop() if len(kinds) == 1 else "weighted"]
-        kind = kind if self.penalty_kind is None else self.penalty_kind
+        penalty, kind = self._default_penalty()
         norm = self.module_.regularization(kind, self.penalty_reduction, self.penalty_limit)
         return -(penalty if self.penalty is None else self.penalty) * norm
+
+    def _default_penalty(self) -> tuple[float, str]:
+        """What is used of a penalty where nothing is said about its size, and its kind."""
+        kinds = {layer.selection for layer in self._learned_layers()}
+        penalty, kind, _ = DEFAULTS[kinds.pop() if len(kinds) == 1 else "weighted"]
+        kind = kind if self.penalty_kind is None else self.penalty_kind
+        return _CHANGE_PENALTY if kind == "change" else penalty, kind
+
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
+        """Training and validation data; where it is rewarded, how far operations change the first is measured."""
+        train, valid = super().get_split_datasets(X, y, **fit_params)
+        layers = self._learned_layers()
+        if layers and self._default_penalty()[1] == "change":
+            generator = torch.Generator().manual_seed(derive_seed(self.seed_, _CHANGES))
+            batches = self.get_iterator(Subset(train, _spread(len(train))), training=False)
+            measure_full_changes(layers, (to_tensor(X, device=self.device) for X, _ in batches), generator)
+        return train, valid
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Write weights and magnitudes into the history."""
@@ -98,7 +118,7 @@ class LearnedAugmentation:
             return
         trunk = getattr(self.module_, "trunk", self.module_)
         known = getattr(self, "judge_indices_", None) or range(len(windows))
-        some = np.asarray(known)[np.unique(np.linspace(0, len(known) - 1, _MEASURED).round().astype(int))]
+        some = np.asarray(known)[_spread(len(known))]
         batches = self.get_iterator(Subset(self.get_dataset(windows, labels), some.tolist()), training=False)
         modes = {module: module.training for module in self.module_.modules()}
         self.module_.eval()
@@ -144,6 +164,11 @@ class LearnedAugmentation:
                     rows.append(known | {"weight": weight, "magnitude": strength} | physical(op, strength))
         columns = ["epoch", "layer", "operation", "weight", "magnitude", "strength", "unit"]
         return pd.DataFrame(rows, columns=columns)
+
+
+def _spread(n: int) -> list[int]:
+    """Places of the windows to measure on, spread over all of n."""
+    return np.unique(np.linspace(0, n - 1, _MEASURED).round().astype(int)).tolist()
 
 
 def _is_augmentation(name: str) -> bool:

@@ -131,7 +131,8 @@ class AugAveragedModel(nn.Module):
         """The norm that training rewards; see :func:`eegaug.augnet.penalties.augmentation_norm`."""
         weights, strengths = self.augmentation.weights, self.augmentation.strengths
         by_chance = [layer.by_chance for layer in self.augmentation.layers]
-        return augmentation_norm(weights, strengths, kind, reduction, limit, by_chance)
+        changes = [layer.full_changes for layer in self.augmentation.layers]
+        return augmentation_norm(weights, strengths, kind, reduction, limit, by_chance, changes)
 
     def project_(self) -> None:
         """Bring all strengths back into [0, 1]; to be called after each step of the optimiser."""

@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["PENALTIES", "augmentation_norm"]
 
 #: Kinds of :func:`augmentation_norm`.
-PENALTIES = ("selective", "magnitude", "mean", "log", "none")
+PENALTIES = ("selective", "change", "magnitude", "mean", "log", "none")
 # Below this the logarithm of a strength goes on as a straight line, so that its derivative stays finite at 0.
 _FLOOR = 1e-3
 
@@ -23,6 +23,7 @@ def augmentation_norm(
     reduction: str = "global",
     limit: float | None = None,
     by_chance: Sequence[Sequence[bool]] | None = None,
+    changes: Sequence[Tensor] | None = None,
 ) -> Tensor:
     r"""Norm of what augmentation does; training maximises it against the cross-entropy.
 
@@ -32,6 +33,11 @@ def augmentation_norm(
     :math:`\partial N / \partial w'_q = w_q (w_q \mu_q^2 - N^2) / (T_w N)`, positive only where
     :math:`w_q \mu_q^2 > N^2`: the strongest operation takes all the weight. Where all strengths are 0 the norm has no
     derivative, and gives 0.
+
+    What wins is thus whatever may grow without harm, and nothing grows more freely than what hardly changes a window: a
+    rotation by 30 degrees moves it by a twelfth of its size, noise at full strength by a fifth. "change" rewards what
+    is done to the signal instead, :math:`N = \| w \odot \mu \odot c \|_2` with :math:`c_q` the relative change of a
+    window at full strength (:func:`eegaug.augnet.effects.measure_full_changes`).
 
     Two kinds are for layers that apply one operation to each window. "mean" is :math:`\sum_q w_q \mu_q`, what is drawn
     on average: a strength stops where the loss of its own windows rises by :math:`\lambda` per unit of strength, so
@@ -57,9 +63,9 @@ def augmentation_norm(
     ----------
     weights, strengths : sequences over layers of Tensors of shape (n_operations,)
         Weights that sum to 1, and strengths in [0, 1]; normalised, not in physical units.
-    kind : {"selective", "magnitude", "mean", "log", "none"}
-        The norm of weight times strength, of the strengths alone (which also rewards operations that are not used), the
-        mean strength or its mean logarithm, or nothing.
+    kind : {"selective", "change", "magnitude", "mean", "log", "none"}
+        The norm of weight times strength, of that times the change of the signal, of the strengths alone (which also
+        rewards operations that are not used), the mean strength or its mean logarithm, or nothing.
     reduction : {"global", "per_layer"}
         One norm over all layers, or the sum of one norm per layer; "mean" and "log" are sums over layers.
     limit : float | None
@@ -67,6 +73,8 @@ def augmentation_norm(
         on once one has come so far. None: always rewarded.
     by_chance : sequence over layers of sequences of bool, optional
         For "log": which strengths are twice a probability. None: none of them.
+    changes : sequence over layers of Tensors of shape (n_operations,), optional
+        For "change": :math:`c`. None: 1 for all.
 
     Returns
     -------
@@ -105,8 +113,10 @@ def augmentation_norm(
             values = [_log(s, c) for s, c in zip(strengths, by_chance, strict=True)]
         norm = torch.cat([w * value for w, value in zip(weights, values, strict=True)]).sum()
         return _limited(norm, strengths, limit)
-    if kind == "selective":
+    if kind in ("selective", "change"):
         parts = [w * s for w, s in zip(weights, strengths, strict=True)]
+        if kind == "change" and changes is not None:
+            parts = [part * c for part, c in zip(parts, changes, strict=True)]
     else:
         parts = list(strengths)
     if reduction == "global":

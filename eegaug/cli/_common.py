@@ -66,7 +66,7 @@ SOURCES = ("simulated", "sleep-edf", "mass")
 SEARCHES = ("random", "autoaugment", "fast-autoaugment", "faster-autoaugment", "dada", "adda", "cadda", "dna")
 #: Ways to augment that are compared and fitted.
 METHODS = (
-    *("none", "fixed", "augnet", "augnet-single", "uniform", "trivial-augment", "rand-augment"),
+    *("none", "fixed", "augnet", "augnet-change", "augnet-single", "uniform", "trivial-augment", "rand-augment"),
     *SEARCHES,
     *("ait", "ait-control", "ait-augnet", "multi-ait", "dml", "augerino"),
 )

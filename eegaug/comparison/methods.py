@@ -209,24 +209,23 @@ def _without_places(layer: Any, common: Mapping[str, Any]) -> Any:
 
 register_method(Method("none", "no augmentation", _none, {}))
 register_method(Method("fixed", "fixed policy", _fixed, {}))
+_AUGNET: dict[str, Any] = {
+    "layers": ("time-frequency", "time-frequency", "sensors"),
+    "penalty": 10.0,
+    "penalty_kind": "selective",
+    "penalty_reduction": "global",
+    "n_copies": 4,
+    "n_copies_train": 1,
+    "aggregate": "log_probs",
+    "augmentation_lr": None,
+    "augmentation_weight_decay": 0.0,
+    "initial_strength": 0.1,
+    "temperature": 0.01,
+}
+register_method(Method("augnet", "AugNet", _augnet, _AUGNET))
 register_method(
     Method(
-        "augnet",
-        "AugNet",
-        _augnet,
-        {
-            "layers": ("time-frequency", "time-frequency", "sensors"),
-            "penalty": 10.0,
-            "penalty_kind": "selective",
-            "penalty_reduction": "global",
-            "n_copies": 4,
-            "n_copies_train": 1,
-            "aggregate": "log_probs",
-            "augmentation_lr": None,
-            "augmentation_weight_decay": 0.0,
-            "initial_strength": 0.1,
-            "temperature": 0.01,
-        },
+        "augnet-change", "AugNet, rewarded for change", _augnet, {**_AUGNET, "penalty": 0.5, "penalty_kind": "change"}
     )
 )
 register_method(

@@ -106,6 +106,8 @@ def method_settings(
     suited = search_options(data, method.name) if method.searches else {}
     if method.name == "augnet":
         suited = augnet_options(data, penalty, n_copies)
+    elif method.name == "augnet-change":
+        suited = {**augnet_options(data, n_copies=n_copies), "penalty": method.defaults["penalty"]}
     return method.options({**suited, **(given or {})})
 
 

@@ -107,7 +107,8 @@ class VariantModules(nn.ModuleList):
         """The norm that training rewards, over all layers."""
         layers = self.layers
         weights, strengths = [a.weights for a in layers], [a.strengths for a in layers]
-        return augmentation_norm(weights, strengths, kind, reduction, limit, [a.by_chance for a in layers])
+        by_chance, changes = [a.by_chance for a in layers], [a.full_changes for a in layers]
+        return augmentation_norm(weights, strengths, kind, reduction, limit, by_chance, changes)
 
     def project_(self) -> None:
         """Bring all strengths back into [0, 1]."""

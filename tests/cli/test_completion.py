@@ -40,7 +40,7 @@ def test_commands_options_and_values():
 
 def test_names():
     values = lambda *words: [value for _, value in complete(*words)]  # noqa: E731
-    assert values("fit", "--method", "augn") == ["augnet", "augnet-single"]
+    assert values("fit", "--method", "augn") == ["augnet", "augnet-change", "augnet-single"]
     assert values("fit", "--method", "ad") == []  # a search
     assert values("search", "--method", "ad") == ["adda"]
     assert values("search", "--operations", "sign_flip,s")[:2] == ["sign_flip,sensors", "sign_flip,sensors_rotation_x"]
