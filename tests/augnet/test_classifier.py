@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 
 import numpy as np
@@ -281,3 +282,30 @@ def test_magnitude_penalty_rewards_what_is_not_used():
         magnitudes[kind] = clf.invariances_["magnitude"][1]
     assert magnitudes["magnitude"] > 0.3
     assert magnitudes["selective"] == pytest.approx(0.1)
+
+
+def test_reward_for_change_does_not_choose_what_changes_nothing():
+    """Tones, of which neither sign nor weak noise matters: noise may grow as freely, but says less."""
+    common = {"layers": [["gaussian_noise", "sign_flip"]], "sfreq": SFREQ, "penalty": 0.3, "max_epochs": 15}
+    found, state = {}, torch.get_rng_state()
+    for kind in ("selective", "change"):
+        clf = learner(SmallNet, penalty_kind=kind, **common).fit(*tones(96))
+        found[kind] = clf.invariances_.set_index("operation")
+    assert found["selective"]["weight"].idxmax() == "gaussian_noise"
+    assert found["change"]["weight"].idxmax() == "sign_flip"
+    assert found["change"]["strength"]["sign_flip"] == 0.5
+    assert torch.equal(torch.get_rng_state(), state)
+    changes = clf.module_.augmentation.layers[0].full_changes
+    assert changes.tolist() == pytest.approx([0.2 / np.std(tones(96)[0]), math.sqrt(2)], rel=0.02)
+    assert clf.partial_fit(*tones(96)).module_.augmentation.layers[0].full_changes.tolist() == changes.tolist()
+
+
+def test_reward_for_change_has_a_size_of_its_own():
+    assert learner(SmallNet, layers=[["sign_flip"]], max_epochs=1).fit(*tones())._default_penalty() == (
+        10.0,
+        "selective",
+    )
+    settings = {"layers": [["sign_flip"]], "penalty_kind": "change", "max_epochs": 1}
+    clf = learner(SmallNet, **settings).fit(*tones())
+    layer = clf.module_.augmentation.layers[0]
+    assert clf._penalty().detach().item() == pytest.approx(-0.5 * layer.strengths[0].item() * math.sqrt(2), rel=0.01)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from eegaug.augnet import AugmentationLayer
-from eegaug.augnet.effects import measure_effects
+from eegaug.augnet.effects import measure_effects, measure_full_changes
 
 
 def loss(X, y):
@@ -34,3 +34,18 @@ def test_changes_of_signal_and_loss():
     # All channels are lost at a probability of 1.
     assert found["channels_dropout"] == pytest.approx((math.sqrt(2), 1.0), rel=1e-4)
     assert found["time_reverse"] == pytest.approx((0.0, 0.0), abs=1e-3)
+
+
+def test_changes_at_full_strength():
+    names = ["sign_flip", "time_reverse", "gaussian_noise", "channels_dropout", "frequency_shift"]
+    layer = AugmentationLayer(names, sfreq=100, initial_strength=0.3)
+    assert layer.full_changes.tolist() == [1.0] * 5
+    X = torch.randn(300, 2, 1000, generator=torch.Generator().manual_seed(0))
+    measure_full_changes([layer], X.split(128), torch.Generator().manual_seed(1))
+    # At even odds: (4 / 2) ** 0.5, and (2 / 2) ** 0.5 for noise that comes out as other noise; nothing is left of a
+    # window that loses its channels; what is shifted by far has nothing more to do with what it was.
+    expected = [math.sqrt(2), 1.0, 0.2, 1.0, math.sqrt(2)]
+    assert layer.full_changes.tolist() == pytest.approx(expected, rel=0.03)
+    assert layer.strengths.tolist() == pytest.approx([0.3] * 5)
+    assert "full_changes" not in layer.state_dict()
+    assert torch.equal(AugmentationLayer(names, sfreq=100).to(torch.float64).full_changes, torch.ones(5).double())

@@ -39,6 +39,19 @@ def test_selective_norm_and_its_gradients():
         torch.testing.assert_close(logit.grad, w / (TEMPERATURE * expected) * (w * mu**2 - share))
 
 
+def test_change_weighs_strengths_by_what_they_do():
+    logits, strengths = parameters()
+    weights, changes = softmaxed(logits), [torch.tensor([0.1, 1.4, 0.7]), torch.tensor([0.2, 2.0])]
+    norm = augmentation_norm(weights, strengths, "change", changes=[c.double() for c in changes])
+    parts = torch.cat(weights) * torch.cat(strengths) * torch.cat(changes)
+    torch.testing.assert_close(norm, parts.square().sum().sqrt())
+    selective = augmentation_norm(weights, strengths)
+    assert augmentation_norm(weights, strengths, "change") == selective  # 1 for all
+    # In what unit a strength is measured makes no difference.
+    halved = [s / 2 for s in strengths]
+    torch.testing.assert_close(augmentation_norm(weights, halved, "change", changes=[2 * c for c in changes]), norm)
+
+
 def test_one_layer_gradient_of_weights_is_winner_takes_all():
     logits = torch.tensor([1.0, 1.0], dtype=torch.float64, requires_grad=True)
     mu = torch.tensor([0.4, 0.3], dtype=torch.float64)

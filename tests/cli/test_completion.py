@@ -74,6 +74,7 @@ def test_bash_completes(tmp_path):
     assert done.stdout.splitlines()[0] == "score"
     assert done.stdout.splitlines()[1].split() == [
         "none,augnet",
+        "none,augnet-change",
         "none,augnet-single",
         "none,autoaugment",
         "none,augerino",

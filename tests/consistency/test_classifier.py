@@ -243,6 +243,15 @@ def test_two_transforms_of_one_kind_draw_apart(make):
     assert not torch.equal(first, second)
 
 
+def test_learned_variants_may_be_rewarded_for_change():
+    clf = ait(variants=AugmentationModule([["sign_flip"]]), penalty_kind="change", max_epochs=1).fit(X, Y)
+    layer = clf._learned_layers()[0]
+    windows = torch.as_tensor(X)
+    left = (windows - windows.mean(-1, keepdim=True)).square().sum()  # the sign of the mean changes as well
+    assert layer.full_changes.item() == pytest.approx((2 * windows.square().sum() / left).sqrt().item(), rel=1e-5)
+    assert clf._penalty().item() == pytest.approx(-0.5 * (layer.strengths * layer.full_changes).item())
+
+
 def test_policy_argument_is_the_source_of_both():
     by_policy = ait(variants=None, policy=POLICY).fit(X, Y)
     assert same_parameters(by_policy.module_, ait(variants=POLICY).fit(X, Y).module_)
