@@ -242,6 +242,8 @@ def note(result: Comparison, options: argparse.Namespace) -> str:
     penalty = f"; AugNet's penalty {augnet['penalty']:g}" if augnet else ""
     if augnet and augnet["augmentation_lr"]:
         penalty += f", learning rate of its weights and strengths {augnet['augmentation_lr']:g}"
+    if changed := result.settings["methods"].get("augnet-change"):
+        penalty += f"; rewarded for change {changed['penalty']:g}"
     windows, channels = data["windows"], ", ".join(data["ch_names"])
     several = len(options.cohorts) > 1
     each = f" in each of {len(options.cohorts)} cohorts" if several else ""

@@ -128,7 +128,11 @@ class AugAveragedModel(nn.Module):
                 yield self.trunk_outputs(windows.pop(0))
 
     def regularization(self, kind: str = "selective", reduction: str = "global", limit: float | None = None) -> Tensor:
-        """The norm that training rewards; see :func:`eegaug.augnet.penalties.augmentation_norm`."""
+        """The norm that training rewards; see :func:`eegaug.augnet.penalties.augmentation_norm`.
+
+        In a training loop of your own, let "change" be measured first, by
+        :func:`eegaug.augnet.effects.measure_full_changes`; before that all operations count alike.
+        """
         weights, strengths = self.augmentation.weights, self.augmentation.strengths
         by_chance = [layer.by_chance for layer in self.augmentation.layers]
         changes = [layer.full_changes for layer in self.augmentation.layers]

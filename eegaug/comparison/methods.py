@@ -225,7 +225,7 @@ _AUGNET: dict[str, Any] = {
 register_method(Method("augnet", "AugNet", _augnet, _AUGNET))
 register_method(
     Method(
-        "augnet-change", "AugNet, rewarded for change", _augnet, {**_AUGNET, "penalty": 0.5, "penalty_kind": "change"}
+        "augnet-change", "AugNet rewarded for change", _augnet, {**_AUGNET, "penalty": 0.5, "penalty_kind": "change"}
     )
 )
 register_method(

@@ -36,6 +36,8 @@ _METHODS = {
     "none": MethodStyle("no augmentation", GREY, (0, (4, 1.6)), "s"),
     "fixed": MethodStyle("fixed policy", BLUE, (0, (1, 1)), "^"),
     "augnet": MethodStyle("AugNet", VERMILION, "-", "o"),
+    "augnet-change": MethodStyle("AugNet rewarded for change", "#8C2D04", "-", "D"),
+    "augnet-single": MethodStyle("AugNet, one operation per window", ORANGE, (0, (4, 1.6)), "p"),
     "uniform": MethodStyle("uniform random", SKY, (0, (1, 2.5)), "<"),
     "trivial-augment": MethodStyle("TrivialAugment", PURPLE, (0, (1, 2.5)), "8"),
     "rand-augment": MethodStyle("RandAugment", ORANGE, (0, (1, 2.5)), "H"),
