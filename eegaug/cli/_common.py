@@ -264,7 +264,12 @@ trunk_options = options(
 training_options = options(
     trunk_options,
     click.option("--budget", metavar="TIME", help="Training time, such as 90s, 30min, 2h."),
-    click.option("--penalty", type=float, metavar="X", help="Weight of AugNet's penalty (10; simulated: 0.2)."),
+    click.option(
+        "--penalty",
+        type=float,
+        metavar="X",
+        help="Weight of AugNet's penalty (10; simulated: 0.2; augnet-change: 0.5).",
+    ),
     click.option(
         "--copies", type=int, default=4, show_default=True, metavar="N", help="Copies AugNet averages at prediction."
     ),

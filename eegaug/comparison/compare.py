@@ -135,7 +135,7 @@ def compare(
     data_args : mapping, optional
         Further arguments of the data source, such as ``n_subjects`` for ``"simulated"``.
     penalty : float, optional
-        Weight of AugNet's penalty. Default 10; 0.2 for ``"simulated"``.
+        Weight of AugNet's penalty. Default 10; 0.2 for ``"simulated"``; 0.5 of ``"augnet-change"``.
     n_copies : int
         Augmented copies that AugNet averages at prediction.
     method_options : mapping, optional

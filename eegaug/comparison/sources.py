@@ -107,7 +107,7 @@ def method_settings(
     if method.name == "augnet":
         suited = augnet_options(data, penalty, n_copies)
     elif method.name == "augnet-change":
-        suited = {**augnet_options(data, n_copies=n_copies), "penalty": method.defaults["penalty"]}
+        suited = augnet_options(data, method.defaults["penalty"] if penalty is None else penalty, n_copies)
     return method.options({**suited, **(given or {})})
 
 

@@ -14,6 +14,7 @@ from eegaug.comparison.plan import (
     write_json,
     write_text,
 )
+from eegaug.comparison.sources import method_settings
 
 
 def settings(penalty=10.0, methods=("none", "augnet"), **data):
@@ -141,3 +142,14 @@ class TestWriting:
         with pytest.raises(UnicodeEncodeError):
             write_text(path, "new \ud800")
         assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "given", "penalty", "lr"),
+    [("simulated", None, 0.5, 1e-3), ("nights/", None, 0.5, None), ("nights/", 2, 2.0, None)],
+)
+def test_reward_for_change_has_a_penalty_of_its_own(data, given, penalty, lr):
+    found = method_settings(data, get_method("augnet-change"), given, 6)
+    assert (found["penalty_kind"], found["penalty"], found["n_copies"]) == ("change", penalty, 6)
+    assert found["augmentation_lr"] == lr
+    assert found["layers"] == get_method("augnet").defaults["layers"]
