@@ -1,6 +1,7 @@
 """Test scores and seconds of no augmentation, the fixed policy and AugNet (the paper's and with one operation per
-window), with few and with all training subjects; or of any methods, each with the same time. One method is known here
-only: ``planted``, the policy that undoes what was planted in simulated nights, shows what there is to win.
+window), with few and with all training subjects; or of any methods, each with the same time. Two methods are known here
+only: ``planted``, the policy that undoes what was planted in simulated nights, shows what there is to win, and
+``surrogates``, full FT surrogates and opposite signs of half of the windows, what AugNet's choice does by itself.
 
 For any source of nights: ``python -m benchmarks.nights --data nights/ --name my-nights``. Folds are by subject; what
 is finished is kept in the working folder, so that a benchmark that was stopped goes on. The table, its rows, what
@@ -52,7 +53,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="seeds of the simulated subjects, for several their folds pool",
     )
     parser.add_argument(
-        "--methods", nargs="+", default=list(METHODS), help="of `eegaug compare`; of simulated nights also planted"
+        "--methods",
+        nargs="+",
+        default=list(METHODS),
+        help="of `eegaug compare`, surrogates, and of simulated nights planted",
     )
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -84,7 +88,15 @@ def planted(common: dict[str, Any], operations: list[dict[str, Any]]) -> Staging
     return StagingClassifier(**common, policy=Policy(sub_policies=[SubPolicy(operations=steps)], **about))
 
 
+def surrogates(common: dict[str, Any]) -> StagingClassifier:
+    """Training with what AugNet settles on when it is rewarded for the change of the signal, from the start."""
+    about = {"sfreq": common["sfreq"], "ch_names": common["ch_names"]}
+    steps = [("ft_surrogate", 0.5, 1.0), ("sign_flip", 0.5)]
+    return StagingClassifier(**common, policy=Policy(sub_policies=[SubPolicy(operations=steps)], **about))
+
+
 register_method(Method("planted", "what was planted, known", planted, {"operations": []}), replace=True)
+register_method(Method("surrogates", "FT surrogates and polarity", surrogates, {}), replace=True)
 
 
 def run(options: argparse.Namespace) -> tuple[Comparison, int]:
