@@ -1,7 +1,8 @@
-"""Test scores and seconds of no augmentation, the fixed policy and AugNet (the paper's and with one operation per
-window), with few and with all training subjects; or of any methods, each with the same time. Two methods are known here
-only: ``planted``, the policy that undoes what was planted in simulated nights, shows what there is to win, and
-``surrogates``, full FT surrogates and opposite signs of half of the windows, what AugNet's choice does by itself.
+"""Test scores and seconds of no augmentation, the fixed policy and AugNet (the paper's, rewarded for change, and with
+one operation per window), with few and with all training subjects; or of any methods, each with the same time. Two
+methods are known here only: ``planted``, the policy that undoes what was planted in simulated nights, shows what
+there is to win, and ``surrogates``, full FT surrogates and opposite signs of half of the windows, what AugNet's
+choice does by itself.
 
 For any source of nights: ``python -m benchmarks.nights --data nights/ --name my-nights``. Folds are by subject; what
 is finished is kept in the working folder, so that a benchmark that was stopped goes on. The table, its rows, what
@@ -67,7 +68,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--budget", help="time of each run, search and training together, such as 90s")
     parser.add_argument("--patience", type=int, default=30)
     parser.add_argument("--lr", type=float, help="learning rate (0.001; simulated: 0.003)")
-    parser.add_argument("--penalty", type=float, help="weight of AugNet's penalty (10; simulated: 0.2)")
+    parser.add_argument("--penalty", type=float, help="weight of the paper's penalty (10; simulated: 0.2)")
     parser.add_argument("--method-arg", action="append", default=[], metavar="METHOD.NAME=JSON", help="repeat it")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--device")
