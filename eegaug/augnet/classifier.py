@@ -55,8 +55,9 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
         :math:`\lambda`, 0 or more: how much strength is rewarded. None: 10, or 0.1 with ``selection="single"``, or 0.5
         with ``penalty_kind="change"``. 10 is the paper's for MASS (of 1, 5, 10, 50). Its norm is at most the square
         root of the number of layers, so that above ``log(n_classes)`` over that root (0.9 for five stages and three
-        layers) the reward outweighs any cross-entropy, and strengths go to their bounds given enough steps; smaller
-        values let the data decide how far an operation may go.
+        layers; 0.65 with ``penalty_kind="change"``, whose norm is up to 1.4 times as large) the reward outweighs any
+        cross-entropy, and strengths go to their bounds given enough steps; smaller values let the data decide how far
+        an operation may go.
     penalty_kind : {"selective", "change", "magnitude", "mean", "log", "none"} | None
         See :func:`eegaug.augnet.augmentation_norm`. None: "selective", or "log" with ``selection="single"``. "change"
         rewards how far the signal is changed, not strength, so that an operation that hardly changes it cannot win.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
@@ -19,8 +20,9 @@ def measure_full_changes(
 ) -> None:
     r"""Measure how far each operation at full strength changes windows, and note it in ``layer.full_changes``.
 
-    The relative change is :math:`c_q = \sqrt{\sum \| T_q(x; 1) - x \|^2 / \sum \| x - \bar x \|^2}` over all windows;
-    of an operation that is applied with a probability, at even odds.
+    The relative change is :math:`c_q = \sqrt{\sum \| T_q(x; 1) - x \|^2 / \sum \| x \|^2}` over all windows, each
+    channel less its mean: with an offset, which the network may not even see, a change of sign would outweigh all else.
+    Of an operation that is applied with a probability it is that at even odds.
 
     Parameters
     ----------
@@ -29,16 +31,39 @@ def measure_full_changes(
         Windows of shape (batch, channels, times), where the layers are.
     generator : torch.Generator | None
         Of the draws.
+
+    Raises
+    ------
+    ValueError
+        Where there are no windows, or where one or an operation at full strength is not finite.
     """
     sums = [torch.zeros(len(layer.operations), dtype=torch.float64) for layer in layers]
-    power = 0.0
+    power, n = 0.0, 0
     for X in batches:
         windows = as_batch(X)
+        windows = windows - windows.mean(-1, keepdim=True)
         power += _power(windows)
+        n += len(windows)
         for layer, total in zip(layers, sums, strict=True):
             for q, share, changed in _one_by_one(layer, windows, torch.ones_like(layer.strengths), generator):
                 total[q] += share * _distance(changed, windows)
+    if not n:
+        raise ValueError(
+            "There are no windows to measure the change of the signal on, which the penalty 'change' rewards; does the "
+            "iterator drop a last, smaller batch?"
+        )
+    if not math.isfinite(power):
+        raise ValueError(
+            "Among the windows on which the change of the signal is measured are some that are not finite."
+        )
     for layer, total in zip(layers, sums, strict=True):
+        if bad := [
+            op.name for op, change in zip(layer.operations, total.tolist(), strict=True) if not math.isfinite(change)
+        ]:
+            raise ValueError(
+                f"{bad[0]} at full strength makes windows that are not finite, so that the penalty 'change' does not "
+                "know how far it changes them; use another penalty_kind, or a smaller range."
+            )
         layer.full_changes.copy_(_relative(total, power))
 
 

@@ -13,7 +13,6 @@ import torch
 from skorch.utils import to_tensor
 from torch.utils.data import Subset
 
-from eegaug._random import derive_seed
 from eegaug.augnet.effects import measure_effects, measure_full_changes
 from eegaug.augnet.layers import AugmentationLayer, physical
 
@@ -21,12 +20,10 @@ __all__ = ["DEFAULTS", "LearnedAugmentation"]
 
 #: Penalty, its kind and the schedule of the learning rate, where nothing is said.
 DEFAULTS = {"weighted": (10.0, "selective", "constant"), "single": (0.1, "log", "cosine")}
-# The same, where the change of the signal is rewarded.
+# The penalty where the change of the signal is rewarded.
 _CHANGE_PENALTY = 0.5
 # Training windows on which the effects of operations are measured: each operation goes through all of them.
 _MEASURED = 256
-# Key of the seed of these draws among those derived from the seed of a fit.
-_CHANGES = 1 << 22
 
 
 class LearnedAugmentation:
@@ -88,10 +85,11 @@ class LearnedAugmentation:
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
         """Training and validation data; where it is rewarded, how far operations change the first is measured."""
         train, valid = super().get_split_datasets(X, y, **fit_params)
-        layers = self._learned_layers()
-        if layers and self._default_penalty()[1] == "change":
-            generator = torch.Generator().manual_seed(derive_seed(self.seed_, _CHANGES))
+        layers = self._learned_layers() if getattr(self, "fitting_", False) else []
+        if layers and len(train) and self._default_penalty()[1] == "change":
             batches = self.get_iterator(Subset(train, _spread(len(train))), training=False)
+            # Always the same draws, so that a training that goes on from a checkpoint has the same reward as before.
+            generator = torch.Generator().manual_seed(0)
             measure_full_changes(layers, (to_tensor(X, device=self.device) for X, _ in batches), generator)
         return train, valid
 

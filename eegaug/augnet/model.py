@@ -131,7 +131,8 @@ class AugAveragedModel(nn.Module):
         """The norm that training rewards; see :func:`eegaug.augnet.penalties.augmentation_norm`.
 
         In a training loop of your own, let "change" be measured first, by
-        :func:`eegaug.augnet.effects.measure_full_changes`; before that all operations count alike.
+        :func:`eegaug.augnet.effects.measure_full_changes`; before that, and in a
+        model that was loaded from a state dict, all operations count alike.
         """
         weights, strengths = self.augmentation.weights, self.augmentation.strengths
         by_chance = [layer.by_chance for layer in self.augmentation.layers]

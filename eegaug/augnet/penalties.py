@@ -35,9 +35,10 @@ def augmentation_norm(
     derivative, and gives 0.
 
     What wins is thus whatever may grow without harm, and nothing grows more freely than what hardly changes a window: a
-    rotation by 30 degrees moves it by a twelfth of its size, noise at full strength by a fifth. "change" rewards what
-    is done to the signal instead, :math:`N = \| w \odot \mu \odot c \|_2` with :math:`c_q` the relative change of a
-    window at full strength (:func:`eegaug.augnet.effects.measure_full_changes`).
+    rotation by 30 degrees moves it by a twelfth or a quarter of its size, noise at full strength by a fifth. "change"
+    rewards strength in units of what is done to the signal instead, :math:`N = \| w \odot \mu \odot c \|_2` with
+    :math:`c_q` the relative change of a window at full strength
+    (:func:`eegaug.augnet.effects.measure_full_changes`), which is at most about 1.4.
 
     Two kinds are for layers that apply one operation to each window. "mean" is :math:`\sum_q w_q \mu_q`, what is drawn
     on average: a strength stops where the loss of its own windows rises by :math:`\lambda` per unit of strength, so

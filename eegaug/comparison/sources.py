@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from eegaug.comparison.methods import get_method
 from eegaug.data import Split, load_nights, load_splits, subject_folds
 
 __all__ = [
@@ -104,10 +105,11 @@ def method_settings(
     ValueError for an option that the method does not take.
     """
     suited = search_options(data, method.name) if method.searches else {}
-    if method.name == "augnet":
+    kind = (given or {}).get("penalty_kind", method.defaults.get("penalty_kind"))
+    if method.name in ("augnet", "augnet-change"):
         suited = augnet_options(data, penalty, n_copies)
-    elif method.name == "augnet-change":
-        suited = augnet_options(data, method.defaults["penalty"] if penalty is None else penalty, n_copies)
+    if kind == "change" and "penalty" in method.defaults and (penalty is None or "penalty" not in suited):
+        suited["penalty"] = get_method("augnet-change").defaults["penalty"]
     return method.options({**suited, **(given or {})})
 
 

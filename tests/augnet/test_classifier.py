@@ -309,3 +309,20 @@ def test_reward_for_change_has_a_size_of_its_own():
     clf = learner(SmallNet, **settings).fit(*tones())
     layer = clf.module_.augmentation.layers[0]
     assert clf._penalty().detach().item() == pytest.approx(-0.5 * layer.strengths[0].item() * math.sqrt(2), rel=0.01)
+
+
+def test_split_of_an_estimator_that_is_not_being_fitted():
+    clf = augnet(penalty_kind="change", train_split=None)
+    assert [part and len(part) for part in clf.get_split_datasets(X, Y)] == [len(X), None]
+    clf.fit(X, Y)
+    layer = clf.module_.augmentation.layers[0]
+    before = layer.full_changes.clone()
+    clf.get_split_datasets(2 * X, Y)
+    assert torch.equal(layer.full_changes, before)
+
+
+def test_reward_for_change_does_not_depend_on_the_seed():
+    """With no seed given a training that goes on from a checkpoint draws another; its reward stays what it was."""
+    found = [augnet(penalty_kind="change", max_epochs=1, random_state=seed).fit(X, Y) for seed in (0, 1)]
+    first, second = (clf.module_.augmentation.layers[0].full_changes for clf in found)
+    assert torch.equal(first, second) and len(set(first.tolist())) > 1

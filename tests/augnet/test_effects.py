@@ -9,6 +9,7 @@ import torch
 
 from eegaug.augnet import AugmentationLayer
 from eegaug.augnet.effects import measure_effects, measure_full_changes
+from eegaug.operations.sensors import SignFlip
 
 
 def loss(X, y):
@@ -49,3 +50,39 @@ def test_changes_at_full_strength():
     assert layer.strengths.tolist() == pytest.approx([0.3] * 5)
     assert "full_changes" not in layer.state_dict()
     assert torch.equal(AugmentationLayer(names, sfreq=100).to(torch.float64).full_changes, torch.ones(5).double())
+
+
+def test_changes_do_not_depend_on_offsets():
+    X = torch.randn(8, 2, 200, generator=torch.Generator().manual_seed(0))
+    found = []
+    for offset in (0.0, 300.0):
+        layer = AugmentationLayer(["sign_flip", "time_masking", "frequency_shift"], sfreq=100)
+        windows = X.clone()
+        windows[3, 1] += offset
+        measure_full_changes([layer], [windows], torch.Generator().manual_seed(1))
+        found.append(layer.full_changes.tolist())
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+
+
+class Endless(SignFlip):
+    """Not finite at full strength."""
+
+    name = "endless"
+
+    def transform(self, X, magnitude, noise):
+        return X / 0.0
+
+
+@pytest.mark.parametrize(
+    ("operation", "batches", "words"),
+    [
+        ("sign_flip", [], "no windows to measure"),
+        ("sign_flip", [torch.full((2, 1, 50), torch.nan)], "are some that are not finite"),
+        (Endless(), [torch.randn(2, 1, 50)], "endless at full strength makes windows that are not finite"),
+    ],
+)
+def test_what_cannot_be_measured_is_said(operation, batches, words):
+    layer = AugmentationLayer(["time_reverse", operation])
+    with pytest.raises(ValueError, match=words):
+        measure_full_changes([layer], batches)
+    assert layer.full_changes.tolist() == [1.0, 1.0]

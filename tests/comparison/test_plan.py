@@ -153,3 +153,20 @@ def test_reward_for_change_has_a_penalty_of_its_own(data, given, penalty, lr):
     assert (found["penalty_kind"], found["penalty"], found["n_copies"]) == ("change", penalty, 6)
     assert found["augmentation_lr"] == lr
     assert found["layers"] == get_method("augnet").defaults["layers"]
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "kind", "penalty"),
+    [
+        ("nights/", "augnet", "change", 0.5),
+        ("simulated", "augnet", "change", 0.5),
+        ("nights/", "augnet-single", "change", 0.5),
+        ("nights/", "augnet-single", "log", 0.1),
+        ("nights/", "augnet-change", "selective", 10.0),
+        ("simulated", "augnet-change", "selective", 0.2),
+    ],
+)
+def test_default_penalty_is_that_of_its_kind(data, name, kind, penalty):
+    method = get_method(name)
+    assert method_settings(data, method, given={"penalty_kind": kind})["penalty"] == penalty
+    assert method_settings(data, method, given={"penalty_kind": kind, "penalty": 3.0})["penalty"] == 3.0

@@ -246,9 +246,7 @@ def test_two_transforms_of_one_kind_draw_apart(make):
 def test_learned_variants_may_be_rewarded_for_change():
     clf = ait(variants=AugmentationModule([["sign_flip"]]), penalty_kind="change", max_epochs=1).fit(X, Y)
     layer = clf._learned_layers()[0]
-    windows = torch.as_tensor(X)
-    left = (windows - windows.mean(-1, keepdim=True)).square().sum()  # the sign of the mean changes as well
-    assert layer.full_changes.item() == pytest.approx((2 * windows.square().sum() / left).sqrt().item(), rel=1e-5)
+    assert layer.full_changes.item() == pytest.approx(2**0.5, rel=1e-5)
     assert clf._penalty().item() == pytest.approx(-0.5 * (layer.strengths * layer.full_changes).item())
 
 
