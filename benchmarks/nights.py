@@ -5,8 +5,9 @@ there is to win, and ``surrogates``, full FT surrogates and opposite signs of ha
 choice does by itself.
 
 For any source of nights: ``python -m benchmarks.nights --data nights/ --name my-nights``. Folds are by subject; what
-is finished is kept in the working folder, so that a benchmark that was stopped goes on. The table, its rows, what
-AugNet learned and figures are written to benchmarks/results; with ``--budget`` also the score over time.
+is finished is kept in the working folder, so that a benchmark that was stopped goes on. The table, its rows, scores of
+each subject and tests between all pairs of methods, what AugNet learned and figures are written to benchmarks/results;
+with ``--budget`` also the score over time.
 """
 
 from __future__ import annotations
@@ -314,6 +315,12 @@ def main(arguments: list[str] | None = None) -> None:
     if not len(result.table):
         raise SystemExit(f"every run failed: {result.failed['error'].iloc[0]}")
     result.table.to_csv(RESULTS / f"{name}-runs.csv", index=False)
+    if len(result.subjects):
+        columns = ["method", "fold", "seed", "fraction", "subject", "windows", "balanced_accuracy", "kappa"]
+        result.subjects[columns].round(4).to_csv(RESULTS / f"{name}-subjects.csv", index=False)
+        sizes = sorted(set(result.subjects["fraction"]))
+        tests = pd.concat([result.pairs(fraction=size).assign(fraction=size) for size in sizes])
+        tests.to_csv(RESULTS / f"{name}-pairs.csv", index=False, float_format="%.4g")
     figure(result, full, RESULTS / f"{name}.png")
     if len(result.invariances):
         result.invariances.to_csv(RESULTS / f"{name}-invariances.csv", index=False)
