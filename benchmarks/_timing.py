@@ -98,7 +98,8 @@ def write(name: str, table: pd.DataFrame, note: str, device: str = "cpu", comman
     table.to_csv(RESULTS / f"{name}.csv", index=False)
     if command is None:
         module = Path(sys.argv[0]).stem
-        command = shlex.join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]])
+        allocator = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("MALLOC_")]
+        command = " ".join([*allocator, shlex.join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]])])
     header = "| " + " | ".join(map(str, table.columns)) + " |\n|" + " --- |" * table.shape[1]
     rows = "\n".join("| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False))
     path = RESULTS / f"{name}.md"

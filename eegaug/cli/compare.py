@@ -101,7 +101,7 @@ def compare(
     Example:
       eegaug compare --data nights/ --methods none,augnet --folds 5 --seeds 0,1,2
       eegaug compare --data nights/ --methods none,augnet --dry-run
-      eegaug compare --methods augnet,adda --method-arg augnet.penalty=1 --method-arg adda.max_steps=20
+      eegaug compare --methods augnet,adda --method-arg augnet.penalty=0.2 --method-arg adda.max_steps=20
     """
     for name in given["method_args"]:
         if name in common.METHODS and name not in methods:

@@ -218,8 +218,11 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
         for ax, quantity in zip(row[:2], ("weight", "magnitude"), strict=True):
             _curves(ax, part, quantity)
         row[0].set_title(f"{arm}; ranges of {'the paper' if ranges == 'paper' else ranges}", fontsize=8, loc="left")
-        shift = np.sort(runs[(runs["selection"] == arm) & (runs["ranges"] == ranges)]["shift_hz"])
-        row[2].plot(np.arange(1, len(shift) + 1), shift, "o", ms=3.5, color=COLOURS["frequency_shift"])
+        ends = runs[(runs["selection"] == arm) & (runs["ranges"] == ranges)].sort_values("shift_hz")
+        shift, colour = ends["shift_hz"].to_numpy(), COLOURS["frequency_shift"]
+        used = (ends["selected"].isna() | (ends["selected"] == "frequency_shift")).to_numpy()
+        for which, face in ((used, colour), (~used, "none")):
+            row[2].plot(np.flatnonzero(which) + 1, shift[which], "o", ms=3.5, mfc=face, color=colour)
         row[2].axhline(TRUE_SHIFT_HZ, color=TRUTH_COLOUR, ls="--", lw=0.8)
         row[2].axhspan(0.8 * TRUE_SHIFT_HZ, 1.2 * TRUE_SHIFT_HZ, color=MUTED, alpha=0.15, lw=0)
         row[2].set_xlim(0.5, len(shift) + 0.5)
@@ -227,7 +230,7 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
         row[2].set_ylim(0, max(1.0, 1.05 * shift.max()))
         row[2].set_ylabel("shift (± Hz)", fontsize=8)
         tidy(row[2])
-    axes[0, 2].set_title("shift of each run; grey: within 20 %", fontsize=8, loc="left")
+    axes[0, 2].set_title("shift of each run (filled: in use); grey: within 20 %", fontsize=8, loc="left")
     for ax, label in zip(axes[-1], ("epoch", "epoch", "run, in order of the shift"), strict=True):
         ax.set_xlabel(label, fontsize=8)
     shown = epochs["operation"].unique()

@@ -149,9 +149,10 @@ EXPERIMENT = Experiment(
     figure,
     note=(
         f"{sleep.SOURCE} Test sets are frozen copies of the test nights, changed by one operation, as strong as in the "
-        "fixed policy; 'unseen' is the mean over operations not trained on. Differences with the loss between variants "
-        "(weight 1) to the same two variants without it, paired by seed, mean ± SD. The paper has pictures (CIFAR-100, "
-        f"ResNet-32, random crops; accuracy in %, without to with the loss): {PAPER}; scores are not comparable, the "
-        "signs of the differences are."
+        "fixed policy; 'unseen' is the mean over operations not trained on. 'a + b': both, one after the other, in "
+        "each variant; 'a, b': one of them in each. Differences with the loss between variants (weight 1) to the same "
+        "two variants without it, paired by seed, mean ± SD. The paper has pictures (CIFAR-100, ResNet-32, random "
+        f"crops; accuracy in %, without to with the loss): {PAPER}; scores are not comparable, the signs of the "
+        "differences are."
     ),
 )

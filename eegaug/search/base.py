@@ -52,7 +52,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
     n_sub_policies, n_operations : int
         Sub-policies of a policy, and operations of a sub-policy.
     max_steps : int
-        Steps of the search; what a step is, the searcher says.
+        Steps of the search, without those of a warm start; what a step is, the searcher says.
     max_epochs : int | None
         Another name of `max_steps`, which it replaces if it is given.
     time_budget : float | str | None
@@ -237,7 +237,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         Parameters
         ----------
         max_epochs : int | None
-            Steps in all, those done included. None: as set.
+            Steps in all, those done included and those of a warm start not. None: as set.
         time_budget : float | str | None
             Budget in all, time spent included. None: none.
 

@@ -122,3 +122,15 @@ def test_contents_exist(page):
             entry = re.sub(r".*<(.*)>", r"\1", entry).strip()
             if entry and not entry.startswith((":", "auto_examples")):
                 assert any((page.parent / f"{entry}{ending}").exists() for ending in (".md", ".rst")), entry
+
+
+def test_all_methods_of_a_comparison_are_explained():
+    from eegaug.comparison import get_method, list_methods
+
+    def is_ours(name):
+        build = get_method(name).build
+        return getattr(build, "func", build).__module__.startswith("eegaug.")
+
+    names, page = list(filter(is_ours, list_methods())), (DOCS / "methods" / "index.md").read_text()
+    assert len(names) > 20
+    assert [name for name in names if f"`{name}`" not in page] == []
