@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +29,7 @@ class TrunkFeatures(nn.Module):
     Raises
     ------
     ValueError
-        If the trunk has no layer that can be taken off.
+        If the trunk has no layer that can be taken off, or does not run without it.
 
     Examples
     --------
@@ -42,7 +44,13 @@ class TrunkFeatures(nn.Module):
         super().__init__()
         _take_off_head(trunk)
         self.trunk = trunk
-        self.n_features = self._count(n_channels, n_times)
+        try:
+            self.n_features = self._count(n_channels, n_times)
+        except Exception as error:
+            raise ValueError(
+                f"{type(trunk).__name__} does not run without its last layer ({type(error).__name__}: {error}), so "
+                "that nothing can be put on its features; use another trunk here."
+            ) from error
 
     def forward(self, X: Tensor) -> Tensor:
         """Features, shape (batch, n_features)."""
@@ -61,8 +69,10 @@ class TrunkFeatures(nn.Module):
 
 
 def _take_off_head(trunk: nn.Module) -> None:
-    if isinstance(getattr(trunk, "final_layer", None), nn.Module):
-        trunk.final_layer = nn.Identity()
+    final = getattr(trunk, "final_layer", None)
+    if isinstance(final, nn.Module):
+        several = isinstance(final, nn.ModuleList)  # one for each part of a window
+        trunk.final_layer = nn.ModuleList(_Unchanged() for _ in final) if several else _Unchanged()
         return
     linear = [name for name, layer in trunk.named_modules() if name and isinstance(layer, nn.Linear)]
     if not linear:
@@ -71,4 +81,12 @@ def _take_off_head(trunk: nn.Module) -> None:
             "features end; call the trunk's last layer final_layer."
         )
     parent, _, name = linear[-1].rpartition(".")
-    setattr(trunk.get_submodule(parent), name, nn.Identity())
+    setattr(trunk.get_submodule(parent), name, _Unchanged())
+
+
+class _Unchanged(nn.Module):
+    """Gives its first argument back, whatever else it is told."""
+
+    def forward(self, X: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """X."""
+        return X

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import mne
+import torch
 from braindecode.models.util import _init_models_dict, interpolated_models_dict, models_dict
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from eegaug._inputs import Signal
 
@@ -147,3 +150,24 @@ def check_trunk(trunk: nn.Module, known: dict[str, Any]) -> None:
                 f"the module was built for {built} {word}, the data have {known[key]}: "
                 f"pass its class or name instead of an instance, or build it with {key}={known[key]}."
             )
+
+
+@contextmanager
+def twice_differentiable(network: nn.Module) -> Iterator[None]:
+    """Without kernels whose gradient has no gradient: fused attention, and recurrent layers of cuDNN."""
+    recurrent = any(isinstance(module, nn.RNNBase) for module in network.modules())
+    with (
+        sdpa_kernel(SDPBackend.MATH),
+        torch.backends.cudnn.flags(enabled=not recurrent) if recurrent else nullcontext(),
+    ):
+        yield
+
+
+def copy_network(network: nn.Module) -> nn.Module:
+    """A deep copy, also of a network that keeps what it last computed: of that without its graph."""
+    for module in network.modules():
+        for kept in (vars(module), module._buffers):
+            for name, value in kept.items():
+                if isinstance(value, Tensor) and value.grad_fn is not None:
+                    kept[name] = value.detach()
+    return copy.deepcopy(network)

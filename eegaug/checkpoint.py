@@ -8,20 +8,19 @@ import json
 import math
 import numbers
 import os
-import tempfile
-import zipfile
+import warnings
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from skorch.callbacks import Callback, PrintLog
 from skorch.history import History
 from skorch.utils import is_dataset
 from torch import Tensor, nn
 
+from eegaug._checkpoint_file import DamagedError, check_settings, check_writable, read_state, write_state
 from eegaug._random import restore_rng, rng_states
 from eegaug._version import __version__
 
@@ -43,6 +42,8 @@ _FREE = {
 }
 # Predictions that scoring callbacks collect during an epoch.
 _PASSING = {"y_trues_", "y_preds_"}
+# Windows by which data are known again: enough that a recording that was replaced shows.
+_LOOKED_AT = 256
 
 
 class TrainingCheckpoint(Callback):
@@ -59,6 +60,8 @@ class TrainingCheckpoint(Callback):
         when it is loaded.
     every : int
         Epochs between two saves.
+    renew_damaged : bool
+        What is done where the file is damaged: True puts it aside, says so and begins the training anew; False raises.
 
     Raises
     ------
@@ -95,9 +98,10 @@ class TrainingCheckpoint(Callback):
     # Read by the estimator: what this callback saves is what the others have made of the epoch.
     comes_last = True
 
-    def __init__(self, path: str | os.PathLike, every: int = 1):
+    def __init__(self, path: str | os.PathLike, every: int = 1, renew_damaged: bool = False):
         self.path = path
         self.every = every
+        self.renew_damaged = renew_damaged
 
     def initialize(self) -> TrainingCheckpoint:
         """Forget the last training."""
@@ -110,12 +114,12 @@ class TrainingCheckpoint(Callback):
 
     def before_training(self, net: Any, X: Any, y: Any) -> None:
         """Restore network and history, before other callbacks look at them."""
-        path = Path(self.path)
-        _check_writable(path)
+        path = self.file_ = Path(self.path).absolute()  # wherever the process goes meanwhile
+        check_writable(path)
         self.settings_ = training_settings(net, X, y)
-        self.loaded_ = _read(path)
+        self.loaded_ = self._read(path)
         if self.loaded_ is not None:
-            _check_settings(path, self.loaded_["settings"], self.settings_)
+            check_settings(path, self.loaded_["settings"], self.settings_, "training")
         if self.loaded_ is None or len(net.history):  # what goes on in the same process needs nothing from the file
             self.loaded_ = None
             return
@@ -155,18 +159,28 @@ class TrainingCheckpoint(Callback):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Save."""
         if len(net.history) % self.every == 0:
-            _write(Path(self.path), self._state(net))
+            write_state(self.file_, self._state(net))
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Add the result to the last save, unless training was broken off by Ctrl-C."""
         self.loaded_ = None
         if self.complete_ or self.settings_ is None or not len(net.history) or getattr(net, "interrupted_", False):
             return
-        path = Path(self.path)
-        state = _read(path) or self._state(net)
+        state = self._read(self.file_) or self._state(net)
         # Apart from the state after the last epoch: early stopping may just have put its best weights into the network.
         state["result"] = _network(net) | {"by_callback": len(net.history) < net.max_epochs}
-        _write(path, state)
+        write_state(self.file_, state)
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            return read_state(path, _FORMAT, _VERSION, "training")
+        except DamagedError:
+            if not self.renew_damaged:
+                raise
+            kept = path.with_name(f"{path.name}.damaged")
+            os.replace(path, kept)
+            warnings.warn(f"{path} is damaged: it is kept as {kept.name}, and this training begins anew.", stacklevel=2)
+            return None
 
     def _state(self, net: Any) -> dict[str, Any]:
         return _network(net) | {
@@ -181,7 +195,7 @@ class TrainingCheckpoint(Callback):
         }
 
 
-# The file ------------------------------------------------------------------------------------------------------------
+# What is saved -------------------------------------------------------------------------------------------------------
 
 
 def _network(net: Any) -> dict[str, Any]:
@@ -194,78 +208,6 @@ def _network(net: Any) -> dict[str, Any]:
 
 def _epochs(found: dict[str, Any]) -> int:
     return len(json.loads(found["history"]))
-
-
-def _write(path: Path, state: dict[str, Any]) -> None:
-    """Put a file in the place of the old one at once, and only when it is whole."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with open(part, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
-        reason = error if isinstance(error, OSError) else error.__context__  # of a full disk, torch tells nothing
-        if not isinstance(reason, OSError):
-            raise
-        kept = "; what was saved before is kept" if path.exists() else ""
-        raise OSError(f"the checkpoint cannot be written to {path}: {reason.strerror or reason}{kept}") from error
-
-
-def _check_writable(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise OSError(f"checkpoints cannot be written to {path}: {error.strerror or error}") from error
-    if path.is_dir():
-        raise OSError(f"checkpoints cannot be written to {path}: it is a folder; name a file.")
-
-
-class _DamagedError(ValueError):
-    """A file that cannot be read as a checkpoint of any kind."""
-
-
-def _read(path: Path, form: str = _FORMAT, version: int = _VERSION, what: str = "training") -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        _check_sums(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise _DamagedError(f"{path} is no checkpoint, or is damaged: delete it to begin anew.") from error
-    if not isinstance(state, dict) or state.get("format") != form:
-        raise ValueError(f"{path} is no checkpoint of a {what}: delete it to begin anew.")
-    if state["version"] > version:
-        raise ValueError(
-            f"{path} was written by eegaug {state['eegaug']} in format {state['version']}, this eegaug {__version__} "
-            f"reads up to {version}: update eegaug, or delete the file to begin anew."
-        )
-    return state
-
-
-def _check_sums(path: Path) -> None:
-    # torch, which writes checksums, does not look at them when it reads: a wrong weight would pass.
-    with zipfile.ZipFile(path) as archive:
-        broken = archive.testzip()
-    if broken is not None:
-        raise ValueError(f"the checksum of {broken} is wrong")
-
-
-def _check_settings(path: Path, saved: str, settings: dict[str, Any], what: str = "training") -> None:
-    saved, now = json.loads(saved), json.loads(json.dumps(settings))
-    differences = [
-        f"{key} was {saved.get(key)!r}, is {now.get(key)!r}"
-        for key in sorted(set(saved) | set(now))
-        if saved.get(key) != now.get(key)
-    ]
-    if differences:
-        raise ValueError(
-            f"{path} is of another {what}: {'; '.join(differences)}. Use another path, or delete it to begin anew."
-        )
 
 
 def _number(value: Any) -> Any:
@@ -374,11 +316,11 @@ def _describe(value: Any) -> Any:
 
 
 def _describe_data(X: Any, y: Any) -> str:
-    """Number and shape of the windows, and a checksum of the labels and of a few windows."""
+    """Number and shape of the windows, and a checksum of the labels and of windows spread over all."""
     from eegaug._inputs import labels_of
 
     labels = labels_of(X) if y is None else np.asarray(y)
-    picked = [0, 0, len(X) // 2, len(X) - 1]
+    picked = [0, *np.unique(np.linspace(0, len(X) - 1, _LOOKED_AT).round().astype(int)).tolist()]
     windows = [np.asarray(item[0] if isinstance(item, (tuple, list)) else item) for item in (X[i] for i in picked)]
     known = [] if labels is None else [labels]
     # A dataset that gives another window each time, by a transform of its own, can only be known by its labels.

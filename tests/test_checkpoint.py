@@ -17,7 +17,8 @@ from skorch.helper import predefined_split
 from small import CHANNELS, SFREQ, SmallNet, X, Y, tones
 
 from eegaug import AugNetClassifier, StagingClassifier
-from eegaug.checkpoint import TrainingCheckpoint, _write
+from eegaug._checkpoint_file import write_state
+from eegaug.checkpoint import TrainingCheckpoint
 
 VALID = Dataset(*tones(24, seed=1))
 
@@ -268,12 +269,12 @@ def test_epochs_between_saves(tmp_path, every):
 def test_a_full_disk_is_called_so(tmp_path, sizes):
     resource = pytest.importorskip("resource")
     path = tmp_path / "training.pt"
-    _write(path, {"x": torch.ones(2)})
+    write_state(path, {"x": torch.ones(2)})
     limits, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
         with pytest.raises(OSError, match=r"cannot be written to .*training.pt: File too large; what was saved before"):
-            _write(path, {"x": [torch.zeros(size) for size in sizes]})
+            write_state(path, {"x": [torch.zeros(size) for size in sizes]})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)

@@ -315,6 +315,8 @@ def default_jobs(device: str | None) -> int:
 def get_data_arguments(data: str, given: dict[str, Any]) -> dict[str, Any]:
     """Further arguments of the data; recordings are prepared as many at a time as there are jobs."""
     arguments = dict(given["data_args"])
+    if isinstance(arguments.get("ch_names"), str):
+        arguments["ch_names"] = [name.strip() for name in arguments["ch_names"].split(",")]
     from_files = data != "simulated" and not (Path(data) / "store.json").exists()
     if from_files and given["jobs"] is not None:
         arguments.setdefault("n_jobs", given["jobs"])

@@ -13,7 +13,7 @@ from joblib import effective_n_jobs
 
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.forecast import Forecast, forecast
-from eegaug.comparison.job import ERROR, ROW
+from eegaug.comparison.job import ERROR, ROW, read_row
 from eegaug.comparison.methods import Method, get_method
 from eegaug.comparison.plan import (
     Plan,
@@ -190,7 +190,7 @@ def compare(
         _make_missing(plan, work, n_jobs, backend, scheduler, verbose)
     except KeyboardInterrupt:
         load_comparison(out).save()
-        there = sum((run_folder(out, run) / ROW).exists() for run in plan.runs)
+        there = sum(read_row(run_folder(out, run)) is not None for run in plan.runs)
         raise KeyboardInterrupt(
             f"stopped with {there} of {len(plan.runs)} runs finished; they are kept in {out}, the same call goes on "
             "from here"
@@ -295,8 +295,12 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
 
 def _make_missing(plan: Plan, work: Work, n_jobs: int, backend: str, scheduler: str | None, verbose: bool) -> None:
     """Make the runs that are not there yet."""
-    missing = [run for run in plan.runs if not (run_folder(work.out, run) / ROW).exists()]
+    missing = [run for run in plan.runs if read_row(run_folder(work.out, run)) is None]
     for run in missing:
-        (run_folder(work.out, run) / ERROR).unlink(missing_ok=True)
+        folder = run_folder(work.out, run)
+        (folder / ERROR).unlink(missing_ok=True)
+        if (folder / ROW).exists():
+            warnings.warn(f"{folder / ROW} is damaged: this run is made again.", stacklevel=3)
+            (folder / ROW).unlink()
     with ProgressReporter(work.out, plan.runs, work.settings["training"]["max_epochs"], enabled=verbose):
         make_runs(work, missing, n_jobs, backend, scheduler)

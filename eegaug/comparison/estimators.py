@@ -108,7 +108,7 @@ def common_arguments(
     steps.append(("budget", Budget(training["budget"])))
     if folder is not None:
         # Last, so that it saves what all others did in the epoch.
-        steps.append(("checkpoint", TrainingCheckpoint(folder / CHECKPOINT)))
+        steps.append(("checkpoint", TrainingCheckpoint(folder / CHECKPOINT, renew_damaged=True)))
     return {
         **trunk_arguments(training, nights, seed, device),
         "train_split": None if valid is None else predefined_split(valid),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import numpy as np
 
 from eegaug._durations import duration
 from eegaug.comparison.estimators import PROGRESS, build_estimator
-from eegaug.comparison.job import ROW
+from eegaug.comparison.job import ROW, read_row
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import RunSpec
 from eegaug.comparison.run import run_folder
@@ -88,7 +87,7 @@ def forecast(runs: Sequence[RunSpec], work: Work, n_jobs: int) -> Forecast:
 
 def _look(run: RunSpec, out: Path) -> dict[str, Any]:
     folder = run_folder(out, run)
-    state = "finished" if (folder / ROW).exists() else "begun" if (folder / PROGRESS).exists() else "new"
+    state = "finished" if read_row(folder) is not None else "begun" if (folder / PROGRESS).exists() else "new"
     return {**run.as_dict(), "state": state, "seconds": 0.0 if state == "finished" else None, "estimated_from": None}
 
 
@@ -96,7 +95,8 @@ def _earlier(out: Path) -> dict[str, float]:
     """Method → seconds that its finished runs took for each training window, tests and all."""
     found: dict[str, list[float]] = {}
     for path in (out / "runs").glob(f"*/{ROW}"):
-        row = json.loads(path.read_text())
+        if (row := read_row(path.parent)) is None:
+            continue
         # The wall's clock began anew where a run was killed and continued.
         seconds = max(row["wall_seconds"], row["train_seconds"])
         found.setdefault(row["method"], []).append(seconds / row["train_windows"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,22 @@ import numpy as np
 
 from eegaug.comparison.methods import Method
 
-__all__ = ["Job", "Outcome"]
+__all__ = ["Job", "Outcome", "read_row"]
 
 ROW, ERROR, CURVE = "row.json", "error.json", "curve.csv"
 INVARIANCES, HISTORY = "invariances.csv", "invariances_history.csv"
 SUBJECTS, POLICY = "subjects.csv", "policy.json"
 #: What a search leaves while it is under way; how often a run was begun in one call of a comparison.
 SEARCH, ATTEMPT = "search", "attempt.json"
+
+
+def read_row(folder: Path) -> dict[str, Any] | None:
+    """The row of a finished run; None where there is none, or none that can be read."""
+    try:
+        row = json.loads((folder / ROW).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return row if isinstance(row, dict) else None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from eegaug._durations import duration
 from eegaug.comparison.estimators import PROGRESS
-from eegaug.comparison.job import ERROR, ROW
+from eegaug.comparison.job import ERROR, ROW, read_row
 from eegaug.comparison.plan import RunSpec
 from eegaug.comparison.run import run_folder
 
@@ -58,7 +58,7 @@ class ProgressReporter:
 
     def __enter__(self) -> ProgressReporter:
         self._begin = self._last_line = time.monotonic()
-        self._told = {run.key for run in self.runs if (run_folder(self.out, run) / ROW).exists()}
+        self._told = {run.key for run in self.runs if read_row(run_folder(self.out, run)) is not None}
         self._done_before = self._epochs()[0]
         if not self.enabled:
             return self

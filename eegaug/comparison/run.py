@@ -34,6 +34,7 @@ from eegaug.comparison.job import (
     SUBJECTS,
     Job,
     Outcome,
+    read_row,
 )
 from eegaug.comparison.machine import code_versions, device_name, n_threads
 from eegaug.comparison.methods import Method
@@ -97,8 +98,8 @@ def run_one(
         The row, with the run's warnings; or, of a failed run, a dict with key ``error``.
     """
     folder = run_folder(out, spec)
-    if (folder / ROW).exists():
-        return json.loads((folder / ROW).read_text())
+    if (row := read_row(folder)) is not None:
+        return row
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ERROR).unlink(missing_ok=True)
     deaths = _deaths(folder, session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,10 @@ class _SearchRun:
     # -- points of the curve -------------------------------------------------------------------------------------------
 
     def _points_there(self) -> list[dict[str, Any]]:
-        found = [json.loads(path.read_text()) for path in (self.folder / SEARCH).glob(f"step-*/{_POINT}")]
+        found = []
+        for path in (self.folder / SEARCH).glob(f"step-*/{_POINT}"):
+            with suppress(ValueError):  # of a damaged one: it is made again where the search still comes by
+                found.append(json.loads(path.read_text()))
         return sorted(found, key=lambda point: point["step"])
 
     def _place(self, step: int) -> Path:

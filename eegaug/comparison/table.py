@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from eegaug.comparison.figures import comparison_figure, invariances_figure, save_figure
-from eegaug.comparison.job import CURVE, ERROR, INVARIANCES, ROW, SUBJECTS
+from eegaug.comparison.job import CURVE, ERROR, INVARIANCES, ROW, SUBJECTS, read_row
 from eegaug.comparison.plan import write_text
 from eegaug.comparison.statistics import compare_pairs
 from eegaug.data import STAGES
@@ -326,8 +326,10 @@ def load_comparison(out: str | os.PathLike) -> Comparison:
     policies = {}
     told: dict[str, None] = {}
     for folder in sorted((out / "runs").glob("*")):
-        if (folder / ROW).exists():
-            row = json.loads((folder / ROW).read_text())
+        row = read_row(folder)
+        if row is None and (folder / ROW).exists():
+            told[f"{folder / ROW} is damaged: this run is left out."] = None
+        if row is not None:
             rows.append({name: value for name, value in row.items() if name != "warnings"})
             told.update(dict.fromkeys(row["warnings"]))
             if row.get("policy") and (out / row["policy"]).exists():

@@ -15,7 +15,7 @@ from eegaug._random import RandomState
 from eegaug.montage import electrode_positions
 from eegaug.operations import Operation, get_operation
 from eegaug.policies.grouped import apply_grouped
-from eegaug.policies.parts import PlainData, PolicyOperation
+from eegaug.policies.parts import Number, PlainData, PolicyOperation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ class BasePolicy(PlainData):
     format: Literal["eegaug policy"] = FORMAT
     version: int = FORMAT_VERSION
     kind: str
-    sfreq: float | None = Field(default=None, gt=0.0)
+    sfreq: Number | None = Field(default=None, gt=0.0)
     ch_names: tuple[str, ...] | None = None
     positions: tuple[tuple[float, float, float], ...] | None = None
     searcher: str | None = None

@@ -5,13 +5,22 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from eegaug.operations import Operation, list_operations
 
-__all__ = ["FIXED_SLEEP", "PlainData", "PolicyOperation", "SubPolicy"]
+__all__ = ["FIXED_SLEEP", "Number", "PlainData", "PolicyOperation", "SubPolicy"]
 
-UnitFloat = Annotated[float, Field(ge=0.0, le=1.0)]
+
+def _number(value: Any) -> Any:
+    """Numbers only: pydantic would read the text "1" as one, and true as 1."""
+    if isinstance(value, (bool, str)):
+        raise ValueError(f"must be a number, got {value!r}")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+UnitFloat = Annotated[Number, Field(ge=0.0, le=1.0)]
 
 # Settings of an operation that belong to the signal, which a policy keeps once for all its operations.
 _SIGNAL_SETTINGS = ("name", "sfreq", "ch_names", "positions")
@@ -41,13 +50,22 @@ class PlainData(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def _canonical(self) -> str:
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return json.dumps(_alike(self.model_dump(mode="json")), sort_keys=True)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._canonical() == other._canonical()
 
     def __hash__(self) -> int:
         return hash(self._canonical())
+
+
+def _alike(value: Any) -> Any:
+    """The same data with one spelling of each number: 5.0 as 5, -0.0 as 0."""
+    if isinstance(value, dict):
+        return {key: _alike(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_alike(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class PolicyOperation(PlainData):
@@ -115,4 +133,4 @@ class SubPolicy(PlainData):
     """
 
     operations: tuple[PolicyOperation, ...]
-    weight: float = Field(default=1.0, gt=0.0)
+    weight: Number = Field(default=1.0, gt=0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -68,7 +69,7 @@ class Policy(ReadyMade, BasePolicy):
 
     kind: Literal["sub-policies"] = "sub-policies"
     sub_policies: tuple[SubPolicy, ...] = Field(min_length=1)
-    draws: int = Field(default=1, ge=1)
+    draws: int = Field(default=1, ge=1, strict=True)
 
     _choices: Choices = PrivateAttr()
     _numbers: tuple[tuple[int, ...], ...] = PrivateAttr()
@@ -76,6 +77,8 @@ class Policy(ReadyMade, BasePolicy):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         total = sum(sub.weight for sub in self.sub_policies)
+        if not math.isfinite(total):
+            raise ValueError(f"the weights of the sub-policies are too large: their sum is {total}")
         if abs(total - 1.0) > 1e-9:
             scaled = tuple(sub.model_copy(update={"weight": sub.weight / total}) for sub in self.sub_policies)
             object.__setattr__(self, "sub_policies", scaled)

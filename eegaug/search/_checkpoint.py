@@ -12,20 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from eegaug._checkpoint_file import DamagedError, check_settings, check_writable, read_state, write_state
 from eegaug._version import __version__
 from eegaug.checkpoint import _FREE as _FREE_OF_ESTIMATOR
-from eegaug.checkpoint import (
-    _check_settings,
-    _check_writable,
-    _checksum,
-    _DamagedError,
-    _describe,
-    _describe_data,
-    _read,
-    _write,
-)
+from eegaug.checkpoint import _checksum, _describe, _describe_data
 
-__all__ = ["SearchFile", "search_settings"]
+__all__ = ["SearchFile", "own_settings", "search_settings"]
 
 _FORMAT = "eegaug-search"
 _VERSION = 1
@@ -46,9 +38,9 @@ class SearchFile:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # wherever the process goes meanwhile
+        check_writable(self.path)
         self.before = self.path.with_name(f"{self.path.name}.before")
-        _check_writable(self.path)
 
     def beside(self, name: str) -> Path:
         """A file of the same search, such as the checkpoint of a training."""
@@ -69,10 +61,15 @@ class SearchFile:
             **content,
         }
         new = self.beside("new")
-        _write(new, state)
-        if self.path.exists():
-            os.replace(self.path, self.before)
-        os.replace(new, self.path)
+        write_state(new, state)
+        try:
+            if self.path.exists():
+                os.replace(self.path, self.before)
+            os.replace(new, self.path)
+        except FileNotFoundError as error:
+            raise OSError(
+                f"another process writes the checkpoint {self.path} too: give each process one of its own."
+            ) from error
 
     def read(self, settings: dict[str, Any]) -> dict[str, Any] | None:
         """What was saved last; None if nothing was.
@@ -86,8 +83,8 @@ class SearchFile:
         if new.exists() and not self.path.exists():  # killed between the two replacements of `write`
             os.replace(new, self.path)
         try:
-            found = _read(self.path, _FORMAT, _VERSION, "search")
-        except _DamagedError:
+            found = read_state(self.path, _FORMAT, _VERSION, "search")
+        except DamagedError:
             if not self.before.exists():
                 raise
             found = self._read_before()
@@ -98,13 +95,13 @@ class SearchFile:
         if found is None:
             self.before.unlink(missing_ok=True)  # of a search whose file was deleted, to begin anew
         else:
-            _check_settings(self.path, *_told_apart(found["settings"], settings), "search")
+            check_settings(self.path, *_told_apart(found["settings"], settings), "search")
         return found
 
     def _read_before(self) -> dict[str, Any]:
         try:
-            return _read(self.before, _FORMAT, _VERSION, "search")
-        except _DamagedError as error:
+            return read_state(self.before, _FORMAT, _VERSION, "search")
+        except DamagedError as error:
             raise ValueError(
                 f"{self.path} is damaged, and so is the checkpoint before it, {self.before}: delete both to begin anew."
             ) from error
@@ -118,15 +115,17 @@ def _told_apart(saved: str, settings: dict[str, Any]) -> tuple[str, dict[str, An
     return json.dumps({"searcher": searcher}), {"searcher": settings["searcher"]}
 
 
+def own_settings(search: Any, free: frozenset[str]) -> dict[str, Any]:
+    """Parameters of a search that decide what it finds, as plain data."""
+    given = search.get_params(deep=False)
+    return {name: _describe(value) for name, value in given.items() if name not in free and name != "estimator"}
+
+
 def search_settings(
     search: Any, free: frozenset[str], estimator: Any, X: Any, y: Any, groups: np.ndarray | None
 ) -> dict[str, Any]:
     """Everything that decides what a search finds, as plain data: its parameters, its estimator's, the data."""
-    settings: dict[str, Any] = {"searcher": type(search).__name__}
-    for name, value in search.get_params(deep=False).items():
-        if name not in free and name != "estimator":
-            settings[name] = _describe(value)
-
+    settings: dict[str, Any] = {"searcher": type(search).__name__, **own_settings(search, free)}
     settings["estimator"] = type(estimator).__name__
     for name, value in estimator.get_params(deep=False).items():
         if name not in _FREE_OF_ESTIMATOR - {"max_epochs"}:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eegaug._features import TrunkFeatures
+from eegaug._trunk import twice_differentiable
 
 __all__ = ["Critic", "critic_loss", "gradient_penalty", "policy_loss"]
 
@@ -114,7 +115,8 @@ def critic_loss(
     logits, reality = critic(torch.cat([real, augmented.detach()]))
     distance = reality[: len(real)].mean() - reality[len(real) :].mean()
     n = len(where)
-    penalty = gradient_penalty(lambda X: critic(X)[1], real[:n], augmented[:n], where)
+    with twice_differentiable(critic):
+        penalty = gradient_penalty(lambda X: critic(X)[1], real[:n], augmented[:n], where)
     of_class = class_loss(logits[: len(real)])
     loss = penalty_weight * penalty + class_weight * of_class - distance
     return loss, {"distance": distance.detach(), "gradient_penalty": penalty.detach(), "class": of_class.detach()}

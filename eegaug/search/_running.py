@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import math
 import numbers
 import warnings
 from typing import Any
 
+import torch
 from sklearn.base import clone
 
 from eegaug._durations import duration
 from eegaug.classifier import StagingClassifier
-from eegaug.search._checkpoint import SearchFile
+from eegaug.search._checkpoint import SearchFile, own_settings
 from eegaug.search._task import SearchTask
 
-__all__ = ["Running", "check_end", "check_numbers", "checked_clone", "refuse_small_budget", "spell_out_parameters"]
+__all__ = [
+    "Running",
+    "check_end",
+    "check_numbers",
+    "checked_clone",
+    "refuse_changes",
+    "refuse_small_budget",
+    "spell_out_parameters",
+]
 
 _CHECKED_ELSEWHERE = ("max_epochs", "max_steps", "verbose")
 # Weights are as good as even when as many operations are left to choose between, of all.
@@ -29,19 +39,29 @@ class Running:
     def __init__(self, task: SearchTask, file: SearchFile | None, settings: dict[str, Any]):
         self.task, self.file, self.settings = task, file, settings
         self.state: Any = None
+        self.kept: bytes | None = None
         self.n_steps, self.unnoted_seconds = 0, 0.0
 
     def save(self, rows: list[dict[str, Any]]) -> None:
-        """Write the checkpoint, if there is one."""
-        if self.file is None:
-            return
+        """Write the checkpoint; without one, keep what it would hold in memory."""
         content = {
             "seed": self.task.seed,
             "history": json.dumps(rows),
             "task": self.task.state_dict(),
             "state": self.state.state_dict(),
         }
-        self.file.write(self.settings, content)
+        if self.file is not None:
+            self.file.write(self.settings, content)
+            return
+        whole = io.BytesIO()
+        torch.save(content, whole)
+        self.kept = whole.getvalue()
+
+    def saved(self) -> dict[str, Any] | None:
+        """What was saved last; None if nothing was."""
+        if self.file is not None:
+            return self.file.read(self.settings)
+        return None if self.kept is None else torch.load(io.BytesIO(self.kept), map_location="cpu", weights_only=True)
 
 
 def checked_clone(estimator: Any, **signal: Any) -> Any:
@@ -79,6 +99,23 @@ def check_numbers(search: Any) -> None:
         number, words = kinds[kind]
         if isinstance(value, bool) or not isinstance(value, number):
             raise ValueError(f"{name} is {value!r}; it is {words}{' or None' if rest else ''}.")
+
+
+def refuse_changes(search: Any, free: frozenset[str], settings: dict[str, Any]) -> None:
+    """Refuse to go on with a search whose parameters are not those that it was begun with.
+
+    Raises
+    ------
+    ValueError
+        Naming what differs.
+    """
+    now = own_settings(search, free)
+    differences = [f"{name} was {settings[name]!r}, is {now[name]!r}" for name in now if settings[name] != now[name]]
+    if differences:
+        raise ValueError(
+            f"this search was begun with other settings: {'; '.join(differences)}. Set them back to go on with it; "
+            "fit begins a new one."
+        )
 
 
 def check_end(search: Any, budget: float | None, rows: list[dict[str, Any]], n_choices: int, *, kept: bool) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from mne import BaseEpochs
 from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
 from torch.utils.data import ConcatDataset, Subset
@@ -48,6 +49,8 @@ def check_groups(groups: Any, n_windows: int) -> np.ndarray | None:
     groups = np.asarray(groups)
     if groups.shape != (n_windows,):
         raise ValueError(f"groups has shape {groups.shape}; it is one subject for each window, ({n_windows},).")
+    if n_unknown := int(pd.isna(groups).sum()):
+        raise ValueError(f"groups has no subject for {n_unknown} of {n_windows} windows (None or NaN); name each.")
     return groups.astype(str) if groups.dtype == object else groups
 
 

@@ -191,6 +191,8 @@ class SearchTask:
 
     def new_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
         """The estimator's optimiser with its settings, for a network's parameters."""
+        if self.estimator.optimizer is torch.optim.LBFGS:
+            raise ValueError("this search takes steps of its own, which LBFGS has not; use another optimizer, as Adam.")
         args, kwargs = self.estimator.get_params_for_optimizer("optimizer", list(module.named_parameters()))
         return self.estimator.optimizer(*args, **kwargs)
 

@@ -294,7 +294,10 @@ def open_storage(optuna: Any, storage: Any) -> Any:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    return JournalStorage(JournalFileBackend(str(path)))
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except ValueError as error:
+        raise ValueError(f"storage {path} is no journal of trials, or is damaged ({error}).") from error
 
 
 def _create(optuna: Any, storage: Any, name: str | None, pruner: Any = None) -> Any:
@@ -310,6 +313,11 @@ def _create(optuna: Any, storage: Any, name: str | None, pruner: Any = None) -> 
             sampler=optuna.samplers.RandomSampler(0),
             pruner=pruner or optuna.pruners.NopPruner(),
         )
+    except Exception as error:
+        if storage is None:
+            raise
+        where = getattr(storage, "url", storage)
+        raise ValueError(f"the trials of storage {where} cannot be read ({type(error).__name__}: {error}).") from error
     finally:
         optuna.logging.set_verbosity(loud)
 

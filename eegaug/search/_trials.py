@@ -73,6 +73,8 @@ class TrialSearch(PolicySearch):
         for name in ("n_sub_policies", "n_operations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is 1 or more.")
+        if self.n_jobs == 0:
+            raise ValueError("n_jobs is 0; it is 1 or more, or -1 for all cores.")
 
     def _per_trial(self) -> int:
         return 1 if self.trial_unit == "sub_policy" else self.n_sub_policies
@@ -250,7 +252,7 @@ def validated_estimator(
         )
         steps.append(("early_stopping", stopping))
     if checkpoint is not None:
-        steps.append(("checkpoint", TrainingCheckpoint(checkpoint)))
+        steps.append(("checkpoint", TrainingCheckpoint(checkpoint, renew_damaged=True)))
     return estimator.set_params(callbacks=steps)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import numbers
 import time
 import warnings
 from typing import Any, ClassVar
 
-from eegaug.checkpoint import _check_settings
+from eegaug._checkpoint_file import check_settings
 from eegaug.policies import Policy
 from eegaug.search._task import SearchTask
 from eegaug.search._tpe import PolicyStudy, PrunerReplica, require_optuna
@@ -123,7 +124,7 @@ class AutoAugmentSearch(TrialSearch):
     def _check(self, task: SearchTask) -> None:
         require_optuna(type(self).__name__)
         super()._check(task)
-        if self.storage is not None and not isinstance(self.random_state, int):
+        if self.storage is not None and not isinstance(self.random_state, numbers.Integral):
             raise ValueError(
                 f"random_state is {self.random_state!r}: processes that share a storage have to hold out the same "
                 "subjects; pass an int."
@@ -146,7 +147,7 @@ class AutoAugmentSearch(TrialSearch):
             if known is None:
                 study.study.set_user_attr("settings", json.dumps(settings))
             else:
-                _check_settings(f"study {self.study_name!r} of the storage", known, settings, "search")
+                check_settings(f"study {self.study_name!r} of the storage", known, settings, "search")
         return study
 
     def _step(self, task: SearchTask, state: PolicyStudy) -> dict[str, Any] | None:

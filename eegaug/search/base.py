@@ -25,7 +25,14 @@ from eegaug.search._operations import resolve_operations
 from eegaug.search._prediction import PredictsByBest
 from eegaug.search._progress import SearchBar
 from eegaug.search._record import SearchRecord
-from eegaug.search._running import Running, check_end, check_numbers, checked_clone, spell_out_parameters
+from eegaug.search._running import (
+    Running,
+    check_end,
+    check_numbers,
+    checked_clone,
+    refuse_changes,
+    spell_out_parameters,
+)
 from eegaug.search._split import check_groups, hold_out, subjects_of
 from eegaug.search._state import SearchState
 from eegaug.search._task import REFIT, SPLIT, STEP, Part, SearchTask, callback_of, make_task
@@ -249,15 +256,16 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         ------
         sklearn.exceptions.NotFittedError
             If nothing was begun in this process. In a new one, ``fit`` goes on from the checkpoint.
+        ValueError
+            If a parameter was changed that decides what is found.
         """
         if self._running is None:
             raise NotFittedError(
                 f"this {type(self).__name__} holds no search to go on with: fit goes on from a checkpoint."
             )
-        if self.interrupted_ and self._running.file is not None:
-            saved = self._running.file.read(self._running.settings)
-            if saved is not None:  # None: stopped between the end of the first step and its saving
-                self._restore(saved)  # the step that was broken off never was
+        refuse_changes(self, self._free, self._running.settings)
+        if self.interrupted_ and (saved := self._running.saved()) is not None:  # None: before the first was saved
+            self._restore(saved)  # the step that was broken off never was
         if max_epochs is not None:
             self._check_steps("max_epochs", max_epochs)
         more = 0 if max_epochs is None else max_epochs - PolicySearch._n_steps(self)
@@ -385,7 +393,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         if running.file is not None and not isinstance(callbacks, str):
             callbacks = list(callbacks or [])
             if not any(isinstance(callback_of(one), TrainingCheckpoint) for one in callbacks):
-                callbacks.append(("search_refit", TrainingCheckpoint(running.file.beside("refit"))))
+                callbacks.append(("search_refit", TrainingCheckpoint(running.file.beside("refit"), renew_damaged=True)))
         seed = derive_seed(running.task.seed, REFIT) if estimator.random_state is None else estimator.random_state
         estimator.set_params(policy=self.policy_, random_state=seed, callbacks=callbacks)
         began = time.perf_counter()

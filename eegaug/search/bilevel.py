@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from eegaug._precision import widest
 from eegaug._random import contained_rng
 from eegaug._spatial import spatial_products
+from eegaug._trunk import twice_differentiable
 from eegaug.search._convolutions import HypergradientConvolutions
 
 __all__ = [
@@ -277,7 +277,7 @@ def hypergradient(
 
     settings = {"method": method, "weight_decay": weight_decay, "scale": scale, "normalised": normalised}
     try:
-        with _twice_differentiable(trunk) if method == "exact" else nullcontext():
+        with twice_differentiable(trunk) if method == "exact" else nullcontext():
             found = unrolled_gradient(train_loss, valid_loss, parameters, [X, weights], lr, **settings)
     except RuntimeError as error:
         if not any(words in str(error) for words in ("not implemented", "once_differentiable")):
@@ -376,14 +376,3 @@ def _evaluation(trunk: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-@contextmanager
-def _twice_differentiable(trunk: nn.Module) -> Iterator[None]:
-    """Without kernels whose gradient has no gradient: fused attention, and recurrent layers of cuDNN."""
-    recurrent = any(isinstance(module, nn.RNNBase) for module in trunk.modules())
-    with (
-        sdpa_kernel(SDPBackend.MATH),
-        torch.backends.cudnn.flags(enabled=not recurrent) if recurrent else nullcontext(),
-    ):
-        yield

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from eegaug._random import derive_seed
 from eegaug._spatial import spatial_products
+from eegaug._trunk import copy_network
 from eegaug.policies.network import AugmentationNetwork, PairPolicy
 from eegaug.policy import ClassPolicy, ConditionalPolicy, PolicyOperation, SubPolicy
 from eegaug.search._divergence import refuse_divergence
@@ -259,7 +260,7 @@ class DNASearch(PolicySearch):
         return found.valid_loss
 
     def _policy(self, task: SearchTask, state: SearchState) -> ConditionalPolicy:
-        network = copy.deepcopy(state.network).cpu()
+        network = copy_network(state.network).cpu()
         means = class_means(state.network, task.batches(task.train, shuffle=False), task.n_classes)
         present = np.isfinite(means.weights).all(1)  # there may be stages that nobody reached
         means, labels = ClassMeans(*(each[present] for each in means)), self.classes_[present].tolist()
@@ -335,7 +336,7 @@ class _Trained:
     """Builds a network that is trained already: a copy of one."""
 
     def __init__(self, trunk: nn.Module):
-        self.trunk = copy.deepcopy(trunk).cpu()
+        self.trunk = copy_network(trunk).cpu()
 
     def __call__(self, **arguments: Any) -> nn.Module:
         return copy.deepcopy(self.trunk)
