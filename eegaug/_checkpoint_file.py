@@ -25,10 +25,10 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except (OSError, RuntimeError) as error:
+    except BaseException as error:
         part.unlink(missing_ok=True)
         # Of a full disk or of Ctrl-C in the middle of a file, torch itself tells nothing.
-        reason = error if isinstance(error, OSError) else error.__context__
+        reason = error.__context__ if isinstance(error, RuntimeError) else error
         if isinstance(reason, KeyboardInterrupt):
             raise reason from None
         if not isinstance(reason, OSError):

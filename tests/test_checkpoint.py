@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from small import CHANNELS, SFREQ, SmallNet, X, Y, tones
 
-from eegaug import AugNetClassifier, StagingClassifier
+from eegaug import AugNetClassifier, StagingClassifier, _checkpoint_file
 from eegaug._checkpoint_file import write_state
 from eegaug.checkpoint import TrainingCheckpoint
 
@@ -191,6 +192,11 @@ def test_saves_now_and_then(tmp_path, whole):
         ({"random_state": 4}, (X, Y), r"random_state was 3, is 4"),
         ({}, (X[:45], Y[:45]), r"training data was '48 windows of 4 x 100.*is '45 windows"),
         ({}, (X, Y[::-1].copy()), r"training data was '48 windows of 4 x 100, checksum"),
+        (
+            {},
+            (np.where(np.arange(48)[:, None, None] == 7, -X, X), Y),
+            r"training data was '48 windows of 4 x 100, check",
+        ),
         ({"cls": StagingClassifier}, (X, Y), r"estimator was 'AugNetClassifier', is 'StagingClassifier'"),
     ],
 )
@@ -280,3 +286,46 @@ def test_a_full_disk_is_called_so(tmp_path, sizes):
         signal.signal(signal.SIGXFSZ, ignored)
     assert [one.name for one in tmp_path.iterdir()] == ["training.pt"]
     assert torch.load(path, weights_only=True)["x"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("at", [1, 40, 120])
+def test_ctrl_c_while_a_file_is_written_is_ctrl_c(tmp_path, monkeypatch, at):
+    path, left = tmp_path / "training.pt", [at]
+    write_state(path, {"x": torch.ones(2)})
+
+    class Interrupted(io.FileIO):
+        def write(self, data):
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            return super().write(data)
+
+    monkeypatch.setattr(_checkpoint_file, "open", lambda path, mode: Interrupted(path, mode), raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        write_state(path, {f"x{i}": torch.ones(1000) for i in range(50)})
+    monkeypatch.undo()
+    assert left[0] <= 0
+    assert torch.load(path)["x"].tolist() == [1, 1]
+    assert os.listdir(tmp_path) == ["training.pt"]
+
+
+def test_a_damaged_file_can_be_put_aside(tmp_path):
+    path = tmp_path / "training.pt"
+    path.write_bytes(b"junk")
+    whole = estimator(tmp_path / "whole.pt", max_epochs=2).fit(X, Y)
+    with pytest.warns(UserWarning, match=r"training.pt is damaged: it is kept as training.pt.damaged"):
+        clf = estimator(path, TrainingCheckpoint(path, renew_damaged=True), max_epochs=2)
+        clf.callbacks = [cb for cb in clf.callbacks if getattr(cb, "renew_damaged", True)]
+        clf.fit(X, Y)
+    assert_same_weights(clf, whole)
+    assert (tmp_path / "training.pt.damaged").read_bytes() == b"junk"
+
+
+def test_a_relative_path_stays_where_it_was(tmp_path, monkeypatch):
+    class Leaves(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            os.chdir("/")
+
+    monkeypatch.chdir(tmp_path)
+    estimator("training.pt", Leaves(), max_epochs=2).fit(X, Y)
+    assert (tmp_path / "training.pt").exists()

@@ -77,7 +77,14 @@ class PolicyStudy:
         self.shape = n_sub_policies, n_operations
         self.seed, self.n_startup_trials, self.shared = seed, n_startup_trials, shared
         self.emitted: list[int] = []
-        self.study = _create(self.optuna, open_storage(self.optuna, storage), study_name)
+        try:
+            self.study = _create(self.optuna, open_storage(self.optuna, storage), study_name)
+        except Exception as error:  # whatever optuna and what it stands on raise
+            if storage is None or isinstance(error, OSError):
+                raise
+            raise ValueError(
+                f"the trials of storage {storage} cannot be read ({type(error).__name__}: {error})."
+            ) from error
 
     # Asking and telling ----------------------------------------------------------------------------------------------
 
@@ -294,10 +301,7 @@ def open_storage(optuna: Any, storage: Any) -> Any:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    try:
-        return JournalStorage(JournalFileBackend(str(path)))
-    except ValueError as error:
-        raise ValueError(f"storage {path} is no journal of trials, or is damaged ({error}).") from error
+    return JournalStorage(JournalFileBackend(str(path)))
 
 
 def _create(optuna: Any, storage: Any, name: str | None, pruner: Any = None) -> Any:
@@ -313,11 +317,6 @@ def _create(optuna: Any, storage: Any, name: str | None, pruner: Any = None) -> 
             sampler=optuna.samplers.RandomSampler(0),
             pruner=pruner or optuna.pruners.NopPruner(),
         )
-    except Exception as error:
-        if storage is None:
-            raise
-        where = getattr(storage, "url", storage)
-        raise ValueError(f"the trials of storage {where} cannot be read ({type(error).__name__}: {error}).") from error
     finally:
         optuna.logging.set_verbosity(loud)
 

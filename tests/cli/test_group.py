@@ -80,6 +80,11 @@ class TestHelp:
             assert not isinstance(option, click.Option) or option.help, f"{name} {option.opts} has no help"
 
 
+def test_channels_of_the_data_are_told_apart_by_commas():
+    given = {"data_args": {"ch_names": "F3, F4", "sfreq": 64}, "jobs": None}
+    assert common.get_data_arguments("simulated", given) == {"ch_names": ["F3", "F4"], "sfreq": 64}
+
+
 class TestNames:
     """What helps and completions name without importing it."""
 

@@ -86,3 +86,11 @@ def alone(out):
     shutil.copytree(out, out / "alone")
     shutil.rmtree(out / "alone" / "runs" / "augnet-single-fold0")
     return out / "alone"
+
+
+def test_a_damaged_row_is_named_and_left_out(tmp_path):
+    comparison(tmp_path, [("none", 0), ("none", 1)])
+    (tmp_path / "runs" / "none-fold1" / "row.json").write_text('{"meth')
+    found = load_comparison(tmp_path)
+    assert found.table["fold"].tolist() == [0]
+    assert "none-fold1/row.json is damaged" in found.warnings[0]

@@ -13,6 +13,7 @@ from torch import nn
 
 from eegaug._features import TrunkFeatures
 from eegaug._inputs import Signal
+from eegaug._trunk import copy_network
 from eegaug.policies.network import AugmentationNetwork
 
 SIGNAL = Signal(4, 100, SFREQ, tuple(CHANNELS))
@@ -64,6 +65,51 @@ def test_features_of_a_convolutional_head_and_of_a_trunk_without_a_name_for_its_
     assert TrunkFeatures(shallow, 4, 200)(torch.randn(2, 4, 200)).shape == (2, 40 * 7)
     plain = nn.Sequential(nn.Flatten(), nn.Linear(400, 7), nn.ReLU(), nn.Linear(7, 3))
     assert TrunkFeatures(plain, 4, 100).n_features == 7
+
+
+def test_features_of_a_head_for_each_part_and_of_one_that_is_told_more():
+    class Parts(nn.Module):
+        def __init__(self, part):
+            super().__init__()
+            self.final_layer = nn.ModuleList(part() for _ in range(2))
+
+        def forward(self, X):
+            return sum(head(part) for head, part in zip(self.final_layer, X.flatten(1).chunk(2, 1), strict=True))
+
+    assert TrunkFeatures(Parts(lambda: nn.Linear(200, 3)), 4, 100).n_features == 200
+
+    class Told(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.final_layer = nn.Bilinear(400, 400, 3)
+
+        def forward(self, X):
+            return self.final_layer(X.flatten(1), X.flatten(1))
+
+    assert TrunkFeatures(Told(), 4, 100).n_features == 400
+
+    class Shaped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.final_layer = nn.Linear(400, 3)
+
+        def forward(self, X):
+            return self.final_layer(X.flatten(1)).view(len(X), 3)
+
+    with pytest.raises(ValueError, match="Shaped does not run without its last layer"):
+        TrunkFeatures(Shaped(), 4, 100)
+
+
+def test_networks_that_keep_what_they_computed_are_copied():
+    class Keeps(nn.Linear):
+        def forward(self, X):
+            self.last = super().forward(X)
+            return self.last
+
+    network = nn.Sequential(Keeps(2, 2))
+    network(torch.ones(1, 2))
+    copied = copy_network(network)
+    assert torch.equal(copied[0].weight, network[0].weight) and copied[0].last.grad_fn is None
 
 
 def test_counting_features_leaves_the_trunk_as_it_was():

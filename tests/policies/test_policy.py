@@ -49,6 +49,10 @@ class TestData:
             policy.sfreq = 3
         reordered = example(settings={"rates": [0.1, 0.2], "steps": 3})
         assert reordered == policy
+        spelled = example(sfreq=float(policy.sfreq), settings={"rates": [0.1, 0.2], "steps": 3.0})
+        assert spelled == policy and hash(spelled) == hash(policy)
+        zeros = (PolicyOperation(operation="gaussian_noise", magnitude=zero) for zero in (0, 0.0, -0.0))
+        assert len(set(zeros)) == 1
 
     def test_copies(self):
         policy = example()
@@ -73,6 +77,10 @@ class TestData:
             ([{"operations": [("sign_flip", 1.5)]}], "less than or equal to 1"),
             ([{"operations": [("gaussian_noise", 0.5, -0.1)]}], "greater than or equal to 0"),
             ([{"operations": [], "weight": 0}], "greater than 0"),
+            ([{"operations": [], "weight": 1e308}] * 2, "too large: their sum is inf"),
+            ([{"operations": [], "weight": "1"}], "must be a number, got '1'"),
+            ([{"operations": [("sign_flip", True)]}], "must be a number, got True"),
+            ([{"operations": [("gaussian_noise", 1.0, "0.5")]}], "must be a number, got '0.5'"),
             ([{"operations": [("gaussian_noise", 0.5, 0.5, {"colour": "pink"})]}], "no option 'colour'"),
             ([{"operations": [], "chance": 1}], "chance"),
         ],
@@ -89,6 +97,11 @@ class TestData:
             example(sub_policies=symmetry, ch_names=None)
         with pytest.raises(ValueError, match="positions need ch_names"):
             example(ch_names=None, positions=np.eye(3))
+
+    @pytest.mark.parametrize("wrong", [{"sfreq": True}, {"sfreq": "100"}, {"draws": True}, {"draws": "2"}])
+    def test_numbers_are_numbers(self, wrong):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}"):
+            example(**wrong)
 
     def test_own_positions(self):
         names = ["a", "b", "c", "d"]
@@ -143,7 +156,7 @@ class TestFile:
 
     def test_not_a_policy(self, tmp_path):
         path = tmp_path / "policy.json"
-        for text in ("__import__('os')", "[1]", '{"a": 1}'):
+        for text in ("__import__('os')", "[1]", '{"a": 1}', "[" * 100_000):
             path.write_text(text)
             with pytest.raises(ValueError, match="is not a policy"):
                 Policy.load(path)

@@ -98,6 +98,16 @@ def test_storage_of_another_search_is_refused(tmp_path):
     search(storage=url, n_operations=3, max_steps=1, study_name="other").fit(X, Y, groups=GROUPS)
     with pytest.raises(ValueError, match="hold out the same subjects; pass an int"):
         search(storage=url, random_state=None).fit(X, Y, groups=GROUPS)
+    search(storage=url, n_operations=3, max_steps=1, study_name="third", random_state=np.int64(1)).fit(
+        X, Y, groups=GROUPS
+    )
+    (tmp_path / "junk.log").write_text("junk")
+    with pytest.raises(ValueError, match=r"junk\.log"):
+        search(storage=tmp_path / "junk.log").fit(X, Y, groups=GROUPS)
+    with pytest.raises(ValueError, match="the trials of storage nowhere://x cannot be read"):
+        search(storage="nowhere://x").fit(X, Y, groups=GROUPS)
+    with pytest.raises(ValueError, match="n_jobs is 0"):
+        search(n_jobs=0).fit(X, Y, groups=GROUPS)
     with pytest.raises(OSError, match="cannot be written to storage"):
         search(storage=tmp_path).fit(X, Y, groups=GROUPS)
 

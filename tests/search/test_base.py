@@ -242,7 +242,8 @@ def test_callback_sees_the_current_policy():
     assert search.history_["p"].iloc[-1] == search.policy_.sub_policies[0].operations[0].probability
 
 
-def test_ctrl_c_keeps_the_policy_and_goes_on(tmp_path):
+@pytest.mark.parametrize("kept", [True, False])
+def test_ctrl_c_keeps_the_policy_and_goes_on(tmp_path, kept):
     whole = walk(max_steps=5).fit(X, Y, groups=GROUPS)
 
     class Stopped(Walk):
@@ -257,7 +258,12 @@ def test_ctrl_c_keeps_the_policy_and_goes_on(tmp_path):
             return row
 
     search = Stopped(
-        staging(), max_steps=5, random_state=0, verbose=0, operations=OPERATIONS, checkpoint=tmp_path / "s"
+        staging(),
+        max_steps=5,
+        random_state=0,
+        verbose=0,
+        operations=OPERATIONS,
+        checkpoint=tmp_path / "s" if kept else None,
     )
     with pytest.warns(UserWarning, match="policy_ is the policy reached"):
         search.fit(X, Y, groups=GROUPS)
@@ -280,6 +286,45 @@ def test_ctrl_c_before_the_first_step_is_saved(tmp_path):
         search.fit(X, Y, groups=GROUPS)
     assert len(search.history_) == 1 and not (tmp_path / "s").exists()
     same(search.continue_fit(), walk().fit(X, Y, groups=GROUPS))
+
+
+def test_other_settings_are_not_gone_on_with():
+    search = walk(max_steps=2).fit(X, Y, groups=GROUPS)
+    with pytest.raises(ValueError, match=r"begun with other settings: n_sub_policies was 5, is 2. Set them back"):
+        search.set_params(n_sub_policies=2).continue_fit(max_epochs=3)
+    assert len(search.set_params(n_sub_policies=5, verbose=0).continue_fit(max_epochs=3).history_) == 3
+
+
+def test_a_relative_checkpoint_stays_where_it_was(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    search = walk(max_steps=2, checkpoint="s.pt").fit(X, Y, groups=GROUPS)
+    monkeypatch.chdir(tmp_path / "b")
+    search.continue_fit(max_epochs=3)
+    assert os.listdir() == []
+    monkeypatch.chdir(tmp_path / "a")
+    assert len(walk(max_steps=3, checkpoint="s.pt").fit(X, Y, groups=GROUPS).history_) == 3
+    with pytest.raises(OSError, match="it is a folder; name a file"):
+        walk(checkpoint="").fit(X, Y, groups=GROUPS)
+
+
+def test_another_process_that_writes_the_same_checkpoint_is_named(tmp_path):
+    def take(search, row):
+        if row["step"] == 2:
+            monkeypatch.setattr(os, "replace", refuse)
+
+    def refuse(*paths):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(OSError, match="another process writes the check"):
+        walk(checkpoint=tmp_path / "s.pt", step_callback=take).fit(X, Y, groups=GROUPS)
+
+
+def test_windows_without_a_subject_are_refused():
+    groups = np.array(["a", None] * (len(Y) // 2), dtype=object)
+    with pytest.raises(ValueError, match=f"no subject for {len(Y) // 2} of {len(Y)} windows"):
+        walk().fit(X, Y, groups=groups)
 
 
 def test_continued_search_is_that_of_more_steps():

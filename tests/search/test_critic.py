@@ -60,6 +60,29 @@ def test_penalty_gives_the_critic_a_gradient():
     torch.testing.assert_close(slope, 2 * 9.0 * weight.detach() / 10)
 
 
+def test_penalty_of_a_trunk_with_attention():
+    class Attends(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.final_layer = nn.Linear(64, 3)
+
+        def forward(self, X):
+            return self.final_layer(nn.functional.scaled_dot_product_attention(X, X, X).flatten(1))
+
+    critic = Critic(Attends(), 3, 4, 16)
+    loss, _ = critic_loss(
+        critic,
+        torch.randn(2, 4, 16),
+        torch.randn(2, 4, 16),
+        torch.rand(2),
+        lambda logits: logits.sum(),
+        penalty_weight=1.0,
+        class_weight=0.0,
+    )
+    loss.backward()  # the fused kernel's gradient has none
+    assert all(p.grad.isfinite().all() for p in critic.reality.parameters())
+
+
 def test_critic_loss_is_the_sum_of_its_terms(critic):
     real, augmented, where = windows(), windows(seed=1), torch.rand(8, generator=seeded())
     loss, terms = critic_loss(critic, real, augmented, where, class_loss, penalty_weight=10.0, class_weight=0.1)

@@ -159,3 +159,9 @@ def test_what_cannot_be_searched_is_refused():
         search(operations=["sign_flip"]).fit(*bumps(32, 16))
     with pytest.raises(ValueError, match="choice is 'softmax'"):
         search(choice="softmax").fit(*bumps(32, 16))
+
+
+def test_an_optimiser_that_takes_its_steps_itself_is_refused():
+    found = search().set_params(estimator__optimizer=torch.optim.LBFGS)
+    with pytest.raises(ValueError, match="LBFGS has not; use another optimizer"):
+        found.fit(*bumps(32, 16))

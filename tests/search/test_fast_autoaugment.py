@@ -148,6 +148,16 @@ def test_goes_on_from_its_checkpoint(tmp_path):
     assert resumed.policy_.sub_policies == whole.policy_.sub_policies
 
 
+def test_a_damaged_network_of_a_split_is_trained_again(tmp_path):
+    settings = {"checkpoint": tmp_path / "s", "n_folds": 1}
+    search(max_steps=2, **settings).fit(X, Y, groups=GROUPS)
+    (fold,) = tmp_path.glob("s.fold-*")
+    fold.write_bytes(b"junk")
+    with pytest.warns(UserWarning, match=r"s.fold-0 is damaged: it is kept as s.fold-0.damaged"):
+        found = search(max_steps=4, **settings).fit(X, Y, groups=GROUPS)
+    assert found.policy_.sub_policies == search(max_steps=4, n_folds=1).fit(X, Y, groups=GROUPS).policy_.sub_policies
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
