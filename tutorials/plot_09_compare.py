@@ -69,7 +69,7 @@ compare_pairs(result.subjects)
 # Scores over training time
 # -------------------------
 #
-# A curve holds, at each time, the test score of the network that was best in validation until then. With six
+# A curve holds, at each time, the test score of the network that was best in validation until then. With eight
 # simulated subjects, twelve epochs and two folds this shows how to do it, not who wins.
 
 from eegaug.plotting import plot_comparison
@@ -79,5 +79,5 @@ ax = plot_comparison(result.curves, labels=result.labels)
 # %%
 # The same from the command line, on a folder of recordings::
 #
-#     eegaug compare --data nights/ --methods none,fixed,augnet,adda --folds 5 --budget 2h --dry-run
-#     eegaug compare --data nights/ --methods none,fixed,augnet,adda --folds 5 --budget 2h
+#     eegaug compare --data nights/ --methods none,fixed,augnet-change,adda --folds 5 --budget 2h --dry-run
+#     eegaug compare --data nights/ --methods none,fixed,augnet-change,adda --folds 5 --budget 2h

@@ -24,7 +24,7 @@ def _of_methods(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 @click.command()
 @click.option(
     "--methods",
-    default="none,fixed,augnet",
+    default="none,fixed,augnet,augnet-change",
     show_default=True,
     callback=common.words,
     metavar="A,B,…",
@@ -94,8 +94,9 @@ def compare(
 ) -> int:
     """Compare ways to augment, on subject-wise folds.
 
-    Without options: no augmentation, a fixed policy and AugNet on simulated nights. Leaves results.csv and two figures.
-    What is finished is kept: the same command goes on where it stopped.
+    Without options: no augmentation, a fixed policy and AugNet, with the paper's penalty and rewarded for change, on
+    simulated nights. Leaves results.csv and two figures. What is finished is kept: the same command goes on where it
+    stopped.
 
     \b
     Example:

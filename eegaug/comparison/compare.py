@@ -44,7 +44,7 @@ __all__ = ["compare", "describe_plan"]
 
 
 def compare(
-    methods: Iterable[str | Method] = ("none", "fixed", "augnet"),
+    methods: Iterable[str | Method] = ("none", "fixed", "augnet", "augnet-change"),
     data: Any = "simulated",
     *,
     root: str | os.PathLike | None = None,
@@ -203,7 +203,7 @@ def compare(
 
 
 def describe_plan(
-    methods: Iterable[str | Method] = ("none", "fixed", "augnet"), data: Any = "simulated", **settings: Any
+    methods: Iterable[str | Method] = ("none", "fixed", "augnet", "augnet-change"), data: Any = "simulated", **settings: Any
 ) -> Forecast:
     """Say what :func:`eegaug.compare` would do with the same arguments, and how long that may take.
 

@@ -162,7 +162,8 @@ class Comparison:
                 return f"{first} over {_folds(summary['folds'][best])}; there is nothing to compare it with."
             return f"{first}, the highest of {len(summary)} methods over {_folds(summary['folds'][best])}."
         others = [method for method in summary.index if method != "none"]
-        best = "augnet" if "augnet" in others else summary.loc[others, "gain"].idxmax()
+        told = [method for method in ("augnet-change", "augnet") if method in others]
+        best = told[0] if told else summary.loc[others, "gain"].idxmax()
         row = summary.loc[best]
         text = (
             f"On {where}, {names[best]} reached a median test balanced accuracy of {row['median']:.3f}, against "
