@@ -288,7 +288,10 @@ def _read_document(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged ({error}).") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError(f"{path} does not describe a model of eegaug.")
-    if document["format_version"] > VERSION:
+    version = document.get("format_version")
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise ValueError(f"{path} is damaged (its format_version is {version!r}).")
+    if version > VERSION:
         raise ValueError(
             f"{path} was written by eegaug {document['versions']['eegaug']} in format {document['format_version']}; "
             f"this eegaug {__version__} reads up to format {VERSION}: update eegaug."

@@ -103,11 +103,11 @@ def _folder(folder: str | os.PathLike | None) -> dict[str, Any]:
     if not path.is_dir():
         return facts | {"detail": f"{path} is not a folder; check the path in --data or EEGAUG_DATA"}
     try:
-        nights = [file for file in path.rglob("*") if file.suffix.lower() in (".edf", ".npz")]
+        nights = [file for file in path.rglob("*") if file.suffix.lower() in (".edf", ".bdf", ".npz")]
         unreadable = [file for file in nights if not os.access(file, os.R_OK)]
         os.listdir(path)
     except OSError as error:
         return facts | {"detail": f"{path} cannot be read ({error.strerror}); check its permissions"}
     if unreadable:
-        return facts | {"detail": f"{path}: {len(unreadable)} of {len(nights)} EDF and npz files cannot be read"}
-    return facts | {"readable": True, "detail": f"{path} is readable: {len(nights)} EDF and npz files"}
+        return facts | {"detail": f"{path}: {len(unreadable)} of {len(nights)} EDF, BDF and npz files cannot be read"}
+    return facts | {"readable": True, "detail": f"{path} is readable: {len(nights)} EDF, BDF and npz files"}

@@ -44,7 +44,7 @@ def test_data_folder_is_counted(tmp_path, monkeypatch):
     assert doctor()["data"] == {
         "path": str(tmp_path),
         "readable": True,
-        "detail": f"{tmp_path} is readable: 2 EDF and npz files",
+        "detail": f"{tmp_path} is readable: 2 EDF, BDF and npz files",
     }
 
 

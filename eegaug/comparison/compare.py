@@ -203,7 +203,9 @@ def compare(
 
 
 def describe_plan(
-    methods: Iterable[str | Method] = ("none", "fixed", "augnet", "augnet-change"), data: Any = "simulated", **settings: Any
+    methods: Iterable[str | Method] = ("none", "fixed", "augnet", "augnet-change"),
+    data: Any = "simulated",
+    **settings: Any,
 ) -> Forecast:
     """Say what :func:`eegaug.compare` would do with the same arguments, and how long that may take.
 

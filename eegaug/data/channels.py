@@ -42,7 +42,9 @@ def _electrode(name: str) -> str | None:
 def _parts(name: str) -> tuple[str, str | None]:
     """A channel's first electrode and its reference in lower case; M1 and A1, M2 and A2 are the same places."""
     label = re.sub(r"^EEG[\s:_]+", "", name.strip(), flags=re.IGNORECASE).lower()
-    first, _, second = (re.sub(r"\s+", "", part) for part in label.partition("-"))
+    # Written with a hyphen, a dash, a slash or a colon.
+    first, *more = (re.sub(r"\s+", "", part) for part in re.split("[-\u2013/:]", label, maxsplit=1))
+    second = more[0] if more else ""
     first = (_electrode(first) or first) if first else first
     return _MASTOIDS.get(first, first), (_MASTOIDS.get(second, second) or None)
 

@@ -19,7 +19,13 @@ _WORDS = r"hypnograms?|hypno|stages?|staging|scoring|scores?|labels?|events|anno
 _HYPNOGRAM_NAME = re.compile(rf"(^|[ ._-])({_WORDS}|hypnogram.*)$", re.IGNORECASE)
 _SUFFIX = re.compile(rf"([ ._-]+({_WORDS}|base))?$", re.IGNORECASE)
 _SLEEP_EDF = re.compile(r"^(S[CT]\d\d\d)(\d)([A-Z])", re.IGNORECASE)
-_MASS = re.compile(r"^(\d\d-\d\d-\d{4})(?: (.*))?$")
+_MASS = re.compile(r"^(01-0[1-5]-\d{4})(?: (.*))?$")
+# Folders that are nights of many subjects rather than a subject.
+_VISIT = re.compile(
+    r"(visit|ses|session|night|nuit|nacht|day|week|month|wave|t|time|timepoint|run|v|baseline|follow[ _-]?up|pre|post)"
+    r"[ _-]?\d*",
+    re.IGNORECASE,
+)
 _BIDS = re.compile(r"(?:^|[_/])sub-([A-Za-z0-9]+)")
 _SESSION = re.compile(r"(?:^|[_/])ses-([A-Za-z0-9]+)")
 
@@ -34,6 +40,8 @@ class Found:
     subject: str
     night: int | str
     problem: str | None = None
+    guessed: bool = False
+    """Whether folders said whose night it is."""
 
 
 def find_recordings(
@@ -49,7 +57,7 @@ def find_recordings(
     source : path-like | iterable of path-like
         Where to look.
     hypnograms : path-like, optional
-        Another folder to look for hypnograms in.
+        Another folder to look for hypnograms in; those in it go before those beside the recordings.
     subject_pattern : str, optional
         Regular expression with a group ``subject`` (and perhaps ``night``), searched in each recording's path.
 
@@ -79,7 +87,9 @@ def find_recordings(
         orphaned = " Hypnograms are there, but not what they belong to." if any(map(_is_hypnogram, files)) else ""
         raise FileNotFoundError(f"There is no recording ({', '.join(RECORDINGS)}) {where}.{orphaned}")
     pattern = _subject_pattern(subject_pattern)
+    paths = list({p.resolve(): p for p in reversed(paths)}.values())[::-1]  # each once, however often it is linked
     stems, found = Counter(p.stem for p in paths), []
+    within = _subjects_by_folder(root, paths, stems)
     by_key: dict[str, list[Path]] = {}
     for p in sorted(known):
         for key in _hypnogram_keys(p):
@@ -87,11 +97,15 @@ def find_recordings(
     for path in paths:
         relative = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
         unique = stems[path.stem] == 1
-        subject, night = _identity(path, relative, unique, pattern)
-        one = Found(path.stem if unique else relative, path, None, subject, night)
+        known_as = _identity(path, relative, pattern)
+        guessed = known_as is None and path in within
+        subject, night = known_as or within.get(path, (path.stem, 1))
+        one = Found(path.stem if unique else relative, path, None, subject, night, guessed=guessed)
         if path.suffix.lower() != ".npz":
             keys = _recording_keys(path)
             candidates = list(dict.fromkeys(p for key in keys for p in by_key.get(key, ()) if p != path))
+            if hypnograms is not None:
+                candidates = [p for p in candidates if p.is_relative_to(hypnograms)] or candidates
             # Another folder's file counts only where the name says which recording it is.
             near = [p for p in candidates if p.parent == path.parent] or (candidates if unique else [])
             if len(near) > 1:
@@ -106,12 +120,15 @@ def find_recordings(
 
 
 def _walk(folder: Path) -> list[Path]:
-    return sorted(
-        Path(at) / name
-        for at, folders, names in os.walk(folder)
-        for name in names
-        if not name.startswith(".") and not folders.sort()
-    )
+    found, been = [], set()
+    for at, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(at)
+        if place in been:  # a link to where one has been already
+            folders.clear()
+            continue
+        been.add(place)
+        found += [Path(at) / name for name in names if not name.startswith(".")]
+    return sorted(found)
 
 
 def _files(source) -> tuple[Path, list[Path], list[Path]]:
@@ -122,7 +139,8 @@ def _files(source) -> tuple[Path, list[Path], list[Path]]:
             raise FileNotFoundError("The list of recordings is empty.")
         if gone := [str(p) for p in files if not p.is_file()]:
             raise FileNotFoundError(f"There is no file {', '.join(gone)}.")
-        root = Path(os.path.commonpath([p.resolve().parent for p in files]))
+        files = [p.absolute() for p in files]
+        root = Path(os.path.commonpath([p.parent for p in files]))
     elif Path(source).is_dir():
         root = Path(source)
         files = _walk(root)
@@ -182,7 +200,26 @@ def _subject_pattern(pattern: str | None) -> re.Pattern | None:
     return compiled
 
 
-def _identity(path: Path, relative: str, unique: bool, pattern: re.Pattern | None) -> tuple[str, int | str]:
+def _subjects_by_folder(root: Path, paths: list[Path], stems: Counter) -> dict[Path, tuple[str, int | str]]:
+    """Subject and night of recordings in folders where some have the names of those in others.
+
+    The folders are the subjects, unless their names are those of visits: then the files' names are. Of folders within
+    folders it is the outermost that differ.
+    """
+    folders = {p.parent for p in paths if stems[p.stem] > 1}
+    inside = [p for p in paths if p.parent in folders and p.parent != root and p.is_relative_to(root)]
+    if not inside:
+        return {}
+    parts = {p: p.parent.relative_to(root).parts for p in inside}
+    shortest = min(parts.values(), key=len)
+    common = next((i for i in range(len(shortest)) if len({where[i] for where in parts.values()}) > 1), len(shortest))
+    outer = {p: where[common] for p, where in parts.items() if len(where) > common}
+    if outer and all(_VISIT.fullmatch(name) for name in outer.values()):
+        return {p: (p.stem, "/".join(parts[p][common:])) for p in outer}
+    return {p: (name, "/".join([*parts[p][common + 1 :], p.stem])) for p, name in outer.items()}
+
+
+def _identity(path: Path, relative: str, pattern: re.Pattern | None) -> tuple[str, int | str] | None:
     """Subject and night, by the user's pattern or by the names that data sets use."""
     if pattern is not None:
         match = pattern.search(relative)
@@ -196,10 +233,7 @@ def _identity(path: Path, relative: str, unique: bool, pattern: re.Pattern | Non
     if match := _BIDS.search(path.stem) or _BIDS.search(relative):
         session = _SESSION.search(path.stem) or _SESSION.search(relative)
         return f"sub-{match[1]}", _night(session[1] if session else None)
-    if not unique and "/" in relative:
-        # night1.edf in many folders: the folders are the subjects.
-        return relative.rsplit("/", 1)[0], path.stem
-    return path.stem, 1
+    return None
 
 
 def _night(text: str | None) -> int | str:

@@ -16,7 +16,20 @@ from eegaug.data.channels import Pick
 __all__ = ["EdfHeader", "NpzNight", "read_edf", "read_edf_annotations", "read_edf_header", "read_npz"]
 
 # Factor to µV by physical dimension; bytes of "µ" differ with the recorder's code page (Latin-1, UTF-8, Shift-JIS).
-_TO_UV = {"uv": 1.0, "µv": 1.0, "μv": 1.0, "â\xb5v": 1.0, "î¼v": 1.0, "\x83\xcav": 1.0, "mv": 1e3, "v": 1e6, "nv": 1e-3}
+_TO_UV = {
+    "uv": 1.0,
+    "µv": 1.0,
+    "μv": 1.0,
+    "â\xb5v": 1.0,
+    "î¼v": 1.0,
+    "\x83\xcav": 1.0,
+    "\x83\xeav": 1.0,
+    "uvolt": 1.0,
+    "microv": 1.0,
+    "mv": 1e3,
+    "v": 1e6,
+    "nv": 1e-3,
+}
 _MNE_MICRO = ("\u03bcV", "\u00b5V", "\x83\xcaV", "uV")
 _STRETCH = 2**19
 _ANNOTATION = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14([^\x00]*)\x14\x00")
@@ -113,7 +126,7 @@ def read_edf_header(path: str | os.PathLike) -> EdfHeader:
         first, last = (_annotation_bytes(header, 0, slice(k, k + 1)) for k in (0, n_records - 1))
         times = [float(re.match(rb"[+-][\d.]+", t)[0]) for t in (first, last)]
         gap = times[1] - times[0] - (n_records - 1) * record_s
-        if abs(gap) > 0.5 * record_s:
+        if abs(gap) > 0.01:
             raise ValueError(f"EDF+D with gaps ({gap:g} s in all): export it as continuous EDF+")
     return header
 
@@ -299,7 +312,15 @@ def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
         y=y,
         ch_names=ch_names,
         sfreq=sfreq,
-        subject=str(rest["subject"]) if "subject" in rest else None,
+        subject=_one_of(rest["subject"], "subject") if "subject" in rest else None,
         night=None if night is None else night.item(),
         onset_s=index * (X.shape[2] / sfreq),
     )
+
+
+def _one_of(values: np.ndarray, what: str) -> str:
+    """The one value of what may be an array with a value for each epoch."""
+    found = np.unique(np.asarray(values).astype(str))
+    if len(found) != 1:
+        raise ValueError(f"{what} holds {len(found)} different values ({', '.join(found[:5])}); a file is one night")
+    return str(found[0])

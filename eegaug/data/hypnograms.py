@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import re
@@ -13,18 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from eegaug.data.files import read_edf_annotations, read_edf_header
+from eegaug.data.hypnogram_text import read_layout
 from eegaug.data.stages import UNSCORED, parse_stage
 
-__all__ = ["Hypnogram", "ScoredWindows", "read_hypnogram"]
+__all__ = ["Hypnogram", "ScoredWindows", "read_hypnogram", "stage_numbers"]
 
-# Columns of a table by their usual names, the likelier first; compared in lower case without spaces, dashes,
-# underscores.
-_STAGE_COLUMNS = (
-    *("sleepstage", "stage", "stages", "hypnogram", "hypno", "stagename", "trialtype", "description", "annotation"),
-    *("annotations", "label", "labels", "event", "state", "class", "scoring", "score", "y", "value"),
-)
-_ONSET_COLUMNS = ("onset", "onsets", "start", "starts", "starttime", "begin", "time", "times", "seconds")
-_DURATION_COLUMNS = ("duration", "durations", "length", "dur")
+# Pages of another length than the usual one, where only their number says so.
+_SHORT_PAGE_S = 20.0
+# What lasts so long and is no stage may be one in words that are not known.
+_LONG_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +80,7 @@ class Hypnogram:
         if not (stage >= 0).any():
             seen = sorted({str(label) for label in labels})
             raise ValueError(f"no sleep stage among its labels ({', '.join(map(repr, seen[:8])) or 'there is none'})")
+        other = [(at, str(label)) for at, long, label in zip(onset, duration >= _LONG_S, labels, strict=True) if long]
         onset, duration = onset[keep], duration[keep]
         order = np.argsort(onset, kind="stable")
         onset, duration, stage = onset[order], duration[order], stage[order]
@@ -94,6 +91,11 @@ class Hypnogram:
             if not len(gaps):
                 raise ValueError("its one stage has no duration")
             duration = np.where(absent, np.append(gaps, np.median(gaps)), duration)
+        # Events last during a stage. What lasts where there is none may be one by a name that is not known.
+        before = np.searchsorted(onset, [at for at, _ in other], side="right") - 1
+        alone = sorted({w for (at, w), k in zip(other, before, strict=True) if k < 0 or at >= onset[k] + duration[k]})
+        if alone:
+            notes.append(f"labels that name no stage were left out: {', '.join(map(repr, alone[:5]))}")
         return cls(onset, duration, stage, notes)
 
     def lasting(self, recording_s: float, window_s: float) -> Hypnogram:
@@ -112,11 +114,14 @@ class Hypnogram:
         """
         if self.assumed_s is None:
             return self
-        end, scale = float(self.onset_s[-1] + self.duration_s[-1]), window_s / self.assumed_s
+        end, scale, why = float(self.onset_s[-1] + self.duration_s[-1]), window_s / self.assumed_s, "as windows do"
         if abs(scale * end - recording_s) >= abs(end - recording_s):
-            return self
-        note = f"without times in it, its pages were taken to last {window_s:g} s as windows do"
-        return Hypnogram(self.onset_s * scale, self.duration_s * scale, self.stage, [*self.notes, note], window_s)
+            scale, why = _SHORT_PAGE_S / self.assumed_s, "so that they end with the recording"
+            if end <= recording_s + self.assumed_s or abs(scale * end - recording_s) > self.assumed_s:
+                return self
+        page = scale * self.assumed_s
+        note = f"without times in it, its pages were taken to last {page:g} s, {why}"
+        return Hypnogram(self.onset_s * scale, self.duration_s * scale, self.stage, [*self.notes, note], page)
 
     def page_s(self) -> float:
         """Length of the pages that were scored, in seconds: what all durations but a few odd ones are multiples of."""
@@ -240,88 +245,46 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
         raise FileNotFoundError(f"There is no hypnogram {path}.")
     if path.suffix.lower() in (".edf", ".bdf"):
         return Hypnogram.from_labels(*read_edf_annotations(read_edf_header(path)), numbers)
-    return _from_rows(_rows(path), epoch_s, numbers)
+    return _from_text(path, epoch_s, numbers)
 
 
-def _rows(path: Path) -> list[list[str]]:
-    """Cells of a text file, line by line."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("#", "%"))]
-    if not lines:
-        raise ValueError("the file is empty")
-    if all(parse_stage(line) is not None for line in lines[1:]) and len(lines) > 1:
-        return [[line.strip()] for line in lines]
-    for delimiter in ("\t", ";", ","):
-        if all(delimiter in line for line in lines):
-            rows = list(csv.reader(lines, delimiter=delimiter))
-            break
-    else:
-        spaced = [line.split() for line in lines]
-        rows = (
-            spaced if len(spaced[-1]) > 1 and _number(spaced[-1][0]) is not None else [[line.strip()] for line in lines]
-        )
-    return [[cell.strip() for cell in row] for row in rows]
+def stage_numbers(path: str | os.PathLike) -> set[int]:
+    """Bare numbers by which a hypnogram names stages; a 5 among them is REM and settles what a 4 means.
 
+    Parameters
+    ----------
+    path : path-like
 
-def _number(cell: str) -> float | None:
+    Returns
+    -------
+    set of int
+        Empty where the file cannot be read.
+    """
+    path = Path(path)
     try:
-        return float(cell)
-    except ValueError:
-        return None
+        if path.suffix.lower() in (".edf", ".bdf"):
+            return _bare_numbers(read_edf_annotations(read_edf_header(path))[2])
+        return _bare_numbers(read_layout(path).labels)
+    except (ValueError, OSError):
+        return set()
 
 
-def _from_rows(rows: list[list[str]], epoch_s: float, numbers: str) -> Hypnogram:
-    header: list[str] = []
-    if all(_number(cell) is None and parse_stage(cell) is None for cell in rows[0]):
-        header, rows = [re.sub(r"\(.*\)|[\[\]\s_-]", "", cell.lower()) for cell in rows[0]], rows[1:]
-    if not rows:
-        raise ValueError("the file has a header and nothing below it")
-    width = len(rows[0])
-    if uneven := [i for i, row in enumerate(rows) if len(row) != width]:
-        raise ValueError(f"row {uneven[0] + 1} has {len(rows[uneven[0]])} cells where the first has {width}")
-    columns = list(zip(*rows, strict=True))
-
-    def named(names: Sequence[str]) -> int | None:
-        return next((header.index(n) for n in names if n in header), None)
-
-    onset = duration = stage = None
-    if header and width > 1:
-        onset, duration = named(_ONSET_COLUMNS), named(_DURATION_COLUMNS)
-        usable = [header.index(n) for n in _STAGE_COLUMNS if n in header]
-        usable = [k for k in usable if {parse_stage(c) for c in columns[k]} & set(range(5))]
-        if not usable:
-            raise ValueError(f"no column with sleep stages among {header}")
-        stage = usable[0]
-    elif width > 1:
-        numeric = [all(_number(c) is not None for c in column) for column in columns]
-        stages = [k for k, column in enumerate(columns) if all(parse_stage(c) is not None for c in column)]
-        if numeric[0] and len(rows) > 1 and (np.diff([float(c) for c in columns[0]]) > 0).all():
-            stages = [k for k in stages if k != 0]  # epoch numbers or seconds
-        stages = [k for k in stages if not numeric[k]] or stages
-        if not stages:
-            raise ValueError(f"no column with a stage in every row; the first row is {rows[0]}")
-        stage = stages[-1]
-        if numeric[0] and stage != 0:
-            steps = np.diff([float(c) for c in columns[0]])
-            # Steps of one are epoch numbers, anything else are seconds.
-            onset = None if (steps == 1).all() else 0
-            duration = 1 if onset == 0 and width > 2 and numeric[1] and stage != 1 else None
-    else:
-        stage = 0
-    labels = columns[stage]
-    if onset is None:
-        for i, label in enumerate(labels):
-            if parse_stage(label) is None:
-                raise ValueError(f"row {i + 1} is no sleep stage: {label!r}")
-        found = Hypnogram.from_labels(np.arange(len(labels)) * epoch_s, np.full(len(labels), epoch_s), labels, numbers)
-        found.assumed_s = epoch_s
-        return found
-
-    def seconds(k: int, what: str) -> list[float]:
-        found = [math.nan if c.lower() in ("n/a", "nan", "") else _number(c) for c in columns[k]]
-        if None in found:
-            raise ValueError(f"{what} must be in seconds, not {columns[k][found.index(None)]!r}")
-        return found
-
-    lengths = [math.nan] * len(labels) if duration is None else seconds(duration, "durations")
-    return Hypnogram.from_labels(seconds(onset, "onsets"), lengths, labels, numbers)
+def _from_text(path: Path, epoch_s: float, numbers: str) -> Hypnogram:
+    labels, onset, duration, epoch, empty = read_layout(path)
+    if onset is not None:
+        return Hypnogram.from_labels(onset, duration or [math.nan] * len(labels), labels, numbers)
+    for i, label in enumerate(labels):
+        if parse_stage(label) is None:
+            raise ValueError(f"row {i + 1} is no sleep stage: {label!r}")
+    place = np.arange(len(labels))
+    if epoch is not None:
+        if min(np.diff(epoch), default=1) < 1:
+            raise ValueError("its epoch numbers do not rise from row to row")
+        place = np.asarray(epoch) - (0 if epoch[0] == 0 else 1)
+    elif empty is not None:
+        raise ValueError(f"row {empty} is empty: does it stand for an epoch? Write '?' for one without a stage")
+    found = Hypnogram.from_labels(place * epoch_s, np.full(len(labels), epoch_s), labels, numbers)
+    if epoch is not None and epoch[0] > 1:
+        found.notes.append(f"its epochs begin with number {epoch[0]}; they were counted from 1")
+    found.assumed_s = epoch_s
+    return found

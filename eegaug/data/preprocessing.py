@@ -192,7 +192,8 @@ def filter_and_resample(signal: np.ndarray, sfreq: float, preprocessing: Preproc
                 warnings.filterwarnings("ignore", message="filter_length", category=RuntimeWarning)
                 x = mne.filter.filter_data(x, float(nominal), p.l_freq, h_freq, verbose="error")
         if ratio != 1:
-            x = resample_poly(x, ratio.numerator, ratio.denominator)
+            # As if the signal went on as a line: zeros beyond its ends would ring where it has an offset.
+            x = resample_poly(x, ratio.numerator, ratio.denominator, padtype="line")
         out.append(x.astype(np.float32))
     return np.stack(out), float(sfreq) * float(ratio)
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sys
 import warnings
 from collections import Counter
@@ -21,6 +22,7 @@ from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Reading, channel_names, convert, look
 from eegaug.data.discover import Found, find_recordings
 from eegaug.data.files import NpzNight
+from eegaug.data.hypnograms import stage_numbers
 from eegaug.data.nights import Nights
 from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.store import VERSION, NightWriter, open_store
@@ -70,11 +72,12 @@ def load_recordings(
         Recordings without a hypnogram are skipped, or loaded in windows from their start with label -1, or all are
         loaded so.
     hypnograms : path-like, optional
-        Another folder with hypnograms.
+        Another folder with hypnograms, which go before those beside the recordings.
     subject_pattern : str, optional
         Regular expression with a group ``subject`` (and perhaps ``night``) searched in each path below the folder.
         Without it: Sleep-EDF's ``SC4ssN`` (subject ``SC4ss``, night N), MASS's ``01-03-00NN``, BIDS ``sub-`` and
-        ``ses-``, the folder where files in several folders have the same name, else each file is a subject of its own.
+        ``ses-``; where files in several folders have the same name, the folder, or the file if folders are called
+        visit, session, night and so on (this is said); else each file is a subject of its own.
     epoch_20s : {"refuse", "reepoch"}
         20-s scoring: refuse it, or lengthen each page by 5 s on both sides (the windows then overlap).
     stage_numbers : {"auto", "r&k", "aasm"}
@@ -116,8 +119,17 @@ def load_recordings(
     found, orphans = find_recordings(source, hypnograms=hypnograms, subject_pattern=subject_pattern)
     note = "hypnogram without a recording"
     problems = [{"recording": q.name, "kind": "note", "reason": note, "n_windows": 0} for q in orphans]
+    if guessed := [one for one in found if one.guessed]:
+        who = ", ".join(sorted({one.subject for one in guessed})[:8])
+        reason = f"subjects were told by folders and file names ({who}); pass subject_pattern if that is wrong"
+        problems.append({"recording": guessed[0].name, "kind": "note", "reason": reason, "n_windows": 0})
     label = str(source) if isinstance(source, (str, os.PathLike)) else f"{len(found)} recordings"
-    return build(found, p, reading, label=label, store=store, n_jobs=n_jobs, verbose=verbose, problems=problems)
+    # A folder may get more recordings and keep its store; another list is another store, as are other hypnograms.
+    told = label if hypnograms is None else f"{label}, {Path(hypnograms).absolute()}"
+    if not isinstance(source, (str, os.PathLike)):
+        told += ", ".join(sorted(str(one.path) for one in found))
+    options = {"n_jobs": n_jobs, "verbose": verbose, "problems": problems}
+    return build(found, p, reading, label=label, told=told, store=store, **options)
 
 
 def as_preprocessing(preprocessing: Preprocessing | dict | None, options: dict, **defaults: Any) -> Preprocessing:
@@ -162,12 +174,16 @@ def build(
     reading: Reading,
     *,
     label: str,
+    told: str | None = None,
     store: str | os.PathLike | None = None,
     n_jobs: int = 1,
     verbose: bool | None = None,
     problems: Iterable[dict] = (),
 ) -> Nights:
-    """Convert recordings into a store, or open the store if it is there already."""
+    """Convert recordings into a store, or open the store if it is there already.
+
+    Where no store is named, it is called by `label` and known again by what was `told`.
+    """
     problems = list(problems)
     usable, headers = [], []
     for one in found:
@@ -179,16 +195,16 @@ def build(
     if not usable:
         raise ValueError(_none_usable(problems))
     p = p.model_copy(update={"ch_names": _channels(p, usable, headers, problems)})
-    if reading.stage_numbers == "auto" and any(_has_a_five(one.hypnogram) for one in usable):
+    if reading.stage_numbers == "auto" and any(5 in stage_numbers(one.hypnogram or one.path) for one in usable):
         reading = replace(reading, stage_numbers="r&k")
     sources = [_fingerprint(one, reading) for one in usable]
     whole = [[one.name, one.subject, one.night, s] for one, s in zip(usable, sources, strict=True)] + problems
     default = store is None
-    store = Path(store) if store is not None else _store_in_cache(label, usable, p, reading)
+    store = Path(store) if store is not None else _store_in_cache(label, told or label, usable, p, reading)
     if nights := _already_there(store, p, whole):
         return _told(nights)
     if default and (store / "store.json").exists() and not _readable(store):
-        (store / "store.json").unlink()  # a damaged cache is no reason to stop
+        shutil.rmtree(store)  # a damaged cache is no reason to stop
     try:
         writer = NightWriter(store, p.ch_names, p.sfreq, p.window_s, p)
     except OSError as err:
@@ -305,37 +321,26 @@ def _channels(p: Preprocessing, usable: list[Found], headers: list, problems: li
     return tuple(wanted)
 
 
-def _has_a_five(hypnogram: Path | None) -> bool:
-    """Whether a text hypnogram numbers REM as 5, which settles what 4 means in all the folder."""
-    if hypnogram is None or hypnogram.suffix.lower() not in (".csv", ".tsv", ".txt"):
-        return False
-    try:
-        lines = hypnogram.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    except OSError:
-        return False
-    return any(re.fullmatch(r"5(\.0*)?", re.split(r"[\t;,\s]+", line.strip())[-1]) for line in lines if line.strip())
-
-
 def _fingerprint(one: Found, reading: Reading) -> list:
     files = [q for q in (one.path, one.hypnogram) if q is not None]
     stats = [[q.name, (s := q.stat()).st_size, s.st_mtime_ns] for q in files]
     return [stats, one.problem, asdict(reading)]
 
 
-def _store_in_cache(label: str, usable: Sequence[Found], p: Preprocessing, reading: Reading) -> Path:
+def _store_in_cache(label: str, told: str, usable: Sequence[Found], p: Preprocessing, reading: Reading) -> Path:
     paths = sorted(str(one.path.resolve()) for one in usable)
     common = os.path.commonpath(paths) if len(paths) > 1 else paths[0]
-    key = json.dumps([VERSION, common, label, p.model_dump(), asdict(reading)], default=str)
+    key = json.dumps([VERSION, common, told, p.model_dump(), asdict(reading)], default=str)
     slug = re.sub(r"[^A-Za-z0-9]+", "-", Path(label).name)[:30].strip("-") or "recordings"
     return cache_folder() / f"{slug}-{hashlib.sha1(key.encode()).hexdigest()[:12]}"
 
 
 def _readable(store: Path) -> bool:
     try:
-        json.loads((store / "store.json").read_text(encoding="utf-8"))
+        found = [json.loads(path.read_text(encoding="utf-8")) for path in store.glob("*.json")]
     except (ValueError, OSError):
         return False
-    return True
+    return all(isinstance(one, dict) and one for one in found)
 
 
 def _already_there(store: Path, p: Preprocessing, whole: list) -> Nights | None:

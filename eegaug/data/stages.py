@@ -18,7 +18,7 @@ UNSCORED = -1
 """Code of an epoch without a stage: movement, artefact, unknown, not scored."""
 
 _SPELLINGS = {
-    0: ("w", "wake", "awake", "wakefulness", "sw"),
+    0: ("w", "wake", "awake", "wakefulness", "sw", "s0"),
     1: ("n1", "s1", "nrem1", "nrem 1", "stage1"),
     2: ("n2", "s2", "nrem2", "nrem 2", "stage2"),
     3: (
@@ -101,7 +101,7 @@ def parse_stage(label: object, numbers: str = "r&k") -> int | None:
         raise ValueError(f"numbers={numbers!r} is not known: use 'r&k' (4 is stage 4, 5 is REM) or 'aasm' (4 is REM).")
     text = re.sub(r"\s+", " ", str(label)).strip().strip("\"'").lower()
     named = re.sub(r"^(sleep[ _-]*)?stage[ _:-]*", "", text)
-    named = re.sub(r"^sleep[ _-]+(?=[wrn])", "", named).strip()
+    named = re.sub(r"^sleep[ _-]+(?=[wrn]|s\d|mt|unscored)", "", named).strip()
     if re.fullmatch(r"[+-]?\d+(\.0*)?", named):
         number = int(float(named))
         if number in _NO_STAGE_NUMBERS:

@@ -23,7 +23,7 @@ from eegaug.data.nights import _FILES, NightDataset, Nights
 
 __all__ = ["NightDataset", "NightWriter", "Nights", "open_store"]
 
-FORMAT, VERSION = "eegaug-store", 1
+FORMAT, VERSION = "eegaug-store", 2
 
 
 def _night_stem(recording: str) -> str:

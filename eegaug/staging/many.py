@@ -96,7 +96,7 @@ def find_tasks(
     ValueError
         If one hypnogram is given for several recordings.
     """
-    paths = list(dict.fromkeys(path.resolve() for source in sources for path in _expanded(source)))
+    paths = list({path.resolve(): path.absolute() for source in sources for path in _expanded(source)}.values())
     folder = None if reference is None else Path(reference)
     if folder is not None and not folder.is_dir():
         if not folder.is_file():

@@ -106,7 +106,8 @@ class StagedNight:
 
     def on_grid(self, values: Any, missing: Any) -> np.ndarray:
         """Values of the epochs on a grid without gaps: windows that the recording lacks are filled."""
-        place = np.round((self.onset_s - self.onset_s[0]) / self.epoch_s).astype(int)
+        # Up at a half: rounded to even, epochs after gaps of half an epoch would share places.
+        place = np.floor((self.onset_s - self.onset_s[0]) / self.epoch_s + 0.5).astype(int)
         values = np.asarray(values)
         full = np.full((place[-1] + 1, *values.shape[1:]), missing, dtype=values.dtype)
         full[place] = values
@@ -354,6 +355,8 @@ def stage(
     if hypnogram is not None:
         fitting = hypnogram.lasting(prepared.onset_s[-1] + prepared.window_s, prepared.window_s)
         night.notes += fitting.notes[len(hypnogram.notes) :]
+        if fitting.onset_s[-1] + fitting.duration_s[-1] > prepared.onset_s[-1] + 2 * prepared.window_s:
+            night.notes.append("the scoring goes on after the end of the recording: is it of this night?")
         scored = reference_stages(fitting, prepared.onset_s, prepared.window_s)
     else:
         scored = prepared.scored if reference is None else np.asarray(reference)

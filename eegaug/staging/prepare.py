@@ -144,8 +144,8 @@ def _open_edf(path: Path) -> _Continuous:
 
 def _lights(onset_s: Sequence[float], text: Sequence[str]) -> tuple[float | None, float | None]:
     """When lights went off for the first time, and on for the last time after that."""
-    off = [s for s, t in zip(onset_s, text, strict=True) if re.search(r"\blights?\W*(off|out)\b", t, re.IGNORECASE)]
-    on = [s for s, t in zip(onset_s, text, strict=True) if re.search(r"\blights?\W*on\b", t, re.IGNORECASE)]
+    off = [s for s, t in zip(onset_s, text, strict=True) if re.search(r"\blights?[\W_]*(off|out)\b", t, re.IGNORECASE)]
+    on = [s for s, t in zip(onset_s, text, strict=True) if re.search(r"\blights?[\W_]*on\b", t, re.IGNORECASE)]
     first = float(min(off)) if off else None
     later = [s for s in on if first is None or s > first]
     return first, float(max(later)) if later else None

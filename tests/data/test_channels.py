@@ -51,3 +51,12 @@ def test_eeg_by_default():
     assert eeg_channels(["EEG (derivation not stated)", "EMG"]) == ["EEG (derivation not stated)"]
     assert eeg_channels(["Resp", "Temp rectal"]) == []
     assert short_name("EEG Pz-Oz") == "Pz-Oz" and short_name("EEG 1") == "EEG 1"
+
+
+def test_a_reference_may_be_written_in_several_ways():
+    assert names(["C3:M2", "C3/M1"], ["C3-M2", "C3-A1"]) == [("C3:M2",), ("C3/M1",)]
+    for name in ("C3:A1", "C3/A1", "C3\u2013A1"):
+        with pytest.raises(ValueError, match="C3"):
+            pick_channels([name], ["C3-A2"])
+    with pytest.raises(ValueError, match="C3"):
+        pick_channels(["C3:M1", "M2"], ["C3-M2"])  # no difference of a difference

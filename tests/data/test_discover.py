@@ -113,3 +113,56 @@ def test_hypnograms_alone_are_said_to_be_no_recordings(tmp_path):
     lonely.touch()
     with pytest.raises(FileNotFoundError, match=r"no recording \(.*\) among .*SC4001EC-Hypnogram.edf. Hypnograms are"):
         find_recordings([lonely])
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (
+            ["s1/night1.edf", "s1/night2.edf", "s2/night1.edf"],
+            {"s1/night1.edf": ("s1", "night1"), "night2": ("s1", "night2"), "s2/night1.edf": ("s2", "night1")},
+        ),
+        (
+            ["edf/s1/ses1/psg.edf", "edf/s1/ses2/psg.edf", "edf/s2/ses1/psg.edf"],
+            {
+                "edf/s1/ses1/psg.edf": ("s1", "ses1/psg"),
+                "edf/s1/ses2/psg.edf": ("s1", "ses2/psg"),
+                "edf/s2/ses1/psg.edf": ("s2", "ses1/psg"),
+            },
+        ),
+        (
+            ["visit1/S01.edf", "visit1/S02.edf", "visit2/S01.edf", "visit2/S03.edf"],
+            {
+                "visit1/S01.edf": ("S01", "visit1"),
+                "S02": ("S02", "visit1"),
+                "visit2/S01.edf": ("S01", "visit2"),
+                "S03": ("S03", "visit2"),
+            },
+        ),
+        (["12-05-2023 P01.edf", "13-05-2023 P02.edf"], {"12-05-2023 P01": ("12-05-2023 P01", 1)}),
+    ],
+)
+def test_nights_of_a_subject_stay_together(tmp_path, files, expected):
+    touch(tmp_path, *files)
+    found, _ = find_recordings(tmp_path)
+    who = {one.name: (one.subject, one.night) for one in found}
+    assert expected.items() <= who.items() and len(who) == len(files)
+    assert {one.guessed for one in found} == {"/" in files[0]}
+
+
+def test_hypnograms_of_the_folder_that_is_named_go_first(tmp_path):
+    touch(tmp_path, "a.edf", "a.csv", "B/a.csv", "C/other.csv")
+    assert find_recordings(tmp_path / "a.edf", hypnograms=tmp_path / "B")[0][0].hypnogram == tmp_path / "B" / "a.csv"
+    assert find_recordings(tmp_path, hypnograms=tmp_path / "B")[0][0].hypnogram == tmp_path / "B" / "a.csv"
+    assert find_recordings(tmp_path, hypnograms=tmp_path / "C")[0][0].hypnogram == tmp_path / "a.csv"
+    assert find_recordings(tmp_path, hypnograms=tmp_path)[0][0].hypnogram == tmp_path / "a.csv"
+
+
+def test_links_are_followed_once(tmp_path):
+    touch(tmp_path, "real/s1/a.edf", "data/s2/b.edf")
+    (tmp_path / "data" / "s1").symlink_to(tmp_path / "real" / "s1")
+    (tmp_path / "data" / "s2" / "loop").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "again.edf").symlink_to(tmp_path / "data" / "s2" / "b.edf")
+    assert sorted(one.path.resolve().name for one in find_recordings(tmp_path / "data")[0]) == ["a.edf", "b.edf"]
+    a = tmp_path / "data" / "s1" / "a.edf"
+    assert len(find_recordings([a, a])[0]) == 1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from eegaug.data import read_hypnogram
-from eegaug.data.hypnograms import Hypnogram
+from eegaug.data.hypnograms import Hypnogram, stage_numbers
 from eegaug.data.preprocessing import keep_around_sleep
 
 from .edf_files import pages, write_edf
@@ -19,7 +19,7 @@ def write(tmp_path, text, name="a.csv"):
 ONE_PER_LINE = {
     "names": "W\nN1\nN2\nN2\nN3\nR\n?\nW\n",
     "header, byte order mark, comment, blank line": "\ufeffstage\n# scorer "
-    "1\nWake\nN1\n\nN2\nN2\nN3\nREM\nUnscored\nWake",
+    "1\n\nWake\nN1\nN2\nN2\nN3\nREM\nUnscored\nWake",
     "five numbers": "0\n1\n2\n2\n3\n4\n-1\n0",
     "Rechtschaffen and Kales": "hypnogram\n0\n1\n2\n2\n4\n5\n6\n0\n",
     "floats": "0.0\n1.0\n2.0\n2.0\n3.0\n4.0\n-1.0\n0.0",
@@ -69,8 +69,54 @@ def test_four_without_five_is_rem_and_said(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "onsets"),
+    [
+        ("epoch,stage\n1,W\n2,N1\n3,N2\n7,N2\n8,R\n", [0, 30, 60, 180, 210]),
+        ("1,W\n2,N1\n3,N2\n7,N2\n8,R\n", [0, 30, 60, 180, 210]),
+        ("Epoch nr;stage\n6;W\n7;N1\n", [150, 180]),
+        ("0\tW\n1\tN1\n3\tN2\n4\tN2\n", [0, 30, 90, 120]),
+        ("onset (ms),duration (ms),stage\n0,30000,W\n30000,30000,N1\n", [0, 30]),
+        ("time (min),stage\n0,W\n0.5,N1\n1,N2\n", [0, 30, 60]),
+        ("onset [s],duration [s],stage\n60,30,W\n90,30,R\n", [60, 90]),
+        ("W\n\nN1\n\nN2\n\nR\n", [0, 30, 60, 90]),
+    ],
+)
+def test_rows_are_where_the_file_says(tmp_path, text, onsets):
+    assert read_hypnogram(write(tmp_path, text)).windows(30, 600).onset_s.tolist() == onsets
+
+
+def test_numbers_of_stages_are_those_of_the_column_of_stages(tmp_path):
+    assert stage_numbers(write(tmp_path, "onset,duration,stage,quality\n0,30,0,1\n30,30,2,5\n60,30,4,4\n")) == {0, 2, 4}
+    assert stage_numbers(write(tmp_path, "onset,stage,remark\n0,0,a\n30,5,b\n")) == {0, 5}
+    assert stage_numbers(tmp_path / "absent.txt") == set()
+
+
+def test_words_that_are_no_stage_are_said_where_nothing_else_is(tmp_path):
+    table = "onset,duration,stage\n0,30,W\n10,25,Hypopnea\n30,30,Stade Deux\n60,30,N2\n"
+    assert read_hypnogram(write(tmp_path, table)).notes == ["labels that name no stage were left out: 'Stade Deux'"]
+    cap = "onset,duration,stage\n0,30,SLEEP-S0\n30,30,SLEEP-S2\n60,30,SLEEP-S4\n90,30,SLEEP-REM\n120,30,SLEEP-MT\n"
+    found = read_hypnogram(write(tmp_path, cap))
+    assert found.stage.tolist() == [0, 2, 3, 4, -1] and found.notes == []
+
+
+def test_pages_of_twenty_seconds_that_only_their_number_tells(tmp_path):
+    found = read_hypnogram(write(tmp_path, "W\n" * 15))
+    twenty = found.lasting(300, 30)
+    assert twenty.duration_s.tolist() == [20.0] * 15 and "taken to last 20 s" in twenty.notes[-1]
+    assert found.lasting(450, 30) is found and found.lasting(8000, 30) is found
+    with pytest.raises(ValueError, match="scored in 20-s epochs"):
+        twenty.windows(30, 300)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("W\nN1\n\nN2\nN2\nR\n", "row 3 is empty"),
+        ("epoch,stage\n1,W\n2,N1\n1,W\n", "do not rise"),
+        ("23:02:00,W\n23:02:30,N1\n", "says when by '23:02:00'"),
+        ("60,0;30,0;W\n90,0;30,0;N1\n", "says when by '60,0'"),
+        ("onset (samples),stage\n0,W\n3000,N1\n", "onsets are in 'samples'"),
+        ("onset_ms,stage\n0,W\n30000,N1\n", "its column 'onsetms' is not understood"),
         ("", "the file is empty"),
         ("stage\n", "nothing below it|no sleep stage"),
         ("W\nN1\nspam\nN2", "row 3 is no sleep stage: 'spam'"),

@@ -125,3 +125,9 @@ def test_wake_around_sleep():
     assert keep_around_sleep(np.zeros(200, int), onset, 30, 5).all()
     turned = np.random.default_rng(0).permutation(200)  # order does not matter
     np.testing.assert_array_equal(keep_around_sleep(y[turned], onset[turned], 30, 30), keep[turned])
+
+
+def test_an_offset_does_not_ring_at_the_ends():
+    p = Preprocessing(sfreq=100, l_freq=None, h_freq=None)
+    out, _ = filter_and_resample(sine(7, 10, 200)[None] + 3000, 200, p)
+    assert np.abs(out[0] - 3000 - sine(7, 10, 100)).max() < 5.0  # it was 750

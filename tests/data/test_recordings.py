@@ -402,3 +402,46 @@ def test_folder_with_everything_in_it(data_folder, tmp_path):
     with pytest.warns(UserWarning, match="4 of 7 recordings were skipped"):
         nights = load_recordings(tmp_path / "r")
     assert sorted(nights.y.tolist()) == [0, 0, 0, 0, 1, 1, 2, 3, 4]
+
+
+def test_a_five_that_is_no_stage_does_not_make_four_n3(tmp_path):
+    write_edf(tmp_path / "a.edf", {"C3": noise(120)})
+    (tmp_path / "a.csv").write_text("onset,duration,stage,quality\n0,30,0,1\n30,30,2,5\n60,30,4,4\n90,30,4,3\n")
+    with pytest.warns(UserWarning, match="read as W, N1, N2, N3, REM"):
+        assert load_recordings(tmp_path, standardise=None).y.tolist() == [0, 2, 4, 4]
+    write_edf(tmp_path / "b.edf", {"C3": noise(120)})
+    (tmp_path / "b.csv").write_text("onset,stage,remark\n0,0,a\n30,2,b\n60,5,c\n90,4,d\n")
+    assert load_recordings(tmp_path, standardise=None).y.tolist() == [0, 2, 3, 3, 0, 2, 4, 3]
+
+
+def test_other_hypnograms_and_other_lists_have_stores_of_their_own(tmp_path):
+    for name in "abc":
+        write_edf(tmp_path / "d" / f"{name}.edf", {"C3": noise(60)})
+        (tmp_path / "d" / f"{name}.csv").write_text("W\nN1\n")
+    (tmp_path / "B").mkdir()
+    (tmp_path / "B" / "a.csv").write_text("N2\nN3\n")
+    first = load_recordings(tmp_path / "d", window_s=30)
+    with_b = load_recordings(tmp_path / "d", hypnograms=tmp_path / "B")
+    assert first.y.tolist() == [0, 1] * 3 and with_b.y.tolist() == [2, 3, 0, 1, 0, 1]
+    assert first.read().shape == with_b.read().shape  # neither has taken the other's place
+    lists = [load_recordings([tmp_path / "d" / f"{a}.edf", tmp_path / "d" / f"{b}.edf"]) for a, b in ("ab", "ac")]
+    assert [sorted(set(nights.subjects)) for nights in lists] == [["a", "b"], ["a", "c"]]
+    assert lists[0].read().shape == lists[1].read().shape
+
+
+def test_subjects_told_by_folders_are_said(tmp_path):
+    for name in ("s1/n1", "s1/n2", "s2/n1"):
+        write_edf(tmp_path / f"{name}.edf", {"C3": noise(60)})
+        (tmp_path / f"{name}.csv").write_text("W\nN1\n")
+    with pytest.warns(UserWarning, match=r"subjects were told by folders and file names \(s1, s2\)"):
+        assert sorted(set(load_recordings(tmp_path).subjects)) == ["s1", "s2"]
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
+def test_a_damaged_store_in_the_cache_is_made_again(tmp_path, content):
+    write_edf(tmp_path / "a.edf", {"C3": noise(60)})
+    (tmp_path / "a.csv").write_text("W\nN1\n")
+    whole = load_recordings(tmp_path / "a.edf").read()
+    for entry in cache_folder().rglob("*.json"):
+        entry.write_text(content)
+    assert np.array_equal(load_recordings(tmp_path / "a.edf").read(), whole)

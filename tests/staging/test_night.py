@@ -1,4 +1,5 @@
 import datetime
+from types import SimpleNamespace
 
 import mne
 import numpy as np
@@ -10,6 +11,7 @@ import eegaug
 from eegaug import AugNetClassifier
 from eegaug.data import STAGES as NAMES
 from eegaug.data import Preprocessing, load_recordings, parse_stage, simulate_nights
+from eegaug.staging import StagedNight
 
 from .conftest import N_EPOCHS, STAGES
 
@@ -285,3 +287,9 @@ def test_real_recording_at_300_hz(data_folder, model):
     found = eegaug.stage(data_folder / "edf" / "mednick_example1_sleep_rec.edf", model)
     assert len(found) == 40 and found.channels["recording"].tolist() == ["C3-A2", "C4-A1"]
     assert np.isfinite(found.prepared.power).all()
+
+
+def test_epochs_after_gaps_of_half_an_epoch_keep_places_of_their_own():
+    onset_s = np.array([0.0, 30.0, 75.0, 105.0, 165.0])
+    there = SimpleNamespace(onset_s=onset_s, epoch_s=30.0)
+    assert StagedNight.on_grid(there, np.arange(5), -1).tolist() == [0, 1, -1, 2, 3, -1, 4]

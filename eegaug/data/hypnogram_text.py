@@ -1,0 +1,160 @@
+"""Text files of stages: lines, cells, and which column says what."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from eegaug.data.stages import parse_stage
+
+__all__ = ["Layout", "read_layout"]
+
+# Columns of a table by their usual names, the likelier first; compared in lower case without spaces, dashes,
+# underscores.
+_STAGE_COLUMNS = (
+    *("sleepstage", "stage", "stages", "hypnogram", "hypno", "stagename", "trialtype", "description", "annotation"),
+    *("annotations", "label", "labels", "event", "state", "class", "scoring", "score", "y", "value"),
+)
+_ONSET_COLUMNS = ("onset", "onsets", "start", "starts", "starttime", "begin", "time", "times", "seconds")
+_DURATION_COLUMNS = ("duration", "durations", "length", "dur")
+_EPOCH_COLUMNS = ("epoch", "epochs", "epochnumber", "epochno", "epochnr", "epoch#", "epochindex", "page", "pages")
+# Seconds in a unit that a header may name: "onset (ms)".
+_UNITS = {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3}
+_UNITS |= {"milliseconds": 1e-3, "min": 60.0, "mins": 60.0, "minutes": 60.0, "h": 3600.0, "hours": 3600.0}
+# A time of day, or a number with a decimal comma.
+_CLOCK = re.compile(r"\d{1,2}:\d\d|\d+,\d+$")
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """Cells of a text file, line by line; an empty line between others is a row without cells."""
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    kept = [line for line in text.splitlines() if not line.lstrip().startswith(("#", "%"))]
+    lines = [line for line in kept if line.strip()]
+    if not lines:
+        raise ValueError("the file is empty")
+    cells = _cells(lines)
+    if len(cells) != len(lines):  # cells that hold line breaks
+        return cells
+    cells, last = iter(cells), max(i for i, line in enumerate(kept) if line.strip())
+    return [next(cells) if line.strip() else [] for line in kept[: last + 1]]
+
+
+def _cells(lines: list[str]) -> list[list[str]]:
+    if all(parse_stage(line) is not None for line in lines[1:]) and len(lines) > 1:
+        return [[line.strip()] for line in lines]
+    for delimiter in ("\t", ";", ","):
+        if all(delimiter in line for line in lines):
+            rows = list(csv.reader(lines, delimiter=delimiter))
+            break
+    else:
+        spaced = [line.split() for line in lines]
+        rows = (
+            spaced if len(spaced[-1]) > 1 and _number(spaced[-1][0]) is not None else [[line.strip()] for line in lines]
+        )
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+class Layout(NamedTuple):
+    """Columns of a hypnogram's table: stages, and where there are such columns seconds, their lengths, numbers."""
+
+    labels: Sequence[str]
+    onset: list[float] | None
+    duration: list[float] | None
+    epoch: list[int] | None
+    empty: int | None
+    """An empty line between others."""
+
+
+def read_layout(path: Path) -> Layout:
+    """Columns of a text file of stages.
+
+    Raises
+    ------
+    ValueError
+        If no column can be told to hold stages, or where they belong; the row or column is named.
+    """
+    rows = _rows(path)
+    header: list[str] = []
+    units: list[str] = []
+    first = next(i for i, row in enumerate(rows) if row)
+    rows = rows[first:]
+    if all(_number(cell) is None and parse_stage(cell) is None for cell in rows[0]):
+        units = [(re.findall(r"[(\[]\s*(.*?)\s*[)\]]", cell.lower()) or ["s"])[0] for cell in rows[0]]
+        header = [re.sub(r"[(\[].*[)\]]|[\s_-]", "", cell.lower()) for cell in rows[0]]
+        rows = rows[1:]
+    filled = [row for row in rows if row]
+    # After a header, or after every row, an empty line says nothing.
+    between = rows[rows.index(filled[0]) :] if filled else []
+    empties = [i + 1 for i, row in enumerate(between) if not row]
+    empty = empties[0] if empties and len(empties) < len(filled) - 1 else None
+    rows = filled
+    if not rows:
+        raise ValueError("the file has a header and nothing below it")
+    width = len(rows[0])
+    if uneven := [i for i, row in enumerate(rows) if len(row) != width]:
+        raise ValueError(f"row {uneven[0] + 1} has {len(rows[uneven[0]])} cells where the first has {width}")
+    columns = list(zip(*rows, strict=True))
+
+    def named(names: Sequence[str]) -> int | None:
+        return next((header.index(n) for n in names if n in header), None)
+
+    onset = duration = stage = epoch = None
+    if header and width > 1:
+        onset, duration, epoch = named(_ONSET_COLUMNS), named(_DURATION_COLUMNS), named(_EPOCH_COLUMNS)
+        if onset is None and (odd := [name for name in header if name.startswith(("onset", "start"))]):
+            raise ValueError(f"its column {odd[0]!r} is not understood: name it onset, in seconds")
+        usable = [header.index(n) for n in _STAGE_COLUMNS if n in header]
+        usable = [k for k in usable if {parse_stage(c) for c in columns[k]} & set(range(5))]
+        if not usable:
+            raise ValueError(f"no column with sleep stages among {header}")
+        stage = usable[0]
+    elif width > 1:
+        numeric = [all(_number(c) is not None for c in column) for column in columns]
+        stages = [k for k, column in enumerate(columns) if all(parse_stage(c) is not None for c in column)]
+        if numeric[0] and len(rows) > 1 and (np.diff([float(c) for c in columns[0]]) > 0).all():
+            stages = [k for k in stages if k != 0]  # epoch numbers or seconds
+        stages = [k for k in stages if not numeric[k]] or stages
+        if not stages:
+            raise ValueError(f"no column with a stage in every row; the first row is {rows[0]}")
+        stage = stages[-1]
+        if numeric[0] and stage != 0:
+            steps = np.diff([float(c) for c in columns[0]])
+            # Steps of one are epoch numbers, anything else are seconds.
+            onset, epoch = (None, 0) if not len(steps) or (steps == 1).mean() > 0.5 else (0, None)
+            duration = 1 if onset == 0 and width > 2 and numeric[1] and stage != 1 else None
+        elif clock := [column[0] for column in columns[:stage] if _CLOCK.match(column[0])]:
+            raise ValueError(f"its first row says when by {clock[0]!r}: give seconds from the start of the recording")
+    else:
+        stage = 0
+
+    def seconds(k: int | None, what: str) -> list[float] | None:
+        if k is None:
+            return None
+        if (unit := units[k] if units else "s") not in _UNITS:
+            raise ValueError(f"{what} are in {unit!r}: give them in seconds")
+        found = [math.nan if c.lower() in ("n/a", "nan", "") else _number(c) for c in columns[k]]
+        if None in found:
+            raise ValueError(f"{what} must be in seconds, not {columns[k][found.index(None)]!r}")
+        return [_UNITS[unit] * value for value in found]
+
+    def counted(k: int | None) -> list[int] | None:
+        found = [] if k is None else [_number(c) for c in columns[k]]
+        whole = all(value is not None and value == round(value) for value in found)
+        return [int(value) for value in found] if found and whole else None
+
+    onsets = seconds(onset, "onsets")
+    lengths = seconds(duration, "durations") if onsets is not None else None
+    return Layout(columns[stage], onsets, lengths, counted(epoch) if onsets is None else None, empty)
