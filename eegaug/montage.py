@@ -120,7 +120,11 @@ def electrode_positions(
         if found.shape != (len(ch_names), 3):
             raise ValueError(f"positions must have shape ({len(ch_names)}, 3) for {ch_names}, got {found.shape}")
     else:
-        found = np.array([_position(name, positions or {}) for name in ch_names], dtype=np.float64).reshape(-1, 3)
+        own = dict(positions or {})
+        for name, place in (positions or {}).items():  # "T3" says where T7 is, "c3" where C3
+            if (electrode := _electrode_or_none(name)) is not None:
+                own.setdefault(electrode, place)
+        found = np.array([_position(name, own) for name in ch_names], dtype=np.float64).reshape(-1, 3)
     length = np.linalg.norm(found, axis=1, keepdims=True)
     bad = ~np.isfinite(found).all(axis=1) | ~(length[:, 0] > 0)
     if bad.any():
@@ -128,6 +132,13 @@ def electrode_positions(
         raise ValueError(f"position of channel {ch_names[which]!r} must be finite and not zero, got {found[which]}")
     # Unit vectors stay as they are to the last bit, so that positions can be saved and read back.
     return np.where(np.abs(length - 1) < 1e-12, found, found / length)
+
+
+def _electrode_or_none(label: str) -> str | None:
+    try:
+        return electrode_name(label)
+    except ValueError:
+        return None
 
 
 def _position(ch_name: str, own: Mapping[str, Sequence[float]]) -> np.ndarray:

@@ -118,3 +118,10 @@ class TestSymmetry:
         assert {names[i] for i in np.flatnonzero(permutation == np.arange(len(names)))} == {
             name for name in names if name.endswith("z")
         }
+
+
+@pytest.mark.parametrize(
+    ("channel", "key"), [("EEG T3-M2", "T3"), ("T7", "T3"), ("C3", "c3"), ("EEG Fpz-Cz", "FPZ"), ("C3", "C3")]
+)
+def test_own_positions_are_found_however_they_are_spelled(channel, key):
+    assert electrode_positions([channel], {key: (0, 1, 0)}).tolist() == [[0, 1, 0]]

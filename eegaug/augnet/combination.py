@@ -71,7 +71,7 @@ def combination(X: Tensor, terms: Iterable[Term], identity: Tensor | None = None
         if form is None:
             other = _plus(other, op.apply(work, magnitude, noise) * wide)
             continue
-        noise = {key: value.to(work.dtype) for key, value in noise.items()}
+        noise = {key: value.to(work.dtype) if value.is_floating_point() else value for key, value in noise.items()}
         if form == "reverse":
             flip = _plus(flip, wide)
         elif form == "gain":

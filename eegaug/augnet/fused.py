@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from eegaug.augnet.together import decisions, rotations
 from eegaug.functional.sensors import full_precision
@@ -43,7 +42,7 @@ def fused_sum(layer: AugmentationLayer, X: Tensor, draws: dict[int, TrainingDraw
     Returns
     -------
     Tensor
-        Shape and dtype of `X`. Its gradient can be taken once, not twice.
+        Shape and dtype of `X`. A second derivative goes through the operations one by one.
     """
     work = X if X.dtype in (torch.float32, torch.float64) else X.float()
     weights, total, linear = layer.weights, None, {}
@@ -54,8 +53,8 @@ def fused_sum(layer: AugmentationLayer, X: Tensor, draws: dict[int, TrainingDraw
         term = layer.apply_operation(q, work, layer.strengths[q], draw.noise, draw.u) * weights[q]
         total = term if total is None else total + term
     if linear:
-        weights, strengths = weights.to(work.dtype), layer.strengths.to(work.dtype)
-        fused = _LinearSum.apply(work, weights, strengths, layer.operations, linear)
+        weights, strengths = weights.to(work.dtype), layer.held_strengths().to(work.dtype)
+        fused = _LinearSum.apply(work, weights, strengths, layer, linear)
         total = fused if total is None else total + fused
     return total.to(X.dtype)
 
@@ -69,22 +68,27 @@ class _LinearSum(torch.autograd.Function):
         X: Tensor,
         weights: Tensor,
         strengths: Tensor,
-        operations: Sequence[Operation],
+        layer: AugmentationLayer,
         draws: dict[int, TrainingDraw],
     ) -> Tensor:
         with full_precision(X):
             # Coefficients are not saved for autograd but kept as they are: without its bookkeeping they take less time.
             with torch.inference_mode():
-                terms = _Terms(X, weights, strengths, operations, draws)
+                terms = _Terms(X, weights, strengths, layer.operations, draws)
             total, known = terms.sum.evaluate(X)
-        ctx.save_for_backward(X, weights, *known)
-        ctx.terms = terms
+        ctx.save_for_backward(X, weights, strengths, *known)
+        ctx.terms, ctx.layer, ctx.draws = terms, layer, draws
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        X, weights, *known = ctx.saved_tensors
+        X, weights, strengths, *known = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient is to be differentiated once more: one operation after the other
+            inputs = (X, weights, strengths)
+            wanted = [tensor for tensor, needed in zip(inputs, ctx.needs_input_grad, strict=False) if needed]
+            total = ctx.layer.sum_of(X, weights.unbind(), strengths.unbind(), ctx.draws)
+            found = iter(torch.autograd.grad(total, wanted, grad, create_graph=True, allow_unused=True))
+            return *(next(found) if needed else None for needed in ctx.needs_input_grad[:3]), None, None
         gradient = _Gradient(ctx.terms, grad, X, Derived(*known))
         to_weights = to_strengths = None
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
@@ -140,11 +144,11 @@ class _Terms:
         self._complete()
 
     def _in_dtype(self, noise: dict[str, Tensor]) -> dict[str, Tensor]:
-        if all(value.dtype == self.dtype for value in noise.values()):
+        if all(value.dtype == self.dtype or not value.is_floating_point() for value in noise.values()):
             return noise
         # A slope that is not written out is found by autograd, which takes no tensor made under inference_mode.
         with torch.inference_mode(False):
-            return {key: value.to(self.dtype) for key, value in noise.items()}
+            return {key: value.to(self.dtype) if value.is_floating_point() else value for key, value in noise.items()}
 
     def _add(self, q: int, op: Operation, weight: Tensor, strength: Tensor, noise: dict[str, Tensor]) -> None:
         """One more operation."""
@@ -156,6 +160,8 @@ class _Terms:
                 value = op.linear_value(None, noise, self.n_channels, self.n_times)
         if not op.has_magnitude:
             applied, slope = (tensor[:, :, None] for tensor in self.decided[q])
+            if value is not None:  # what it does where it is applied; where not, the signal stays
+                value, slope = _where_applied(value, applied, slope, 0.0 if op.linear_form == "spectrum" else 1.0)
         match op.linear_form:
             case "reverse":
                 value, flip = applied, weight * applied
@@ -243,6 +249,15 @@ class _Gradient(SumGradient):
         if form == "spectrum":
             return self.level_sum + _real_product(self.response, part.value), _real_product(self.response, slope)
         return _dot(self.gain, part.value), _dot(self.gain, slope)
+
+
+def _where_applied(value: Any, applied: Tensor, slope: Tensor, identity: float) -> tuple[Any, Any]:
+    """Coefficients of an operation for windows that it is applied to or not, and their slope in the strength."""
+    if isinstance(value, tuple):  # what multiplies the signal, and what its Hilbert transform
+        away = value[0] - identity, value[1]
+        return (identity + applied * away[0], applied * away[1]), (slope * away[0], slope * away[1])
+    away = value - identity
+    return identity + applied * away, slope * away
 
 
 def _plus(total: Tensor | None, term: Tensor, factor: Tensor | None = None) -> Tensor:

@@ -61,7 +61,7 @@ class AugmentationLayer(nn.Module):
         Start of every :math:`\mu_q`, in [0, 1].
     fused : bool
         True evaluates the weighted sum as one mixing of channels and one filter (``eegaug.augnet.fused``); False
-        one operation after the other: slower, the same result, and its gradient can be differentiated once more.
+        one operation after the other: slower, the same result.
     selection : {"weighted", "single"}
         "weighted": the paper's weighted sum. "single": in training each window goes through one operation, drawn
         uniformly, at that operation's own strength (:func:`eegaug.augnet.single.one_operation_each`); there are no
@@ -192,7 +192,12 @@ class AugmentationLayer(nn.Module):
         Only operations in `draws` are computed. The sum is accumulated, so that without gradients no more than two
         augmented batches exist at a time.
         """
-        weights, strengths = self.weights.unbind(), self.strengths.unbind()
+        return self.sum_of(X, self.weights.unbind(), self.held_strengths().unbind(), draws)
+
+    def sum_of(
+        self, X: Tensor, weights: Sequence[Tensor], strengths: Sequence[Tensor], draws: dict[int, TrainingDraw]
+    ) -> Tensor:
+        """:meth:`weighted_sum` with these weights and strengths."""
         total = None
         for q, draw in draws.items():
             term = self.apply_operation(q, X, strengths[q], draw.noise, draw.u) * weights[q]
@@ -214,7 +219,8 @@ class AugmentationLayer(nn.Module):
         op = self.operations[draw.operation]
         noise = draw.noise_for(op, windows)
         u = torch.full((1,), draw.u, device=X.device)
-        return self.apply_operation(draw.operation, windows, self.strengths[draw.operation], noise, u).reshape(X.shape)
+        strength = self.held_strengths()[draw.operation]
+        return self.apply_operation(draw.operation, windows, strength, noise, u).reshape(X.shape)
 
     # A weight of exactly zero contributes nothing to the output nor to any gradient, so that its operation need not be
     # computed. On an accelerator, reading the weights makes the host wait: they are read when they may have changed.
@@ -251,6 +257,10 @@ class AugmentationLayer(nn.Module):
         self.strengths.clamp_(0.0, 1.0)
         self.host_weights()
 
+    def held_strengths(self) -> Tensor:
+        """Strengths, in [0, 1] whatever the optimiser's last step has made of them; their gradient as they are."""
+        return self.strengths - self.strengths.detach() + self.strengths.detach().clamp(0.0, 1.0)
+
     def describe(self) -> list[dict[str, Any]]:
         """One row for each operation: name, weight, magnitude in [0, 1], strength and its unit.
 
@@ -283,6 +293,8 @@ def physical(op: Operation, strength: float) -> dict[str, Any]:
 
 
 def as_batch(X: Tensor) -> Tensor:
+    if not X.is_floating_point():
+        raise TypeError(f"X must be a tensor of floating-point numbers, got one of {X.dtype}: pass X.float().")
     if X.ndim == 3:
         return X
     if X.ndim not in (2, 4):

@@ -41,15 +41,18 @@ class Draw:
         """Draws of the operation for one window of the shape of `X`, made on the CPU; kept for the next batch."""
         key = (X.shape[-2], X.shape[-1], X.device)
         if key not in self._noise:
-            generator = torch.Generator().manual_seed(self.seed)
-            noise = op.draw(self.n_copies, X.shape[-2], X.shape[-1], generator=generator, device="cpu")
-            if op.draws_uniform:
-                noise = {name: spread(value, generator) for name, value in noise.items()}
-            noise = {name: value[self.copy : self.copy + 1] for name, value in noise.items()}
             if len(self._noise) >= 4:  # windows of many lengths: the draws are cheap to make again
                 self._noise.clear()
-            self._noise[key] = {name: value.to(X.device) for name, value in noise.items()}
+            with torch.inference_mode(False):  # a later call may want a gradient
+                self._noise[key] = {name: value.to(X.device) for name, value in self._drawn(op, X).items()}
         return self._noise[key]
+
+    def _drawn(self, op: Operation, X: Tensor) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(self.seed)
+        noise = op.draw(self.n_copies, X.shape[-2], X.shape[-1], generator=generator, device="cpu")
+        if op.draws_uniform:
+            noise = {name: spread(value, generator) for name, value in noise.items()}
+        return {name: value[self.copy : self.copy + 1] for name, value in noise.items()}
 
 
 def choose_operations(weights: Sequence[Sequence[float]], n_copies: int, seed: int) -> list[list[Draw]]:

@@ -57,7 +57,7 @@ def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Gen
     order = torch.randperm(n, generator=generator, device=source).to(X.device)
     sizes = group_sizes(layer.shares(), n, start)
     groups = X.index_select(0, order).split(sizes)
-    strengths = layer.strengths.unbind()
+    strengths = layer.held_strengths().unbind()
     layer.drawn = []
     done, begin = [], 0
     for q, group in enumerate(groups):

@@ -2,8 +2,9 @@
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-__all__ = ["bernoulli_and_slope", "relaxed_bernoulli"]
+__all__ = ["bernoulli_and_slope", "differentiated", "relaxed_bernoulli"]
 
 # The gradient of the surrogate vanishes for a probability of exactly 0 or 1; held this far away from both it still
 # tells a strength that sits on the border which way to go.
@@ -54,11 +55,16 @@ def relaxed_bernoulli(probability: Tensor, u: Tensor, temperature: float = 0.5, 
     eps = torch.finfo(u.dtype).eps
     if not hard:
         return _surrogate(_hold(probability, eps), u, temperature, eps)
-    if not probability.requires_grad:
+    if not differentiated(probability):
         return (u < probability).to(torch.promote_types(probability.dtype, u.dtype))
     draw, slope = bernoulli_and_slope(probability, u, temperature)
     # The second term is exactly zero, so the value is exactly the draw.
     return draw + slope * (probability - probability.detach())
+
+
+def differentiated(x: Tensor) -> bool:
+    """Whether a derivative in `x` may be asked for, backwards or, by ``torch.func.jvp`` and its like, forwards."""
+    return x.requires_grad or getattr(forward_ad, "_current_level", -1) >= 0
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["LinearForm"]
+__all__ = ["LinearForm", "own_names"]
 
 # The method that gives each linear form, where there is one.
 _LINEAR_FORMS = {
@@ -22,6 +22,16 @@ _LINEAR_FORMS = {
 }
 # What goes with coefficients: a subclass with others does not inherit it.
 _WRITTEN_OUT = {"linear_slope", "mixing_and_slope", "product_and_slope", "mixing_of_members", "mixing_of_waves"}
+
+
+def own_names(cls: type) -> set[str]:
+    """Names that a class defines itself or has from mixins, that is before the first operation it inherits from."""
+    names = set(vars(cls))
+    for base in cls.__mro__[1:]:
+        if issubclass(base, LinearForm):
+            break
+        names |= set(vars(base))
+    return names
 
 
 class LinearForm:
@@ -41,16 +51,16 @@ class LinearForm:
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         # A subclass that does something else than its parent does not act in its parent's linear form either.
-        own = vars(cls)
+        own = own_names(cls)
         if "transform" in own and "linear_form" not in own and _LINEAR_FORMS.get(cls.linear_form) not in own:
             cls.linear_form = None
         if "transform" in own and "product_form" not in own:
             cls.product_form = None
         # And one whose coefficients are others does not have their slope.
         if any(name in own for name in _LINEAR_FORMS.values()):
-            for written_out in _WRITTEN_OUT - set(own):
+            for written_out in _WRITTEN_OUT - own:
                 setattr(cls, written_out, getattr(LinearForm, written_out))
-            if cls.product_form is not None and not {"product_form", "product_and_slope"} & set(own):
+            if cls.product_form is not None and not {"product_form", "product_and_slope"} & own:
                 cls.product_form = cls.linear_form
 
     def linear_value(self, magnitude: Tensor | None, noise: dict[str, Tensor], n_channels: int, n_times: int) -> Any:

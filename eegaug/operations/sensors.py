@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from eegaug import functional as F
+from eegaug.functional.sampling import differentiated
 from eegaug.functional.sensors import rotation_waves, turned
 from eegaug.montage import electrode_positions, symmetry_permutation
 from eegaug.operations.base import Operation
+from eegaug.operations.linear_form import own_names
 
 __all__ = [
     "ChannelsDropout",
@@ -28,6 +30,12 @@ class SensorsOperation(Operation):
 
     family = "sensors"
     linear_form = "mixing"
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        own = own_names(cls)
+        if "mixing_matrix" in own and "transform" not in own:  # its parent may do it in a quicker way
+            cls.transform = SensorsOperation.transform
 
     def mixing_matrix(self, magnitude: Tensor | None, noise: dict[str, Tensor], n_channels: int) -> Tensor:
         """The operation as matrices, shape (batch or 1, n_channels, n_channels), as differentiable as itself.
@@ -188,7 +196,7 @@ class ChannelsShuffle(SensorsOperation):
 
     def transform(self, X: Tensor, magnitude: Tensor, noise: dict[str, Tensor]) -> Tensor:
         member, within, everybody = self._sources(magnitude, noise)
-        if not magnitude.requires_grad:
+        if not differentiated(magnitude):
             return F.permute_channels(X, within)
         source = torch.where(member.detach() > 0.5, within, everybody)
         return torch.lerp(X, F.permute_channels(X, source), member[:, :, None])

@@ -109,7 +109,7 @@ class TimeMasking(Operation):
         if self.max_strength <= n_times:
             gain, slope = F.time_mask_gain_and_slope(u * (n_times - length), length, -u, n_times, self.steepness)
             return gain, slope * self.max_strength
-        change = self.max_strength * (length <= n_times)
+        change = self.max_strength * (length <= n_times).to(length.dtype)
         length = length.clamp(max=float(n_times))
         gain, slope = F.time_mask_gain_and_slope(u * (n_times - length), length, -u, n_times, self.steepness)
         return gain, slope * change[:, None, None]

@@ -69,7 +69,7 @@ class _Product(torch.autograd.Function):
             if len(magnitude) == 1:
                 to_magnitude = torch.dot(change.reshape(-1), grad.reshape(-1)).reshape(1)
             else:
-                to_magnitude = change.mul_(grad).sum((1, 2))
+                to_magnitude = (change * grad).sum((1, 2))
         if ctx.needs_input_grad[0]:
             to_X = SumGradient(value, grad, X, Derived(*known)).of_signal()
         return to_X, to_magnitude, None, None

@@ -229,3 +229,63 @@ def test_large_tensors_do_not_grow_with_the_operations():
     few, _ = counted(["frequency_shift", "bandstop_filter", "gaussian_noise"])
     many, _ = counted(FAMILIES["time-frequency"])
     assert many.large <= few.large + 2
+
+
+class Halved(Operation):
+    """Without a magnitude, in the linear form of a gain, a filter or a modulation."""
+
+    has_magnitude = False
+
+    def time_gain(self, magnitude, noise, n_times):
+        return torch.full((1, 1, n_times), 0.5)
+
+    def spectral_change(self, magnitude, noise, n_times):
+        return torch.full((1, 1, n_times // 2 + 1), -0.5)
+
+    def modulation(self, magnitude, noise, n_times):
+        return torch.full((1, 1, n_times), 0.5), torch.zeros(1, 1, n_times)
+
+    def transform(self, X, magnitude, noise):
+        return X * 0.5
+
+
+@pytest.mark.parametrize("form", ["gain", "spectrum", "modulation"])
+def test_own_operations_without_a_magnitude_are_applied_by_chance(form):
+    own = type(form, (Halved,), {"name": form, "linear_form": form})
+    assert_same([own, "sign_flip"])
+    layer = AugmentationLayer([own], initial_strength=0.0)
+    assert torch.equal(layer(torch.ones(3, 1, 4)), torch.ones(3, 1, 4))
+
+
+@pytest.mark.parametrize("operations", [["frequency_shift", "time_masking"], ["sign_flip", "sensors_rotation_z"]])
+def test_second_derivatives_are_those_of_the_operations_one_by_one(operations):
+    layer = layer_of(operations)
+    X = torch.randn(3, len(CH_NAMES), 64, dtype=torch.float64, requires_grad=True)
+    draws = layer.draw(X)
+    inputs = [X, layer.weight_logits, layer.strengths]
+    found = []
+    for how in (layer.weighted_sum, lambda X, draws: fused_sum(layer, X, draws)):
+        total = how(X, draws).sin().sum()
+        (to_X,) = torch.autograd.grad(total, X, create_graph=True)
+        found.append(torch.autograd.grad(total + 10 * to_X.square().sum(), inputs))
+    for expected, fused in zip(*found, strict=True):
+        torch.testing.assert_close(fused, expected, rtol=1e-9, atol=1e-10)
+
+
+class Places(Operation):
+    """Takes each channel from another, by whole numbers that are drawn."""
+
+    name, has_magnitude, linear_form = "places", False, "mixing"
+
+    def draw(self, n, n_channels, n_times, generator=None, device=None):
+        return {"place": torch.randint(n_channels, (n, n_channels), generator=generator)}
+
+    def mixing_matrix(self, magnitude, noise, n_channels):
+        return torch.eye(n_channels)[noise["place"]]
+
+    def transform(self, X, magnitude, noise):
+        return X.gather(1, noise["place"][:, :, None].expand_as(X))
+
+
+def test_draws_that_are_whole_numbers_stay_so():
+    assert_same([Places, "channels_symmetry"])

@@ -7,6 +7,7 @@ import pickle
 import warnings
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -360,3 +361,35 @@ class TestCuda:
         module.cuda()
         for c in range(4):
             torch.testing.assert_close(module.transform(X.cuda(), c, 4, 3).cpu(), expected[c], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("far", [-0.02, 1.5])
+def test_strengths_that_an_optimiser_took_too_far_are_held(fused, far):
+    layer = AugmentationLayer(["time_masking", "sign_flip"], fused=fused)
+    X, found = torch.randn(4, 2, 300, generator=torch.Generator().manual_seed(0)), []
+    for strength in (far, float(np.clip(far, 0, 1))):
+        with torch.no_grad():
+            layer.strengths.fill_(strength)
+        found.append(layer(X, torch.Generator().manual_seed(1)))
+        assert layer.eval()(X).isfinite().all()
+        layer.train()
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+    found[0].square().sum().backward()
+    assert (layer.strengths.grad != 0).any()
+
+
+@pytest.mark.parametrize("X", [torch.ones(2, 1, 50, dtype=torch.int16), torch.ones(2, 1, 50, dtype=torch.complex64)])
+@pytest.mark.parametrize("selection", ["weighted", "single"])
+def test_windows_are_floating_point(X, selection):
+    with pytest.raises(TypeError, match="floating-point"):
+        AugmentationLayer(["sign_flip"], selection=selection)(X)
+
+
+def test_prediction_in_inference_mode_leaves_gradients_possible():
+    module = AugmentationModule([["gaussian_noise"]]).eval()
+    X = torch.randn(4, 2, 60)
+    with torch.inference_mode():
+        module(X)
+    module(X.requires_grad_()).sum().backward()
+    assert X.grad.isfinite().all()

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from eegaug.functional import relaxed_bernoulli
+from eegaug.operations import get_operation
 
 
 def uniform(n=20_000, seed=0, dtype=torch.float64):
@@ -74,3 +75,17 @@ def test_negative_loss_gradient_moves_a_probability_off_zero():
     loss.backward()
     optimiser.step()
     assert probability.item() > 0
+
+
+@pytest.mark.parametrize("name", ["channels_dropout", "channels_shuffle"])
+def test_forward_mode_gives_the_straight_through_gradient(name):
+    op = get_operation(name)
+    noise = op.draw(2, 3, 5, generator=torch.Generator().manual_seed(0))
+    X = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(1))
+
+    def f(magnitude):
+        return op.apply(X, magnitude, noise).square().sum()
+
+    at = torch.tensor([0.3, 0.4])
+    torch.testing.assert_close(torch.func.jacfwd(f)(at), torch.func.grad(f)(at))
+    assert torch.func.grad(f)(at).abs().max() > 0

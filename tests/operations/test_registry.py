@@ -4,8 +4,12 @@ import sys
 import pytest
 import torch
 
+from eegaug.augnet.fused import fused_sum
+from eegaug.augnet.layers import AugmentationLayer, TrainingDraw
 from eegaug.operations import FAMILIES, Operation, get_operation, list_operations, register_operation
 from eegaug.operations import registry as registry_module
+from eegaug.operations.frequency import FrequencyShift
+from eegaug.operations.sensors import ChannelsDropout
 
 NAMES = [
     "time_reverse",
@@ -149,3 +153,39 @@ def test_void_operations_warn_once_in_a_process():
     )
     run = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True)
     assert run.stderr.count("channels_symmetry means nothing on this montage") == 2
+
+
+class Fade:
+    """What an operation does, in a mixin."""
+
+    def transform(self, X, magnitude, noise):
+        return X * (1 - magnitude)[:, None, None]
+
+
+class Faded(Fade, FrequencyShift):
+    """Not in the linear form of the operation that it inherits from."""
+
+    name = "faded"
+
+
+class Inverted(ChannelsDropout):
+    """With a matrix of its own."""
+
+    name = "inverted_dropout"
+
+    def mixing_matrix(self, magnitude, noise, n_channels):
+        return super().mixing_matrix(magnitude, noise, n_channels) / (1 - magnitude)[:, None, None]
+
+
+@pytest.mark.parametrize("op", [Faded(sfreq=100), Inverted()], ids=lambda op: op.name)
+def test_a_subclass_does_the_same_whether_or_not_it_is_differentiated(op):
+    X = torch.randn(3, 4, 60)
+    noise = op.draw(3, 4, 60, generator=torch.Generator().manual_seed(0))
+    plain = op.apply(X, 0.5, noise)
+    layer = AugmentationLayer([op], initial_strength=0.5)
+    for found in (
+        op.apply(X, torch.tensor(0.5, requires_grad=True), noise),
+        layer.sum_of(X, layer.weights.unbind(), layer.strengths.unbind(), {0: TrainingDraw(noise, None)}),
+        fused_sum(layer, X, {0: TrainingDraw(noise, None)}),
+    ):
+        torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)

@@ -121,3 +121,14 @@ class TestGaussianNoise(OperationTests):
         drawn = np.random.RandomState(7).normal(size=X.shape)
         expected, _ = braindecode.gaussian_noise(X, None, 0.1, random_state=7)
         torch.testing.assert_close(self.op().apply(X, 0.5, {"noise": torch.from_numpy(drawn)}), expected)
+
+
+def test_masks_longer_than_the_window_keep_the_dtype_whatever_the_default_is():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        magnitude = torch.tensor(0.1, dtype=torch.float32, requires_grad=True)
+        get_operation("time_masking")(torch.randn(2, 1, 50, dtype=torch.float32), magnitude).sum().backward()
+    finally:
+        torch.set_default_dtype(before)
+    assert magnitude.grad.dtype == torch.float32
