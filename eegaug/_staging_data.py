@@ -55,7 +55,7 @@ class StagingData:
             if classes is not None:
                 self.classes_inferred_ = np.unique(np.asarray(classes))
             else:
-                self.classes_inferred_ = _stage_codes() if _is_nights(X) else observed
+                self.classes_inferred_ = _stage_codes() if is_nights(X) else observed
         else:
             self._refuse(self._compare(signal)[0])
         self._codes(labels)  # refuses labels that are no classes
@@ -176,8 +176,11 @@ class StagingData:
         if strange:
             raise ValueError(f"class_weight names {strange[0]!r}, which is none of the classes {known}.")
         weights = np.array([self.class_weight.get(label, 1.0) for label in known], dtype=float)
-        if not np.isfinite(weights).all() or (weights < 0).any():
-            raise ValueError(f"class_weight is {dict(self.class_weight)}; weights are 0 or more.")
+        if not np.isfinite(weights).all() or (weights <= 0).any():
+            raise ValueError(
+                f"class_weight is {dict(self.class_weight)}; weights are above 0. Leave windows of a class out of the "
+                "data to train without it: a batch of nothing else would have no mean loss."
+            )
         return weights
 
 
@@ -199,7 +202,7 @@ def _flat_in(windows: Any) -> list[int]:
     """Channels that are constant in all windows; of a dataset, as many windows are read as it takes to know."""
     if isinstance(windows, (np.ndarray, torch.Tensor)):
         return flat_channels(windows)
-    if _is_nights(windows):  # checked night by night when they were stored
+    if is_nights(windows):  # checked night by night when they were stored
         return []
     flat: set[int] | None = None
     for i in np.unique(np.linspace(0, len(windows) - 1, 64).astype(int)):
@@ -212,10 +215,10 @@ def _flat_in(windows: Any) -> list[int]:
     return sorted(flat or ())
 
 
-def _is_nights(X: Any) -> bool:
+def is_nights(X: Any) -> bool:
     from eegaug.data import NightDataset, Nights
 
-    return isinstance(X, (Nights, NightDataset)) or (isinstance(X, torch.utils.data.Subset) and _is_nights(X.dataset))
+    return isinstance(X, (Nights, NightDataset)) or (isinstance(X, torch.utils.data.Subset) and is_nights(X.dataset))
 
 
 def _stage_codes() -> np.ndarray:

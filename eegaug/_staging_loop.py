@@ -103,6 +103,8 @@ class StagingLoop:
         return None
 
     def _backpropagate(self, loss: torch.Tensor) -> None:
+        if not loss.requires_grad and getattr(self, "judge_batches_", None) is not None:
+            return  # the network is frozen, and its strengths are judged apart
         accelerator = getattr(self, "accelerator", None)  # of skorch's AccelerateMixin
         if accelerator is None:
             loss.backward()

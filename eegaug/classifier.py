@@ -21,7 +21,7 @@ from torch import nn
 
 from eegaug._inputs import Signal, WindowLoader, as_windows, check_labels, labels_of, signal_of
 from eegaug._random import contained_rng, derive_seed, resolve_seed
-from eegaug._staging_data import StagingData
+from eegaug._staging_data import StagingData, is_nights
 from eegaug._staging_loop import StagingLoop
 from eegaug._trunk import build_trunk, signal_arguments
 from eegaug._validation import flat_channels, flat_message
@@ -198,7 +198,8 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
         """Build the loss, with the weights of the classes."""
         super().initialize_criterion()
         weights = getattr(self, "class_weights_", None)
-        if weights is None or "criterion__weight" in vars(self):
+        own = isinstance(self.criterion, nn.Module) and getattr(self.criterion, "weight", None) is not None
+        if weights is None or own or "criterion__weight" in vars(self):
             return self
         criterion = self.criterion_
         if "weight" not in getattr(criterion, "_buffers", {}):
@@ -349,12 +350,18 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
         return self.classes_[codes]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Accuracy of :meth:`predict`; ``y=None`` takes the labels of the dataset."""
+        """Accuracy of :meth:`predict`; ``y=None`` takes the labels of the dataset. Unscored windows do not count."""
         y = labels_of(X) if y is None else y
         if y is None:
             raise ValueError("score requires y to be passed: the windows have no labels of their own.")
         y = check_labels(y, len(X), signal_of(X).n_windows)
-        return float(accuracy_score(y.ravel(), self.predict(X).ravel(), sample_weight=sample_weight))
+        y, predicted = y.ravel(), self.predict(X).ravel()
+        sample_weight = None if sample_weight is None else np.asarray(sample_weight).ravel()
+        if is_nights(X):
+            scored = y >= 0
+            y, predicted = y[scored], predicted[scored]
+            sample_weight = None if sample_weight is None else sample_weight[scored]
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     # Saving ----------------------------------------------------------------------------------------------------------
 

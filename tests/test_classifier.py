@@ -31,6 +31,10 @@ from small import (
 from torch import nn
 from torch.utils.data import Subset
 
+from eegaug import StagingClassifier
+from eegaug.data import Nights
+from eegaug.invariance import invariance_score, transfer_matrix
+
 # Input of many kinds -------------------------------------------------------------------------------------------------
 
 
@@ -185,7 +189,7 @@ class MultiLabelSoftMarginLossLike(nn.Module):
 
 @pytest.mark.parametrize(
     ("weights", "words"),
-    [("balance", "'balance'"), ({7: 1.0}, "names 7"), ({0: -1.0}, "0 or more"), ({0: np.nan}, "0 or more")],
+    [("balance", "'balance'"), ({7: 1.0}, "names 7"), ({0: -1.0}, "above 0"), ({0: np.nan}, "above 0")],
 )
 def test_wrong_class_weights(weights, words):
     with pytest.raises(ValueError, match=words):
@@ -417,3 +421,35 @@ def test_cuda_and_back():
     clf.set_params(device="cpu")
     np.testing.assert_allclose(clf.predict_proba(X), proba, atol=1e-4)
     clf.partial_fit(X, NAMES[Y])
+
+
+def test_weights_of_a_criterion_of_ones_own_are_kept():
+    weight = torch.tensor([1.0, 2.0, 3.0])
+    clf = StagingClassifier(
+        SmallNet, sfreq=SFREQ, criterion=torch.nn.CrossEntropyLoss(weight=weight), max_epochs=1, verbose=0
+    ).fit(X, Y)
+    assert torch.equal(clf.criterion_.weight, weight)
+
+
+def test_a_class_without_weight_is_refused():
+    with pytest.raises(ValueError, match="weights are above 0"):
+        StagingClassifier(SmallNet, sfreq=SFREQ, class_weight={0: 0.0}, max_epochs=1, verbose=0).fit(X, Y)
+
+
+def test_windows_that_nobody_scored_do_not_count():
+    found = nights(n=2)
+    clf = StagingClassifier(SmallNet, max_epochs=1, verbose=0, random_state=0).fit(found)
+    labels, predicted = found.y.copy(), clf.predict(found)
+    for night in found.datasets:
+        night.y = np.where(np.arange(len(night.y)) % 3, night.y, -1)
+    found = Nights(found.datasets)
+    scored = found.y >= 0
+    assert 0 < scored.sum() < len(scored)
+    assert clf.score(found) == pytest.approx((predicted == labels)[scored].mean())
+    assert clf.score(found, sample_weight=np.ones(len(scored))) == clf.score(found)
+    matrix = transfer_matrix({"net": clf}, found, operations=["sign_flip"], metric="accuracy")
+    assert matrix.loc["net", "original"] == pytest.approx((predicted == labels)[scored].mean())
+    assert (
+        -1 not in transfer_matrix({"net": clf}, found, operations=["sign_flip"], per_stage=True).reset_index()["stage"]
+    )
+    assert -1 not in invariance_score(clf, found, "sign_flip").by_stage.index

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 from torch import nn
 
 from eegaug._random import derive_seed
@@ -245,6 +245,11 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
         own = DEFAULTS.get(self.selection, DEFAULTS["weighted"])[2]
         if (self.lr_schedule or own) != "cosine":
             return super()._default_callbacks
+        given = self.callbacks if isinstance(self.callbacks, (list, tuple)) else []
+        if any(isinstance(one[1] if isinstance(one, tuple) else one, LRScheduler) for one in given):
+            if self.lr_schedule is None:
+                return super()._default_callbacks
+            raise ValueError("lr_schedule='cosine' and an LRScheduler among the callbacks; use one of them.")
         return [("lr_schedule", CosineDecay()), *super()._default_callbacks]
 
     def infer(self, x: Any, **fit_params: Any) -> torch.Tensor:

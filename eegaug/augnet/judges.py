@@ -80,7 +80,10 @@ class Judged:
         """Forward and backward for one batch and, for the strengths, for a batch of judges."""
         if self.judge_batches_ is None:
             return super().train_step_single(batch, **fit_params)
-        strengths = [layer.strengths for layer in self._learned_layers()]
+        # Those that the user has frozen stay so.
+        strengths = [layer.strengths for layer in self._learned_layers() if layer.strengths.requires_grad]
+        if not strengths:
+            return super().train_step_single(batch, **fit_params)
         for strength in strengths:
             strength.requires_grad_(False)
         try:

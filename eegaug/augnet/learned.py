@@ -61,6 +61,18 @@ class LearnedAugmentation:
         args[0].append(group)
         return args, kwargs
 
+    def set_params(self, **kwargs: Any) -> Any:
+        """Set parameters; of a fitted estimator rates and decay of the trunk and of the augmentation apart."""
+        super().set_params(**kwargs)
+        touched = any(name == "lr" or name.startswith(("optimizer__", "augmentation_")) for name in kwargs)
+        if touched and self.initialized_ and self._learned_layers():
+            group = self.optimizer_.param_groups[-1]
+            if self.augmentation_lr is not None:
+                group["lr"] = self.augmentation_lr
+            if "weight_decay" in group:
+                group["weight_decay"] = self.augmentation_weight_decay
+        return self
+
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """One step of the optimiser; afterwards strengths are brought back into [0, 1]."""
         step = super().train_step(batch, **fit_params)

@@ -62,10 +62,14 @@ def compare_pairs(scores: Any, metric: str = "balanced_accuracy") -> Any:
 
     if metric not in scores:
         raise ValueError(f"the scores have no column {metric!r}")
-    by_subject = scores.groupby(["subject", "method"], sort=False)[metric].mean().unstack("method")
+    # Only runs that both have count: one more seed of one of them would compare other trainings, not methods.
+    axes = ["subject", *(axis for axis in ("fold", "seed") if axis in scores)]
+    runs = scores.groupby([*axes, "method"], sort=False)[metric].mean().unstack("method")
     rows = []
     for method, other in combinations(dict.fromkeys(scores["method"]), 2):
-        difference = (by_subject[method] - by_subject[other]).dropna().to_numpy(dtype=float)
+        of_runs = (runs[method] - runs[other]).dropna()
+        # Rounded, so that differences that are equal but for arithmetic are tied.
+        difference = np.round(of_runs.groupby("subject", sort=False).mean().to_numpy(dtype=float), 12)
         rows.append(
             {
                 "method": method,
@@ -88,8 +92,6 @@ def _signed_rank(difference: np.ndarray) -> float:
 
     if len(difference) < 2:
         return float("nan")
-    # Rounded, so that differences that are equal but for arithmetic are tied.
-    difference = np.round(difference, 12)
     if not difference.any():
         return 1.0
     ranks = np.abs(difference[difference != 0])

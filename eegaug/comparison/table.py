@@ -98,6 +98,7 @@ class Comparison:
         rows = []
         for fraction, part in self.table.groupby("fraction"):
             folds = part.groupby(["method", "fold"], sort=False)[metric].mean().unstack("method", sort=False)
+            paired = part.groupby(["method", "fold", "seed"], sort=False)[metric].mean().unstack("method", sort=False)
             for method in folds:
                 runs = part[part["method"] == method]
                 values = folds[method].dropna()
@@ -113,7 +114,7 @@ class Comparison:
                     "train_seconds": runs["train_seconds"].median(),
                 }
                 if "none" in folds and method != "none":
-                    gain = (folds[method] - folds["none"]).dropna()
+                    gain = (paired[method] - paired["none"]).dropna().groupby("fold").mean()
                     row |= {"gain": gain.mean(), "gain_sd": gain.std(), "folds_gained": int((gain > 0).sum())}
                 rows.append(row)
         return pd.DataFrame(rows)

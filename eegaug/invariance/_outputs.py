@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from eegaug._hooks import find_layer, recorded
 from eegaug._inputs import Signal, as_windows, signal_of
 from eegaug._precision import widest
+from eegaug._staging_data import is_nights
 
-__all__ = ["features_of", "labels_by", "outputs_of", "signal_for", "windows_array"]
+__all__ = ["features_of", "labels_by", "outputs_of", "signal_for", "stages_in", "windows_array"]
 
 # Probabilities of estimators without logits are not taken for less than this: forests and neighbours give exact zeros.
 _FLOOR = 1e-6
@@ -148,3 +149,9 @@ class _silence(warnings.catch_warnings):
 
     def __init__(self):
         super().__init__(action="ignore", category=UserWarning)
+
+
+def stages_in(X: Any, labels: np.ndarray) -> np.ndarray:
+    """Labels that occur; of nights without that of windows that nobody scored."""
+    found = np.unique(labels)
+    return found[found >= 0] if is_nights(X) else found

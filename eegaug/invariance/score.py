@@ -11,7 +11,7 @@ import pandas as pd
 
 from eegaug._inputs import check_labels, labels_of
 from eegaug._random import RandomState, derive_seed, resolve_seed
-from eegaug.invariance._outputs import outputs_of, signal_for, windows_array
+from eegaug.invariance._outputs import outputs_of, signal_for, stages_in, windows_array
 from eegaug.invariance.frozen import Change, as_change, as_changes
 
 __all__ = ["InvarianceScore", "invariance_score", "invariance_table", "tolerated_magnitudes"]
@@ -140,7 +140,7 @@ def invariance_score(
     median, low, high, dropped = _summary(values)
     by_stage = None
     if labels is not None:
-        rows = {label: _stage_row(values[labels == label]) for label in np.unique(labels)}
+        rows = {label: _stage_row(values[labels == label]) for label in stages_in(X, labels)}
         by_stage = pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
     return InvarianceScore(median, low, high, dropped, values, by_stage)
 
@@ -205,7 +205,7 @@ def invariance_table(
             }
             groups: dict[Any, np.ndarray] = {"all": values}
             if labels is not None:
-                groups |= {label: values[labels == label] for label in np.unique(labels)}
+                groups |= {label: values[labels == label] for label in stages_in(X, labels)}
             rows += [known | {"stage": stage} | _stage_row(part) for stage, part in groups.items()]
     return pd.DataFrame(rows)
 

@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa
 
 from eegaug._inputs import check_labels, labels_of
 from eegaug._random import RandomState, resolve_seed
+from eegaug._staging_data import is_nights
 from eegaug.invariance._outputs import labels_by, signal_for, windows_array
 from eegaug.invariance.frozen import as_changes
 
@@ -105,6 +106,8 @@ def transfer_matrix(
     if y is None:
         raise ValueError("transfer_matrix requires y: the windows have no labels of their own.")
     y = check_labels(y, len(windows))
+    if is_nights(X):  # windows that nobody scored
+        windows, y = windows[y >= 0], y[y >= 0]
     score = _metric(metric)
     about = signal_for(X, next(iter(models.values())), sfreq, ch_names) | {"positions": positions}
     changes = {

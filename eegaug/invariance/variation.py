@@ -13,7 +13,7 @@ import torch
 from eegaug._inputs import check_labels, labels_of
 from eegaug._random import RandomState, derive_seed, resolve_seed
 from eegaug.consistency.loss import symmetric_kl
-from eegaug.invariance._outputs import features_of, signal_for, windows_array
+from eegaug.invariance._outputs import features_of, signal_for, stages_in, windows_array
 from eegaug.invariance.frozen import as_changes
 from eegaug.invariance.score import _derangement
 from eegaug.invariance.transfer import ORIGINAL
@@ -88,7 +88,7 @@ def intra_augmentation_variation(
     groups: dict[Any, np.ndarray] = {"all": np.ones(len(windows), dtype=bool)}
     if y is not None:
         y = check_labels(y, len(windows))
-        groups |= {label: y == label for label in np.unique(y)}
+        groups |= {label: y == label for label in stages_in(X, y)}
     about = signal_for(X, model, sfreq, ch_names) | {"positions": positions}
     changes = as_changes(operations, magnitudes, n_channels=windows.shape[1], **about)
     seed = resolve_seed(random_state)

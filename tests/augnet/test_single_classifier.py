@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from skorch.callbacks import Freezer, LRScheduler
 from small import CHANNELS, SFREQ, SmallNet, X, Y, tones
 
 from eegaug import AugNetClassifier, load_model
@@ -109,3 +110,51 @@ def test_layers_in_a_stack(fitted):
 def test_what_is_wrong_is_named(settings, words):
     with pytest.raises(ValueError, match=words):
         single().set_params(**settings).fit(X, Y)
+
+
+@pytest.mark.parametrize("judge_share", [0.0, 0.25])
+def test_frozen_strengths_stay_frozen(judge_share):
+    settings = {"selection": "single", "judge_share": judge_share, "max_epochs": 2, "verbose": 0, "random_state": 0}
+    clf = AugNetClassifier(
+        SmallNet,
+        layers=[["sign_flip", "gaussian_noise"]],
+        sfreq=SFREQ,
+        callbacks=[Freezer("augmentation.*")],
+        **settings,
+    ).fit(X, Y)
+    assert clf.invariances_["magnitude"].tolist() == pytest.approx([0.1, 0.1], abs=1e-7)
+    assert not clf.module_.augmentation.layers[0].strengths.requires_grad
+
+
+def test_strengths_are_judged_by_a_frozen_network():
+    clf = AugNetClassifier(
+        SmallNet,
+        layers=[["sign_flip", "gaussian_noise"]],
+        selection="single",
+        judge_share=0.25,
+        max_epochs=2,
+        sfreq=SFREQ,
+        callbacks=[Freezer("trunk.*")],
+        random_state=0,
+        verbose=0,
+    ).fit(X, Y)
+    assert (clf.invariances_["magnitude"] != 0.1).all()
+
+
+def test_a_schedule_of_ones_own_replaces_the_cosine():
+    settings = {"layers": [["gaussian_noise"]], "selection": "single", "max_epochs": 3, "verbose": 0, "sfreq": SFREQ}
+    clf = AugNetClassifier(SmallNet, callbacks=[LRScheduler("StepLR", step_size=1, gamma=0.1)], lr=1.0, **settings)
+    clf.fit(X, Y)
+    assert clf.history[:, "event_lr"] == pytest.approx([1.0, 0.1, 0.01])
+    with pytest.raises(ValueError, match="use one of them"):
+        clf.set_params(lr_schedule="cosine").fit(X, Y)
+
+
+def test_rates_of_trunk_and_augmentation_are_set_apart():
+    clf = AugNetClassifier(
+        SmallNet, layers=[["gaussian_noise"]], augmentation_lr=1e-4, max_epochs=1, verbose=0, sfreq=SFREQ
+    ).fit(X, Y)
+    clf.set_params(lr=5e-3, optimizer__weight_decay=0.5)
+    assert [(group["lr"], group["weight_decay"]) for group in clf.optimizer_.param_groups] == [(5e-3, 0.5), (1e-4, 0.0)]
+    clf.set_params(augmentation_lr=1e-2)
+    assert clf.optimizer_.param_groups[-1]["lr"] == 1e-2

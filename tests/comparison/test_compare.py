@@ -86,7 +86,7 @@ class TestCompare:
             "invariances": "invariances.png",
         }
         for path in result.files.values():
-            assert path.stat().st_size > (500 if path.suffix == ".png" else 200)
+            assert path.stat().st_size > (500 if path.suffix == ".png" else 150)
         assert sorted(result.figures) == ["comparison", "invariances"]
         written = pd.read_csv(result.files["table"])
         assert written["test_kappa"].tolist() == pytest.approx(result.table["test_kappa"].tolist())

@@ -51,7 +51,7 @@ class TestPairs:
         assert row["better_in"] == (a > b).sum()
 
     def test_seeds_of_a_subject_are_averaged(self):
-        table = compare_pairs(scores(a=[[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]], b=[0.1, 0.2, 0.3]))
+        table = compare_pairs(scores(a=[[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]], b=[[0.1, 0.2, 0.3]] * 2))
         assert table["subjects"].item() == 3
         assert table["mean_difference"].item() == pytest.approx(0.1)
 
@@ -67,3 +67,18 @@ class TestPairs:
         assert len(compare_pairs(scores(a=[0.5, 0.6]))) == 0
         with pytest.raises(ValueError, match="no column 'speed'"):
             compare_pairs(scores(a=[0.5]), "speed")
+
+
+def test_only_runs_that_both_have_are_compared():
+    rows = [("a", seed, subject, 0.5 + 0.2 * seed) for seed in (0, 1) for subject in "abcdef"]
+    rows += [("b", 0, subject, 0.5) for subject in "abcdef"]
+    scores = pd.DataFrame(rows, columns=["method", "seed", "subject", "balanced_accuracy"])
+    (row,) = compare_pairs(scores).to_dict("records")
+    assert (row["mean_difference"], row["better_in"], row["worse_in"], row["p"]) == (0.0, 0, 0, 1.0)
+
+
+def test_sums_in_another_order_are_no_difference():
+    rows = [("a", 0, 0.1), ("a", 1, 0.2), ("a", 2, 0.3), ("b", 0, 0.3), ("b", 1, 0.1), ("b", 2, 0.2)]
+    scores = pd.DataFrame(rows, columns=["method", "seed", "balanced_accuracy"]).assign(subject="s")
+    (row,) = compare_pairs(scores).to_dict("records")
+    assert (row["better_in"], row["worse_in"]) == (0, 0)
