@@ -68,7 +68,8 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
     n_copies : int
         Copies at prediction; can be changed after training. 0: the trunk alone, on windows as they are.
     n_copies_train : int
-        Copies in training.
+        Copies in training. With ``selection="single"`` and more than one, operations without a magnitude learn by the
+        gradient of a relaxed draw, which misjudges what changes a window much, instead of by comparing losses.
     aggregate : {"log_probs", "probs", "logits"}
         How copies are averaged; see :class:`AugAveragedModel`.
     augmentation_lr : float | None

@@ -23,7 +23,7 @@ from eegaug.data.preprocessing import FLAT_UV, Preprocessing, standardise
 from eegaug.data.stages import UNSCORED
 from eegaug.staging.channels import match_channels
 
-__all__ = ["Prepared", "prepare", "reference_stages"]
+__all__ = ["Prepared", "edf_start", "prepare", "reference_stages"]
 
 _STRETCH = 2**19
 #: Standard deviation of EEG in µV that is believed without a remark.
@@ -139,7 +139,7 @@ def _open_edf(path: Path) -> _Continuous:
     unitless = tuple(name for name, unit in zip(header.labels, header.units, strict=True) if not unit.strip())
     onset_s, _, text = read_edf_annotations(header)
     more = {"unitless": unitless, "lights_s": _lights(onset_s, text)}
-    return _Continuous(path.stem, usable, header.duration_s, read, _edf_start(header), **more)
+    return _Continuous(path.stem, usable, header.duration_s, read, edf_start(header), **more)
 
 
 def _lights(onset_s: Sequence[float], text: Sequence[str]) -> tuple[float | None, float | None]:
@@ -151,7 +151,7 @@ def _lights(onset_s: Sequence[float], text: Sequence[str]) -> tuple[float | None
     return first, float(max(later)) if later else None
 
 
-def _edf_start(header: EdfHeader) -> datetime.datetime | None:
+def edf_start(header: EdfHeader) -> datetime.datetime | None:
     """Date and time of an EDF header, ``dd.mm.yyhh.mm.ss``; years from 85 on are of the last century."""
     try:
         return datetime.datetime.strptime(header.start, "%d.%m.%y%H.%M.%S").replace(

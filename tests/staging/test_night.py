@@ -143,6 +143,17 @@ class TestReference:
         assert any("begin at 12 s" in note for note in found.notes)
         assert any("9 of 11 epochs have no stage" in note for note in found.notes)
 
+    def test_scorings_that_may_be_of_another_night_are_noted(self, recording, model, tmp_path):
+        scored = write_edf(tmp_path / "b.edf", stages=pages(["2"] * (N_EPOCHS + 5)))
+        header = bytearray(scored.read_bytes())
+        header[168:184] = b"02.01.2023.59.00"
+        scored.write_bytes(header)
+        notes = eegaug.stage(recording, model, reference=scored).notes
+        assert any("has another start time" in note for note in notes)
+        assert any("goes on after the end of the recording" in note for note in notes)
+        same = eegaug.stage(recording, model, reference=write_edf(tmp_path / "c.edf", stages=pages(["2"] * N_EPOCHS)))
+        assert not any("start time" in note or "goes on" in note for note in same.notes)
+
     def test_text_without_times_is_as_long_as_the_night(self, signals, tmp_path):
         short = simulate_nights(n_subjects=2, n_windows=40, window_s=10, ch_names=["C3", "C4"], random_state=0)
         model = AugNetClassifier(layers=[["sign_flip"]], max_epochs=1, random_state=0, verbose=0).fit(short)
