@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from eegaug.augnet.together import decisions, rotations
+from eegaug.augnet.together import decisions, held, rotations
 from eegaug.functional.sensors import full_precision
 from eegaug.functional.signal_sum import Derived, SignalSum, SumGradient
 
@@ -53,7 +53,7 @@ def fused_sum(layer: AugmentationLayer, X: Tensor, draws: dict[int, TrainingDraw
         term = layer.apply_operation(q, work, layer.strengths[q], draw.noise, draw.u) * weights[q]
         total = term if total is None else total + term
     if linear:
-        weights, strengths = weights.to(work.dtype), layer.held_strengths().to(work.dtype)
+        weights, strengths = weights.to(work.dtype), layer.strengths.to(work.dtype)
         fused = _LinearSum.apply(work, weights, strengths, layer, linear)
         total = fused if total is None else total + fused
     return total.to(X.dtype)
@@ -74,7 +74,8 @@ class _LinearSum(torch.autograd.Function):
         with full_precision(X):
             # Coefficients are not saved for autograd but kept as they are: without its bookkeeping they take less time.
             with torch.inference_mode():
-                terms = _Terms(X, weights, strengths, layer.operations, draws)
+                # Held in [0, 1], whatever the optimiser's last step has made of them; their gradient as they are.
+                terms = _Terms(X, weights, strengths.clamp(0.0, 1.0), layer.operations, draws)
             total, known = terms.sum.evaluate(X)
         ctx.save_for_backward(X, weights, strengths, *known)
         ctx.terms, ctx.layer, ctx.draws = terms, layer, draws
@@ -86,7 +87,7 @@ class _LinearSum(torch.autograd.Function):
         if torch.is_grad_enabled():  # the gradient is to be differentiated once more: one operation after the other
             inputs = (X, weights, strengths)
             wanted = [tensor for tensor, needed in zip(inputs, ctx.needs_input_grad, strict=False) if needed]
-            total = ctx.layer.sum_of(X, weights.unbind(), strengths.unbind(), ctx.draws)
+            total = ctx.layer.sum_of(X, weights.unbind(), held(strengths).unbind(), ctx.draws)
             found = iter(torch.autograd.grad(total, wanted, grad, create_graph=True, allow_unused=True))
             return *(next(found) if needed else None for needed in ctx.needs_input_grad[:3]), None, None
         gradient = _Gradient(ctx.terms, grad, X, Derived(*known))

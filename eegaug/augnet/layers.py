@@ -15,6 +15,7 @@ from eegaug.augnet._compile import uncompiled
 from eegaug.augnet.fused import fused_sum
 from eegaug.augnet.sampling import Draw, choose_operations
 from eegaug.augnet.single import one_operation_each
+from eegaug.augnet.together import held
 from eegaug.operations import FAMILIES, Operation, get_operation
 
 __all__ = ["SELECTIONS", "AugmentationLayer"]
@@ -259,7 +260,7 @@ class AugmentationLayer(nn.Module):
 
     def held_strengths(self) -> Tensor:
         """Strengths, in [0, 1] whatever the optimiser's last step has made of them; their gradient as they are."""
-        return self.strengths - self.strengths.detach() + self.strengths.detach().clamp(0.0, 1.0)
+        return held(self.strengths)
 
     def describe(self) -> list[dict[str, Any]]:
         """One row for each operation: name, weight, magnitude in [0, 1], strength and its unit.

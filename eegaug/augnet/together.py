@@ -14,9 +14,14 @@ from eegaug.functional.sampling import bernoulli_and_slope
 from eegaug.functional.sensors import rotation_waves
 from eegaug.operations import Operation
 
-__all__ = ["decisions", "rotations"]
+__all__ = ["decisions", "held", "rotations"]
 
 Noises = Mapping[int, Mapping[str, Tensor]]
+
+
+def held(strengths: Tensor) -> Tensor:
+    """Strengths brought into [0, 1], with the gradient of those that were given."""
+    return strengths - strengths.detach() + strengths.detach().clamp(0.0, 1.0)
 
 
 def decisions(
