@@ -25,7 +25,7 @@ __all__ = [
     "writable_folder",
 ]
 
-#: The nights of the embedded default: small enough for two minutes on two cores, hard enough to tell methods apart.
+#: The nights of the embedded default: small enough for a few minutes on two cores, hard enough to tell methods apart.
 EMBEDDED: dict[str, Any] = {
     "n_subjects": 12,
     "n_windows": 100,
