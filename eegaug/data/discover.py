@@ -127,6 +127,7 @@ def _walk(folder: Path) -> list[Path]:
             folders.clear()
             continue
         been.add(place)
+        folders[:] = sorted(one for one in folders if not one.startswith("."))  # such as git-annex's own
         found += [Path(at) / name for name in names if not name.startswith(".")]
     return sorted(found)
 

@@ -164,5 +164,8 @@ def test_links_are_followed_once(tmp_path):
     (tmp_path / "data" / "s2" / "loop").symlink_to(tmp_path / "data")
     (tmp_path / "data" / "again.edf").symlink_to(tmp_path / "data" / "s2" / "b.edf")
     assert sorted(one.path.resolve().name for one in find_recordings(tmp_path / "data")[0]) == ["a.edf", "b.edf"]
+    touch(tmp_path, "annex/.git/objects/hash.edf")
+    (tmp_path / "annex" / "c.edf").symlink_to(tmp_path / "annex" / ".git" / "objects" / "hash.edf")
+    assert [one.subject for one in find_recordings(tmp_path / "annex")[0]] == ["c"]
     a = tmp_path / "data" / "s1" / "a.edf"
     assert len(find_recordings([a, a])[0]) == 1
