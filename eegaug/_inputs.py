@@ -54,7 +54,9 @@ def as_windows(X: Any) -> Any:
         If the windows are not (n, channels, times) or (n, windows, channels, times) numbers, or there is none.
     """
     if isinstance(X, BaseEpochs):
-        X = X.get_data(units="uV")
+        X = _microvolts(X)
+    elif _is_list_of_epochs(X):
+        X = np.concatenate([_microvolts(one) for one in X])
     if isinstance(X, SliceDataset) or is_dataset(X):
         if len(X) == 0:
             raise ValueError("the dataset has no window.")
@@ -62,8 +64,28 @@ def as_windows(X: Any) -> Any:
     return check_windows(X)
 
 
+# Kinds of channels that MNE keeps in volts.
+_VOLTS = ("eeg", "eog", "emg", "ecg", "bio", "ecog", "seeg", "dbs")
+
+
+def _microvolts(epochs: BaseEpochs) -> np.ndarray:
+    """Epochs as an array; what is measured in other units than volts stays as it is."""
+    return epochs.get_data(units={kind: "uV" for kind in set(epochs.get_channel_types()) if kind in _VOLTS})
+
+
+def _is_list_of_epochs(X: Any) -> bool:
+    """What scikit-learn makes of epochs when it splits them."""
+    return isinstance(X, (list, tuple)) and len(X) > 0 and all(isinstance(one, BaseEpochs) for one in X)
+
+
 def signal_of(X: Any) -> Signal:
     """Shape, sampling rate and channels of any supported input."""
+    if _is_list_of_epochs(X):
+        found = [signal_of(one) for one in X]
+        other = next((one for one in found if one != found[0]), None)
+        if other is not None:
+            raise ValueError(f"the epochs of the list differ: {found[0]} and {other}.")
+        return found[0]
     if isinstance(X, BaseEpochs):
         return Signal(len(X.ch_names), len(X.times), float(X.info["sfreq"]), tuple(X.ch_names))
     if isinstance(X, SliceDataset):
@@ -117,6 +139,8 @@ def labels_of(X: Any) -> np.ndarray | None:
     """Labels that a dataset holds, without reading a window where it can be helped; None for plain arrays."""
     if isinstance(X, BaseEpochs):
         return np.asarray(X.events[:, 2])
+    if _is_list_of_epochs(X):
+        return np.concatenate([labels_of(one) for one in X])
     if isinstance(X, SliceDataset) or not is_dataset(X):
         return None
     if isinstance(X, Subset):

@@ -42,7 +42,7 @@ def named_operation(
     Returns
     -------
     Named
-        The magnitude is :func:`usual_magnitude` where none is given. A bare name has the options of the fixed policy.
+        The magnitude is :func:`usual_magnitude` where none is given.
 
     Raises
     ------
@@ -57,8 +57,6 @@ def named_operation(
         )
     parts = tuple(spec) if isinstance(spec, (tuple, list)) else (spec,)
     name, probability, magnitude, options = (*parts, *(None,) * (4 - len(parts)))
-    if options is None and isinstance(name, str):
-        options = FIXED_SLEEP.get(name, (None, {}))[1]
     operation = get_operation(name, sfreq=sfreq, ch_names=ch_names, positions=positions, warn=False, **(options or {}))
     for word, value in (("probability", probability), ("magnitude", magnitude)):
         if value is not None and not 0 <= value <= 1:

@@ -67,6 +67,8 @@ class StagingData:
     def _merged_signal(self, found: Signal) -> Signal:
         """What the data say and what the parameters say, where they do not contradict each other."""
         names, sfreq = found.ch_names, found.sfreq
+        if isinstance(self.ch_names, str):
+            raise TypeError(f"ch_names must be a list of channel names, got the string {self.ch_names!r}.")
         if self.ch_names is not None:
             given = tuple(str(n) for n in self.ch_names)
             if len(given) != found.n_chans:
@@ -128,6 +130,9 @@ class StagingData:
 
     def _check_policy(self, signal: Signal, policy: Any = None) -> None:
         policy = self.policy if policy is None else policy
+        if policy is not None and not callable(getattr(policy, "apply", policy)):
+            read = f"; read a file with Policy.load({policy!r})" if isinstance(policy, str) else ""
+            raise TypeError(f"policy is a {type(policy).__name__}; pass a Policy or a function of a batch{read}.")
         names, sfreq = getattr(policy, "ch_names", None), getattr(policy, "sfreq", None)
         if names is not None and signal.ch_names is not None:
             self._refuse(channel_differences(list(names), signal.ch_names)[0], "the policy")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import dis
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Self
 
 import torch
 from skorch.callbacks import Callback
 from skorch.dataset import unpack_data
 from skorch.utils import to_tensor
+from torch import nn
 
 from eegaug._precision import widest
+from eegaug._transform_draws import reseed
+
+# Transforms of braindecode's AugmentedDataLoader.
+_TRANSFORMS = "iterator_train__transforms"
 
 
 class StagingLoop:
@@ -48,6 +55,23 @@ class StagingLoop:
         """Open the epoch's row of the history."""
         super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
         self.epoch_sums_ = {}
+        if self.random_state is not None:
+            given = vars(self).get(_TRANSFORMS)
+            for transform in given if isinstance(given, (list, tuple)) else [given]:
+                if isinstance(transform, nn.Module):
+                    reseed(transform)
+
+    @contextmanager
+    def _transforms_copied(self) -> Iterator[None]:
+        """A training has transforms of its own in the data loader: what one draws does not hang on those before."""
+        given = vars(self).get(_TRANSFORMS)
+        if given is not None:
+            vars(self)[_TRANSFORMS] = copy.deepcopy(given)
+        try:
+            yield
+        finally:
+            if given is not None:
+                vars(self)[_TRANSFORMS] = given
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Write the terms of the loss into the history, before any callback looks at it."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import safetensors
+import torch
 from safetensors.torch import load_file, save_file
 from skorch.history import History
 from torch import nn
@@ -30,6 +31,10 @@ __all__ = ["load_model", "save_model"]
 FORMAT, VERSION = "eegaug-model", 1
 WEIGHTS, DOCUMENT = "model.safetensors", "model.json"
 POLICY_WEIGHTS = "policy.safetensors"
+# What a document cannot do without, and of which kind.
+_PARTS: dict[str, Any] = {"estimator": str, "signal": dict, "classes": list, "settings": dict, "history": list}
+_PARTS |= {"seed": int, "n_forward_backward": int, "classes_given": bool}
+_PARTS |= {name: (dict, type(None)) for name in ("trunk", "weights", "versions")}
 _PACKAGES = ("torch", "braindecode", "skorch", "mne")
 # Parameters with a place of their own in the document, or without meaning elsewhere.
 _APART = {"module", "layers", "policy", "classes", "device", "callbacks", "train_split", "history", "positions"}
@@ -87,18 +92,23 @@ def save_model(
         raise TypeError(f"a {type(clf).__name__} is not saved as a folder, only {' and '.join(known)}: pickle it.")
     clf.check_is_fitted(["module_", "signal_"])
     _warn_of_lost(clf)
+    variants = _variants_document(clf)
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if hasattr(type(clf), "networks_"):
             from eegaug.consistency.saving import save_networks
 
-            document = _document(clf, None) | {"networks": save_networks(clf, folder, save_model)}
+            document = _document(clf, None, variants)
+            document["networks"] = save_networks(clf, folder, save_model, variants)
         else:
-            weights = {name: v.detach().cpu().clone().contiguous() for name, v in clf.module_.state_dict().items()}
+            # Where what makes the variants cannot be saved, the network is built without it again.
+            as_they_are = bool(variants) and isinstance(variants, list) and not any(variants)
+            model = _inner(clf) if as_they_are else clf.module_
+            weights = {name: v.detach().cpu().clone().contiguous() for name, v in model.state_dict().items()}
             part = folder / f".{WEIGHTS}.part"
             save_file(weights, part)
-            document = _document(clf, hashlib.sha256(part.read_bytes()).hexdigest())
+            document = _document(clf, hashlib.sha256(part.read_bytes()).hexdigest(), variants)
         if hasattr(clf.policy, "save_weights"):  # of an input-conditional policy
             clf.policy.save_weights(folder / POLICY_WEIGHTS)
         for key, value in (("preprocessing", preprocessing), ("splits", splits), ("metrics", metrics)):
@@ -164,7 +174,7 @@ def load_model(folder: str | os.PathLike, module: Any = None, *, device: str = "
     clf.class_weights_ = None if weights is None else np.asarray(weights, dtype=float)
     clf.seed_ = document["seed"]
     _initialize(clf, document, isinstance(module, nn.Module))
-    built = _inner(clf.module_)
+    built = _inner(clf)
     if type(built).__qualname__ != trunk["class"].rpartition(":")[2]:
         raise ValueError(f"{folder} holds weights of {trunk['class']}, the module is a {type(built).__qualname__}.")
     _load_weights(clf.module_, folder, document)
@@ -183,10 +193,10 @@ def _estimators() -> dict[str, type]:
     return {cls.__name__: cls for cls in (StagingClassifier, AugNetClassifier, AITClassifier, MutualClassifier)}
 
 
-def _inner(module: nn.Module) -> nn.Module:
-    """The trunk of a model, without layers before it and without a compiler's wrapper around it."""
-    module = getattr(module, "_orig_mod", module)
-    return getattr(module, "trunk", module)
+def _inner(clf: Any) -> nn.Module:
+    """The trunk of a model, without layers that the estimator has put before it and without a compiler's wrapper."""
+    module = getattr(clf.module_, "_orig_mod", clf.module_)
+    return getattr(module, "trunk", module) if hasattr(clf, "_learned_layers") else module
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
@@ -214,8 +224,8 @@ def _warn_of_lost(clf: Any) -> None:
         )
 
 
-def _document(clf: Any, digest: str | None) -> dict[str, Any]:
-    layers = getattr(clf.module_, "augmentation", None)
+def _document(clf: Any, digest: str | None, variants: Any) -> dict[str, Any]:
+    layers = getattr(clf.module_, "augmentation", None) if hasattr(clf, "_learned_layers") else None
     layers = layers if hasattr(layers, "get_config") else None
     signal = dataclasses.asdict(clf.signal_)
     signal.pop("preprocessing")
@@ -239,8 +249,9 @@ def _document(clf: Any, digest: str | None) -> dict[str, Any]:
         "policy": plain(clf.policy) if hasattr(clf.policy, "model_dump") else None,
         "layers": None if layers is None else plain(layers.get_config()),
         "layers_given": keep({}, "layers", getattr(clf, "layers", None)).get("layers"),
+        "layers_start": None if layers is None else _starts(clf.layers),
         "invariances": None if layers is None else plain(layers.describe()),
-        "variants": _variants_document(clf),
+        "variants": variants,
         "weights": None if digest is None else {"file": WEIGHTS, "sha256": digest},
         "preprocessing": plain(clf.preprocessing_),
         "splits": None,
@@ -250,16 +261,24 @@ def _document(clf: Any, digest: str | None) -> dict[str, Any]:
     }
 
 
+def _starts(layers: Any) -> list[list[float] | None]:
+    """Strengths that layers begin with, where they were given as layers with settings of their own."""
+    from eegaug.augnet import AugmentationLayer
+
+    return [one.strengths.detach().tolist() if isinstance(one, AugmentationLayer) else None for one in layers]
+
+
 def _variants_document(clf: Any) -> Any:
     if not hasattr(clf, "variants"):
         return None
     from eegaug.consistency.saving import variants_document
 
-    return variants_document(clf.variants, clf.policy)
+    n = len(clf.networks_) if hasattr(type(clf), "networks_") else 2
+    return variants_document(clf.variants, clf.policy, n)
 
 
 def _trunk_document(clf: Any) -> dict[str, Any]:
-    trunk, given = _inner(clf.module_), clf.get_params_for("module")
+    trunk, given = _inner(clf), clf.get_params_for("module")
     # All arguments, defaults too: another version of braindecode may have other defaults.
     arguments = dict(getattr(trunk, "_braindecode_init_kwargs", given))
     arguments.pop("chs_info", None)  # made again from the channels
@@ -296,6 +315,12 @@ def _read_document(folder: Path) -> dict[str, Any]:
             f"{path} was written by eegaug {document['versions']['eegaug']} in format {document['format_version']}; "
             f"this eegaug {__version__} reads up to format {VERSION}: update eegaug."
         )
+    for key, kinds in _PARTS.items():
+        if not isinstance(document.get(key), kinds):
+            raise ValueError(f"{path} is damaged: its {key!r} is {document.get(key, 'missing')!r}.")
+    n_outputs = ((document["trunk"] or {}).get("arguments") or {}).get("n_outputs", len(document["classes"]))
+    if n_outputs != len(document["classes"]):
+        raise ValueError(f"{path} is damaged: it names {len(document['classes'])} classes for {n_outputs} outputs.")
     return document
 
 
@@ -354,11 +379,22 @@ def _initialize(clf: Any, document: Mapping[str, Any], ready_made: bool) -> None
     clf.initialize()
     clf.verbose = verbose
     if document["layers"] is not None:
-        given = document["layers_given"]
-        clf.layers = [layer.operations for layer in rebuilt] if given is None else decode(given)
+        clf.layers = _layers_as_given(document, rebuilt)
     for key in arguments:
         if ready_made or key.removeprefix("module__") not in trunk["given"]:
             params.pop(key, None)
+
+
+def _layers_as_given(document: Mapping[str, Any], rebuilt: list[Any]) -> Any:
+    """The parameter ``layers`` as it was."""
+    if document["layers_given"] is not None:
+        return decode(document["layers_given"])
+    layers = []
+    for layer, start in zip(rebuilt, document.get("layers_start") or [None] * len(rebuilt), strict=True):
+        if start is not None:
+            layer.strengths.data.copy_(torch.tensor(start))
+        layers.append(layer.operations if start is None else layer)
+    return layers
 
 
 def _load_weights(model: nn.Module, folder: Path, document: Mapping[str, Any]) -> None:

@@ -77,7 +77,8 @@ class TrainingCheckpoint(Callback):
     history keeps the rows, not the batches. ``max_epochs`` may be raised between two starts; ``verbose`` and ``device``
     may change. With ``random_state=None`` a new start goes on with the random states of the first.
 
-    Randomness of one's own that is not torch's, such as that of braindecode's transforms, is not saved.
+    Randomness of one's own that is not torch's is not saved; that of braindecode's transforms follows the estimator's
+    `random_state`, where it has one.
 
     Examples
     --------

@@ -23,7 +23,7 @@ from eegaug._inputs import Signal, WindowLoader, as_windows, check_labels, label
 from eegaug._random import contained_rng, derive_seed, resolve_seed
 from eegaug._staging_data import StagingData, is_nights
 from eegaug._staging_loop import StagingLoop
-from eegaug._trunk import build_trunk, signal_arguments
+from eegaug._trunk import build_trunk, channel_info, signal_arguments
 from eegaug._validation import flat_channels, flat_message
 
 __all__ = ["StagingClassifier"]
@@ -60,8 +60,9 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
         Weights of the classes in the cross-entropy: inverse frequency in the training set, ``{label: weight}``, or
         none.
     random_state : int | RandomState | Generator | None
-        Seed of initial weights, shuffling, dropout and augmentation. The same int gives the same result on the same
-        machine; None gives a fresh one. Global random states are neither set nor consumed.
+        Seed of initial weights, shuffling, dropout and augmentation, also of braindecode's transforms in the data
+        loader, whatever seeds they have. The same int gives the same result on the same machine; None gives a fresh
+        one. Global random states are neither set nor consumed.
     optimizer, lr, max_epochs, batch_size
         As in skorch. Default: Adam with betas (0, 0.999) and learning rate 1e-3, 300 epochs, batches of 16.
     train_split : callable | None
@@ -171,8 +172,13 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
 
     def _build_trunk(self) -> nn.Module:
         n_outputs = len(self.classes_) if hasattr(self, "classes_") else None
-        known = signal_arguments(self._known_signal(), n_outputs, self.positions)
-        return build_trunk(self.module, self.get_params_for("module"), known)
+        given, signal = self.get_params_for("module"), self._known_signal()
+        known = signal_arguments(signal, n_outputs, self.positions)
+        if signal is None and self.sfreq is not None:  # before any data
+            known["sfreq"] = float(self.sfreq)
+            if self.ch_names is not None:
+                known["chs_info"] = channel_info(self.ch_names, self.sfreq, self.positions)
+        return build_trunk(self.module, given, known)
 
     def _known_signal(self) -> Signal | None:
         return getattr(self, "signal_", None)
@@ -311,7 +317,7 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
         epochs_done = 0 if fresh else len(self.history or [])
         self.signal_args_set_ = self.fitting_ = True
         try:
-            with contained_rng(derive_seed(self.seed_, epochs_done), self.device):
+            with contained_rng(derive_seed(self.seed_, epochs_done), self.device), self._transforms_copied():
                 yield windows, labels
         finally:
             self.fitting_ = False

@@ -7,9 +7,9 @@ import pytest
 from braindecode.augmentation import SignFlip
 from sklearn.exceptions import NotFittedError
 from skorch.dataset import Dataset
-from small import CHANNELS, NAMES, X, Y, epochs, nights, staging, windows_dataset
+from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, nights, staging, windows_dataset
 
-from eegaug import AugNetClassifier
+from eegaug import AugmentationLayer, AugNetClassifier
 
 
 def spoiled(value=np.nan):
@@ -150,3 +150,22 @@ def test_a_module_is_no_policy():
         staging(policy=SignFlip(0.5))
     with pytest.raises(TypeError, match="AugmentedDataLoader"):
         staging().set_params(policy=SignFlip(0.5))
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"), [("policy.json", r"Policy.load\('policy.json'\)"), (["sign_flip"], "a list")]
+)
+def test_what_cannot_be_applied_is_no_policy(policy, words):
+    with pytest.raises(TypeError, match=words):
+        staging(policy=policy).fit(X, Y)
+
+
+def test_a_string_is_no_list_of_channels():
+    with pytest.raises(TypeError, match=r"got the string 'abcd'"):
+        staging(ch_names="abcd").fit(X, Y)
+
+
+def test_layers_that_contradict_the_classifier():
+    layer = AugmentationLayer(["sign_flip"])
+    with pytest.raises(ValueError, match=r"layer 0 has selection='weighted', the classifier 'single'"):
+        AugNetClassifier(SmallNet, layers=[layer], selection="single", sfreq=SFREQ, verbose=0).fit(X, Y)

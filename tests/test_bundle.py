@@ -18,7 +18,16 @@ from sklearn.exceptions import NotFittedError
 from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, nights, staging
 from torch import nn
 
-from eegaug import AugNetClassifier, Policy, StagingClassifier, load_model, save_model
+from eegaug import (
+    AugAveragedModel,
+    AugmentationLayer,
+    AugmentationModule,
+    AugNetClassifier,
+    Policy,
+    StagingClassifier,
+    load_model,
+    save_model,
+)
 from eegaug.operations import Operation, get_operation
 
 CHAMBON = "SleepStagerChambon2018"
@@ -327,3 +336,38 @@ def test_folder_without_permission(fitted, tmp_path):
     with pytest.raises(OSError, match=r"the model cannot be written to .*closed"):
         fitted.save(tmp_path / "closed")
     shutil.rmtree(tmp_path / "closed")
+
+
+def test_layers_with_settings_of_their_own_come_back(tmp_path):
+    layer = AugmentationLayer(["sign_flip", "gaussian_noise"], temperature=0.5, initial_strength=0.9)
+    clf = augnet(layers=[layer, ["time_reverse"]]).fit(X, Y)
+    again = load_model(clf.save(tmp_path / "model"))
+    assert again.layers[0].temperature == 0.5
+    assert again.layers[0].strengths.tolist() == pytest.approx([0.9, 0.9])
+    refit = again.set_params(random_state=0).fit(X, Y)
+    assert np.array_equal(refit.predict_proba(X), clf.predict_proba(X))
+    assert layer.strengths.tolist() == pytest.approx([0.9, 0.9])
+
+
+def test_a_network_with_layers_of_its_own_comes_back_as_a_network(tmp_path):
+    model = AugAveragedModel(SmallNet(4, 3), AugmentationModule([["sign_flip"]]), n_copies=2)
+    clf = staging(model).fit(X, Y)
+    folder = clf.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"AugAveragedModel.*pass module="):
+        load_model(folder)
+    assert np.array_equal(load_model(folder, model).predict_proba(X), clf.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("signal", None), ("settings", 3), ("seed", "x"), ("classes", ["N2"]), ("history", None)]
+)
+def test_damaged_documents_are_named(folder, key, value):
+    path = folder / "model.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {key: value}))
+    with pytest.raises(ValueError, match=r"model.json is damaged: it"):
+        load_model(folder)
+    del document[key]
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=rf"is damaged: its '{key}' is 'missing'"):
+        load_model(folder)

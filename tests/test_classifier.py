@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from braindecode.augmentation import AugmentedDataLoader, GaussianNoise, SignFlip
 from braindecode.models import SleepStagerChambon2018
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -453,3 +454,41 @@ def test_windows_that_nobody_scored_do_not_count():
         -1 not in transfer_matrix({"net": clf}, found, operations=["sign_flip"], per_stage=True).reset_index()["stage"]
     )
     assert -1 not in invariance_score(clf, found, "sign_flip").by_stage.index
+
+
+def test_epochs_with_other_channels_than_eeg():
+    data = epochs()
+    data.set_channel_types({CHANNELS[0]: "eog", CHANNELS[1]: "emg", CHANNELS[2]: "misc"})
+    clf = staging(max_epochs=1).fit(data)
+    microvolts = data.get_data() * 1e6
+    microvolts[:, 2] /= 1e6  # of no known unit
+    assert np.allclose(clf.predict_proba(data), clf.predict_proba(microvolts.astype("float32")), atol=1e-6)
+
+
+def test_epochs_in_cross_validation():
+    scores = cross_val_score(staging(max_epochs=1), epochs(), Y, cv=2, error_score="raise")
+    assert scores.shape == (2,) and np.isfinite(scores).all()
+    differing = [epochs()[0], epochs(ch_names=CHANNELS[::-1])[1]]
+    with pytest.raises(ValueError, match="epochs of the list differ"):
+        staging(max_epochs=1).fit(differing, Y[:2])
+
+
+def test_transforms_of_the_loader_draw_the_same_in_every_training():
+    def estimator(seed):
+        transforms = [GaussianNoise(1.0, std=1.0, random_state=3), SignFlip(0.5)]
+        more = {"iterator_train": AugmentedDataLoader, "iterator_train__transforms": transforms}
+        return staging(max_epochs=2, random_state=seed, **more)
+
+    clf = estimator(0)
+    before = clf.get_params()["iterator_train__transforms"]
+    first = clf.fit(X, Y).predict_proba(X)
+    assert clf.get_params()["iterator_train__transforms"] is before
+    assert np.array_equal(clf.fit(X, Y).predict_proba(X), first)
+    assert np.array_equal(estimator(0).fit(X, Y).predict_proba(X), first)
+    assert not np.array_equal(estimator(1).fit(X, Y).predict_proba(X), first)
+
+
+def test_initialize_knows_the_rate_before_any_data():
+    arguments = {"module__n_chans": 2, "module__n_times": 300, "module__n_outputs": 5}
+    clf = StagingClassifier(sfreq=100, ch_names=["C3", "C4"], verbose=0, **arguments).initialize()
+    assert clf.module_(torch.zeros(1, 2, 300)).shape == (1, 5)

@@ -48,6 +48,20 @@ def learned():
     )
 
 
+def twice():
+    """A layer that has an operation twice, with ranges of 1 and 5 Hz, and one that has it once."""
+    return pd.DataFrame(
+        {
+            "layer": [0, 0, 0, 1],
+            "operation": ["frequency_shift", "frequency_shift", "sign_flip", "frequency_shift"],
+            "weight": [0.3, 0.5, 0.2, 1.0],
+            "magnitude": [0.2, 0.6, 0.4, 0.1],
+            "strength": [0.2, 3.0, 0.2, 0.6],
+            "unit": ["Hz", "Hz", "probability", "Hz"],
+        }
+    )
+
+
 def rendered(ax, tmp_path):
     """Size in pixels of the picture, which must not be blank."""
     path = tmp_path / "picture.png"
@@ -159,6 +173,35 @@ class TestInvariances:
         assert float(dot.get_offsets()[0][0]) == pytest.approx(0.3)
         assert "0.57" in [text.get_text() for text in ax.texts]
 
+    def test_an_operation_twice_in_a_layer_keeps_two_rows(self, ax):
+        plotting.plot_invariances(twice(), ax=ax)
+        assert [label.get_text() for label in ax.get_yticklabels()] == [
+            *("frequency shift (1)", "frequency shift (2)", "sign flip", "frequency shift")
+        ]
+        written = [text.get_text() for text in ax.texts]
+        shown = [text for text in written if text[:1].isdigit()]
+        assert shown == ["0.20 Hz", "0.30", "3.00 Hz", "0.50", "0.20", "0.60 Hz", "1.00"]
+        dots = [c for c in ax.collections if c.get_zorder() == 3]
+        assert [float(dot.get_offsets()[0][0]) for dot in dots] == [0.2, 0.6, 0.4, 0.1]
+
+    @pytest.mark.parametrize("told_by", ["column", "index", "outer index", "nothing"])
+    def test_runs_are_not_taken_for_operations_that_come_twice(self, ax, told_by):
+        tables = [twice(), twice().assign(magnitude=0.8)]
+        if told_by == "column":
+            runs = pd.concat([t.assign(fold=f, note=None) for f, t in enumerate(tables)], ignore_index=True)
+        elif told_by == "nothing":
+            runs = pd.concat([learned(), learned().assign(magnitude=0.8)], ignore_index=True)
+        else:
+            runs = pd.concat(tables, keys=["a", "b"] if told_by == "outer index" else None)
+        plotting.plot_invariances(runs, ax=ax)
+        names = [label.get_text() for label in ax.get_yticklabels()]
+        dots = [float(c.get_offsets()[0][0]) for c in ax.collections if c.get_zorder() == 3]
+        if told_by == "nothing":
+            assert names == ["frequency shift", "time masking", "sign flip"]
+        else:
+            assert names[:2] == ["frequency shift (1)", "frequency shift (2)"] and len(names) == 4
+            assert dots == pytest.approx([0.5, 0.7, 0.6, 0.45])
+
     def test_takes_an_estimator(self, ax):
         estimator = type("Fitted", (), {"invariances_": learned()})()
         plotting.plot_invariances(estimator, ax=ax)
@@ -184,6 +227,26 @@ class TestInvariances:
         history = pd.concat([learned().assign(epoch=epoch) for epoch in (1, 2)])
         figure = plotting.invariances_history_figure(history)
         assert [ax.get_ylabel() for ax in figure.axes] == ["weight", "weight", "magnitude", "magnitude"]
+
+    def test_history_has_a_line_for_each_time_that_a_layer_has_an_operation(self):
+        history = pd.concat([twice().assign(epoch=epoch) for epoch in (1, 2)], ignore_index=True)
+        ax = plotting.invariances_history_figure(history).axes[0]
+        assert [line.get_ydata().tolist() for line in ax.lines] == [[0.3, 0.3], [0.5, 0.5], [0.2, 0.2]]
+        assert [t.get_text() for t in ax.texts] == ["sign flip", "frequency shift (1)", "frequency shift (2)"]
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("n_epochs", [1, 2, 3, 60])
+    def test_history_of_few_epochs_can_be_seen(self, tmp_path, n_epochs):
+        history = pd.concat([learned().assign(epoch=epoch) for epoch in range(1, n_epochs + 1)])
+        figure = plotting.invariances_history_figure(history)
+        rendered(figure.axes[0], tmp_path)
+        for ax in figure.axes:
+            low, high = ax.get_xlim()
+            ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
+            assert ticks and all(tick == round(tick) for tick in ticks)
+            assert {line.get_marker() for line in ax.lines} == {"o" if n_epochs < 10 else "None"}
+        if n_epochs == 1:
+            assert (low, high) == (0.5, 1.5) and ticks == [1]
 
     def test_labels_are_kept_apart(self):
         from eegaug.plotting.invariances import _apart

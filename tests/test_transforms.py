@@ -117,6 +117,20 @@ def test_repr_in_physical_units():
     assert repr(OperationTransform("sign_flip", 0.2)).startswith("OperationTransform('sign_flip', probability=0.2")
 
 
+@pytest.mark.parametrize("operation", [get_operation("gaussian_noise"), "gaussian_noise"], ids=["instance", "name"])
+@pytest.mark.parametrize("wrong", ["propability", "max_strenght"])
+def test_unknown_arguments_are_refused(operation, wrong):
+    with pytest.raises(TypeError, match=wrong):
+        OperationTransform(operation, **{wrong: 0.1})
+
+
+def test_options_of_an_instance_are_its_own():
+    op = get_operation("gaussian_noise", max_strength=0.5)
+    with pytest.raises(TypeError, match="built already"):
+        OperationTransform(op, max_strength=0.1)
+    assert OperationTransform(op, 0.1, sfreq=100, ch_names=["C3"], positions=None).operation is op
+
+
 class TestLearning:
     def test_finds_an_invariance(self):
         # Half of the windows are flipped at random; the loss is lowest when the transform does as much.

@@ -13,7 +13,7 @@ from torch import nn
 
 from eegaug._random import derive_seed
 from eegaug.augnet.judges import Judged
-from eegaug.augnet.layers import SELECTIONS
+from eegaug.augnet.layers import SELECTIONS, AugmentationLayer
 from eegaug.augnet.learned import DEFAULTS, LearnedAugmentation
 from eegaug.augnet.model import AugAveragedModel
 from eegaug.augnet.module import AugmentationModule
@@ -40,7 +40,8 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
         The trunk; see :class:`eegaug.StagingClassifier`.
     layers : sequence
         One entry per layer, in the order in which windows go through them: ``"time-frequency"``, ``"sensors"``,
-        ``"all"``, a list of operation names or instances (also one's own), or an :class:`AugmentationLayer`.
+        ``"all"``, a list of operation names or instances (also one's own), or an :class:`AugmentationLayer`, which
+        keeps its own temperature and starts at its own strengths.
     selection : {"weighted", "single"}
         What a layer does in training. "weighted": the paper's sum of all operations, whose weights are learned and end
         on one of them. "single": each window goes through one operation, drawn uniformly; every operation learns how
@@ -185,6 +186,12 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
             raise ValueError(f"selection is {self.selection!r}; use one of {', '.join(SELECTIONS)}.")
         if self.lr_schedule not in (None, "constant", "cosine"):
             raise ValueError(f"lr_schedule is {self.lr_schedule!r}; use 'constant', 'cosine' or None.")
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, AugmentationLayer) and layer.selection != self.selection:
+                raise ValueError(
+                    f"layer {i} has selection={layer.selection!r}, the classifier {self.selection!r}, which decides on "
+                    "penalty and learning rates, too: give both the same."
+                )
         trunk = self._build_trunk()
         signal = self._known_signal()
         augmentation = AugmentationModule(

@@ -327,7 +327,7 @@ def resolve_operations(
             raise ValueError(f"no operation of {operations!r} means anything on this montage ({reasons}).")
         return found, left_out
     # An instance may be listed twice or belong to a user: each layer has its own.
-    found = [copy.copy(op) if isinstance(op, Operation) else get_operation(op, **about) for op in operations]
+    found = [copy.copy(get_operation(op, **about)) for op in operations]
     if not found:
         raise ValueError("a layer without operations: list one or more, or name a group.")
     return found, {}

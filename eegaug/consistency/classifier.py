@@ -41,8 +41,8 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
     module
         The network; see :class:`eegaug.StagingClassifier`.
     variants : sequence of two sources or more | source | None
-        What makes each variant; a single source makes both, with draws of their own. None: `policy`, or the fixed sleep
-        policy where that is None too. A source is
+        What makes each variant; a single source, alone or in a list, makes both, with draws of their own. None:
+        `policy`, or the fixed sleep policy where that is None too. A source is
 
         - a :class:`eegaug.Policy`, or ``"fixed"`` for the fixed sleep policy;
         - an operation or a list of operations, of which one is drawn for each window: names, instances or tuples
@@ -160,11 +160,8 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
             raise ValueError("variants and policy are both given: name the policy among the variants.")
         if not isinstance(given, (list, tuple)) or is_one_operation(given):
             return [given]
-        if len(given) < 2:
-            raise ValueError(
-                f"variants has {len(given)} entries, one for each variant: list two sources or more, or pass the "
-                "source itself for all variants."
-            )
+        if not given:
+            raise ValueError("variants is empty; list two sources or more, or one for all variants.")
         return list(given)
 
     def _build_variants(self, specs: Sequence[Any], n: int) -> None:

@@ -19,8 +19,9 @@ from eegaug.consistency.variants import VariantModules
 
 __all__ = ["MutualClassifier", "MutualModel"]
 
-# What a network alone has of the settings of all of them.
+# What a network alone has of the settings of all of them: by name, and by how the name begins.
 _SHARED = ("sfreq", "ch_names", "positions", "class_weight", "random_state", "classes", "device", "batch_size")
+_TRAINING = ("lr", "max_epochs", "optimizer", "criterion", "iterator_")
 
 
 class MutualModel(nn.Module):
@@ -254,7 +255,8 @@ class MutualClassifier(AITClassifier):
             raise ValueError(f"there is no network {i}; there are 0 to {len(networks) - 1}.")
         shared = {name: getattr(self, name) for name in _SHARED}
         arguments = {f"module__{name}": value for name, value in self.get_params_for("module").items()}
-        alone = StagingClassifier(self._builders()[i], **shared, **arguments, verbose=0)
+        training = {n: v for n, v in self.get_params(deep=False).items() if n.startswith(_TRAINING)}
+        alone = StagingClassifier(self._builders()[i], **shared, **arguments, **training, verbose=0)
         for name in ("signal_", "preprocessing_", "classes_inferred_", "class_weights_", "seed_"):
             if hasattr(self, name):
                 setattr(alone, name, getattr(self, name))

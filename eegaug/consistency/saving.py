@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 from skorch.history import History
 
+from eegaug._trunk import resolve_trunk
 from eegaug.augnet.layers import AugmentationLayer
 from eegaug.augnet.module import AugmentationModule
 from eegaug.operations import Operation
@@ -26,7 +28,7 @@ NETWORK = "network-{}"
 AUGMENTATION = "augmentation.safetensors"
 
 
-def variants_document(variants: Any, policy: Any = None) -> Any:
+def variants_document(variants: Any, policy: Any = None, n: int = 2) -> Any:
     """Sources of variants as plain data; where there is no such form, windows as they are, with a warning.
 
     Parameters
@@ -35,6 +37,8 @@ def variants_document(variants: Any, policy: Any = None) -> Any:
         As of :class:`eegaug.AITClassifier`.
     policy
         The estimator's, which makes the variants where there are no others.
+    n : int
+        Number of variants.
     """
     try:
         if variants is None and not (policy is None or isinstance(policy, BasePolicy)):
@@ -43,9 +47,9 @@ def variants_document(variants: Any, policy: Any = None) -> Any:
     except TypeError:
         warnings.warn(
             "the sources of variants are no plain data: the saved model predicts, but trains on windows as they are.",
-            stacklevel=4,
+            stacklevel=5,
         )
-        return [None, None]
+        return [None] * n
 
 
 def _plain(source: Any) -> Any:
@@ -99,7 +103,9 @@ def variants_from_document(document: Any) -> Any:
     raise ValueError(f"the model has a variant {kind!r}, which is not loaded.")
 
 
-def save_networks(clf: MutualClassifier, folder: Path, save: Callable[[Any, Path], Any]) -> dict[str, Any]:
+def save_networks(
+    clf: MutualClassifier, folder: Path, save: Callable[[Any, Path], Any], variants: Any
+) -> dict[str, Any]:
     """Save each network as a model of its own; what has to be known to put them together again.
 
     Parameters
@@ -109,15 +115,20 @@ def save_networks(clf: MutualClassifier, folder: Path, save: Callable[[Any, Path
     folder : Path
     save : callable
         ``save(estimator, folder)``.
+    variants
+        From :func:`variants_document`.
     """
     for i in range(len(clf.networks_)):
         save(clf.member(i), folder / NETWORK.format(i))
-    learned = clf.module_.augmentation.state_dict()
+    as_they_are = isinstance(variants, list) and not any(variants)
+    learned = {} if as_they_are else clf.module_.augmentation.state_dict()
     if learned:
         save_file(
             {name: value.detach().cpu().clone().contiguous() for name, value in learned.items()}, folder / AUGMENTATION
         )
-    return {"networks": len(clf.networks_), "same": clf.modules is None, "augmentation": bool(learned)}
+    builders = [] if clf.modules is None else clf.modules
+    bound = [sorted(one.keywords) if isinstance(one, functools.partial) else [] for one in builders]
+    return {"networks": len(clf.networks_), "same": clf.modules is None, "augmentation": bool(learned), "bound": bound}
 
 
 def load_networks(
@@ -146,7 +157,10 @@ def load_networks(
         clf.module = first.module
         vars(clf).update({name: value for name, value in vars(first).items() if name.startswith("module__")})
     else:
-        clf.modules = [member.module for member in members]
+        clf.modules = [
+            _with_bound(member.module, member.module_, names)
+            for member, names in zip(members, about.get("bound") or [[]] * len(members), strict=True)
+        ]
     for name in ("signal_", "preprocessing_", "classes_inferred_", "class_weights_", "seed_"):
         setattr(clf, name, getattr(first, name))
     verbose, clf.verbose = clf.verbose, 0
@@ -160,3 +174,10 @@ def load_networks(
     clf.history_ = History(first.history)
     clf.n_forward_backward_ = first.n_forward_backward_ * len(members)
     clf.interrupted_ = first.interrupted_
+
+
+def _with_bound(builder: Any, network: Any, names: Iterable[str]) -> Any:
+    """What builds a network, with the arguments that were bound to it, as far as the network tells them."""
+    known = getattr(network, "_braindecode_init_kwargs", {})
+    bound = {name: known[name] for name in names if name in known}
+    return functools.partial(resolve_trunk(builder), **bound) if bound else builder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -46,11 +46,10 @@ def windows_array(X: Any) -> np.ndarray:
     return windows
 
 
-def signal_for(X: Any, model: Any, sfreq: float | None, ch_names: Any) -> dict[str, Any]:
-    """Sampling rate and channels: as given, or as the data say, or as the model was trained on."""
+def signal_for(X: Any, models: Iterable[Any], sfreq: float | None, ch_names: Any) -> dict[str, Any]:
+    """Sampling rate and channels: as given, or as the data say, or as the first model that knows was trained on."""
     found: list[Signal] = [signal_of(X)]
-    if isinstance(getattr(model, "signal_", None), Signal):
-        found.append(model.signal_)
+    found += [model.signal_ for model in models if isinstance(getattr(model, "signal_", None), Signal)]
     if sfreq is None:
         sfreq = next((signal.sfreq for signal in found if signal.sfreq is not None), None)
     if ch_names is None:

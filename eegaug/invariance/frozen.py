@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eegaug._inputs import Signal
 from eegaug._named_operations import is_one_operation, named_operation
 from eegaug._random import RandomState, contained_rng, derive_seed, resolve_seed
+from eegaug._staging_data import StagingData
 from eegaug._transform_draws import reseed
 from eegaug.invariance._outputs import signal_for, windows_array
 from eegaug.operations import FAMILIES, Operation
@@ -73,7 +75,9 @@ class Change:
         return "" if self.operation is None else self.operation.unit
 
 
-def as_change(spec: Any, magnitude: float | None = None, name: str | None = None, **about: Any) -> Change:
+def as_change(
+    spec: Any, magnitude: float | None = None, name: str | None = None, *, n_channels: int, **about: Any
+) -> Change:
     """What `spec` stands for.
 
     Parameters
@@ -84,11 +88,15 @@ def as_change(spec: Any, magnitude: float | None = None, name: str | None = None
     magnitude : float | None
         Of an operation. None: the tuple's, or that of the fixed sleep policy, or 0.5.
     name : str | None
+    n_channels : int
+        Of the windows.
     **about
         ``sfreq``, ``ch_names``, ``positions``.
 
     Raises
     ------
+    ValueError
+        For a policy that is for other channels or another sampling rate.
     TypeError
         For anything else.
     """
@@ -106,6 +114,7 @@ def as_change(spec: Any, magnitude: float | None = None, name: str | None = None
         return Change(name or operation.name, apply, operation, usual, probability)
     if magnitude is not None:
         raise TypeError(f"only an operation has a magnitude, a {type(spec).__name__} has not.")
+    _check_policy(spec, n_channels, **about)
     if isinstance(spec, nn.Module):  # its "apply" is torch's, which does something else
         module = copy.deepcopy(spec)
 
@@ -149,10 +158,10 @@ def as_changes(
     named = operations.items() if isinstance(operations, Mapping) else [(None, spec) for spec in operations]
     changes: dict[str, Change] = {}
     for name, spec in named:
-        change = as_change(spec, None, name, **about)
+        change = as_change(spec, None, name, n_channels=n_channels, **about)
         magnitude = magnitudes.get(change.name) if isinstance(magnitudes, Mapping) else magnitudes
         if magnitude is not None and change.operation is not None:
-            change = as_change(spec, magnitude, name, **about)
+            change = as_change(spec, magnitude, name, n_channels=n_channels, **about)
         if change.name in changes:
             raise ValueError(f"two operations are called {change.name!r}: pass a mapping with a name for each.")
         changes[change.name] = change
@@ -190,6 +199,11 @@ def frozen_test_set(
     -------
     array of shape (n_windows, n_channels, n_times), float32
 
+    Raises
+    ------
+    ValueError
+        For an unknown operation, or a policy that is for other channels or another sampling rate.
+
     Examples
     --------
     >>> import numpy as np
@@ -197,8 +211,18 @@ def frozen_test_set(
     >>> bool(np.array_equal(frozen_test_set(X, "sign_flip"), -X.astype("float32")))
     True
     """
-    about = signal_for(X, None, sfreq, ch_names) | {"positions": positions}
-    return as_change(operation, magnitude, **about)(windows_array(X), resolve_seed(random_state))
+    about = signal_for(X, [], sfreq, ch_names) | {"positions": positions}
+    windows = windows_array(X)
+    change = as_change(operation, magnitude, n_channels=windows.shape[1], **about)
+    return change(windows, resolve_seed(random_state))
+
+
+def _check_policy(spec: Any, n_channels: int, sfreq: float | None = None, ch_names: Any = None, **_: Any) -> None:
+    """Refuse a policy, or a transform that applies one, in the words of the classifiers that are trained with it."""
+    policy = getattr(spec, "policy", spec)
+    signal = Signal(n_channels, 0, sfreq, None if ch_names is None else tuple(ch_names))
+    if hasattr(policy, "apply") and not isinstance(policy, nn.Module):
+        StagingData()._check_policy(signal, policy)
 
 
 def _usable(names: Iterable[str], n_channels: int, about: Mapping[str, Any]) -> list[str]:

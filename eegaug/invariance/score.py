@@ -112,7 +112,8 @@ def invariance_score(
     Raises
     ------
     ValueError
-        For an unknown mode or operation, or for a single window.
+        For an unknown mode or operation, a policy that is for other channels or another sampling rate, or a single
+        window.
     TypeError
         For a model without ``predict_proba``.
 
@@ -132,9 +133,9 @@ def invariance_score(
     >>> float(invariance_score(Power(), X, "sign_flip"))
     1.0
     """
-    about = signal_for(X, model, sfreq, ch_names) | {"positions": positions}
-    change = as_change(operation, magnitude, **about)
+    about = signal_for(X, [model], sfreq, ch_names) | {"positions": positions}
     windows, labels = windows_array(X), _labels(X, y)
+    change = as_change(operation, magnitude, n_channels=windows.shape[1], **about)
     reference = _Reference(model, windows, resolve_seed(random_state), mode, batch_size)
     values = reference.values(change, n_draws)
     median, low, high, dropped = _summary(values)
@@ -187,9 +188,10 @@ def invariance_table(
     >>> table[["operation", "magnitude", "strength"]].values.tolist()
     [['gaussian_noise', 0.5, 0.1], ['gaussian_noise', 1.0, 0.2], ['sign_flip', nan, nan]]
     """
-    about = signal_for(X, model, sfreq, ch_names) | {"positions": positions}
+    about = signal_for(X, [model], sfreq, ch_names) | {"positions": positions}
     windows, labels = windows_array(X), _labels(X, y)
-    found = as_changes(operations, n_channels=windows.shape[1], **about)
+    about["n_channels"] = windows.shape[1]
+    found = as_changes(operations, **about)
     reference = _Reference(model, windows, resolve_seed(random_state), mode)
     magnitudes, rows = [float(m) for m in magnitudes], []
     for one in found:

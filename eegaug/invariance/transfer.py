@@ -15,6 +15,7 @@ from eegaug._random import RandomState, resolve_seed
 from eegaug._staging_data import is_nights
 from eegaug.invariance._outputs import labels_by, signal_for, windows_array
 from eegaug.invariance.frozen import as_changes
+from eegaug.operations import list_operations
 
 __all__ = ["transfer_matrix"]
 
@@ -68,8 +69,8 @@ def transfer_matrix(
     per_stage : bool
         The share of windows of each stage that are recognised, instead of `metric`; rows are model and stage.
     trained_on : mapping | None
-        Names of the operations that each model has been trained with; adds a column "mean unseen" over those columns,
-        without the original, that are none of them.
+        Names of the operations that each model has been trained with, columns or registered ones; adds a column "mean
+        unseen" over those columns, without the original, that are none of them.
     sfreq, ch_names, positions
         What operations have to know and neither data nor models say.
     random_state : int | RandomState | Generator | None
@@ -83,7 +84,7 @@ def transfer_matrix(
     Raises
     ------
     ValueError
-        For labels, operations or names that do not fit.
+        For labels, operations, policies or names that do not fit.
 
     References
     ----------
@@ -109,7 +110,7 @@ def transfer_matrix(
     if is_nights(X):  # windows that nobody scored
         windows, y = windows[y >= 0], y[y >= 0]
     score = _metric(metric)
-    about = signal_for(X, next(iter(models.values())), sfreq, ch_names) | {"positions": positions}
+    about = signal_for(X, models.values(), sfreq, ch_names) | {"positions": positions}
     changes = {
         change.name: change for change in as_changes(operations, magnitudes, n_channels=windows.shape[1], **about)
     }
@@ -174,8 +175,18 @@ def _unseen(
 ) -> dict[str, list[str]] | None:
     if trained_on is None:
         return None
-    missing = [name for name in models if name not in trained_on]
+    seen = {str(name): [known] if isinstance(known, str) else list(known) for name, known in trained_on.items()}
+    strange = [name for name in seen if name not in models]
+    if strange:
+        raise ValueError(f"trained_on names the model {strange[0]!r}, which is none of {', '.join(models)}.")
+    missing = [name for name in models if name not in seen]
     if missing:
         raise ValueError(f"trained_on says nothing about {missing[0]!r}; pass [] for one that was not augmented.")
-    seen = {name: [known] if isinstance(known, str) else list(known) for name, known in trained_on.items()}
+    # A model may have seen operations that are not tested here.
+    operations = list(dict.fromkeys([*changes, *list_operations()]))
+    for model, names in seen.items():
+        strange = [name for name in names if name not in operations]
+        if strange:
+            known = ", ".join(operations)
+            raise ValueError(f"trained_on of {model!r} names {strange[0]!r}, which is none of {known}.")
     return {name: [change for change in changes if change not in seen[name]] for name in models}

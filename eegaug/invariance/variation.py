@@ -89,7 +89,7 @@ def intra_augmentation_variation(
     if y is not None:
         y = check_labels(y, len(windows))
         groups |= {label: y == label for label in stages_in(X, y)}
-    about = signal_for(X, model, sfreq, ch_names) | {"positions": positions}
+    about = signal_for(X, [model], sfreq, ch_names) | {"positions": positions}
     changes = as_changes(operations, magnitudes, n_channels=windows.shape[1], **about)
     seed = resolve_seed(random_state)
     partner = _derangement(len(windows), np.random.default_rng(derive_seed(seed, _PARTNERS)))

@@ -1,10 +1,12 @@
 """Operations by name."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
+from eegaug._validation import channel_differences
 from eegaug.operations import frequency, sensors, time
 from eegaug.operations.base import Operation
 
@@ -115,7 +117,8 @@ def get_operation(
     Parameters
     ----------
     name : str, Operation or subclass of Operation
-        See :func:`list_operations`. An instance is returned as it is.
+        See :func:`list_operations`. An instance is returned as it is; options do not go with it, and it has to be for
+        this signal.
     sfreq : float or None
         Sampling rate in Hz.
     ch_names : sequence of str or None
@@ -134,9 +137,10 @@ def get_operation(
     Raises
     ------
     ValueError
-        For an unknown name, or when the operation lacks something it needs; the message says what to pass.
+        For an unknown name, an instance that was built for another sampling rate or other channels, or when the
+        operation lacks something it needs; the message says what to pass.
     TypeError
-        For an option that the operation does not have.
+        For an option that the operation does not have, or any that comes with an instance.
 
     Examples
     --------
@@ -146,6 +150,12 @@ def get_operation(
     (5.0, 'Hz')
     """
     if isinstance(name, Operation):
+        if options:
+            raise TypeError(
+                f"{sorted(options)[0]!r} comes with a {name.name} that is built already, which keeps its own options: "
+                "give its name or class instead, or leave it out"
+            )
+        _refuse_other_signal(name, sfreq, ch_names)
         return name
     if isinstance(name, type) and issubclass(name, Operation):
         cls = name
@@ -162,3 +172,15 @@ def get_operation(
     if warn and operation.ch_names is not None:
         operation.warn_if_void(len(operation.ch_names))
     return operation
+
+
+def _refuse_other_signal(operation: Operation, sfreq: float | None, ch_names: Sequence[str] | None) -> None:
+    """Raise where an operation would act on a signal of another rate, or on other channels, than it was built for."""
+    if operation.needs_sfreq and sfreq is not None and not math.isclose(operation.sfreq, sfreq, rel_tol=1e-5):
+        raise ValueError(f"{operation.name} was built for {operation.sfreq:g} Hz, the signal has {sfreq:g} Hz")
+    needs_channels = operation.needs_ch_names or operation.needs_positions
+    if needs_channels and ch_names is not None and operation.ch_names is not None:
+        wrong, _ = channel_differences(operation.ch_names, ch_names)
+        if wrong:
+            built_for = ", ".join(operation.ch_names)
+            raise ValueError(f"{operation.name} was built for other channels ({built_for}): {'; '.join(wrong)}")

@@ -19,6 +19,10 @@ _FAMILIES = {
 _ACTIVE = 0.01
 # Columns of numbers on the right of the chart: where each ends, in points from the axes, and its heading.
 _COLUMNS = {66.0: "strength", 104.0: "weight"}
+# What a table says about an operation; whatever other columns it has say which run, or which epoch, a row is of.
+_OF_AN_OPERATION = {"layer", "operation", "weight", "magnitude", "strength", "unit", "signal_change", "loss_rise"}
+# Up to so many epochs each is marked: a line through few points does not show where they are, through one nothing.
+_MARKED_EPOCHS = 10
 
 
 def family_colour(operation: str) -> str:
@@ -42,6 +46,27 @@ def _frame(learned: Any, history: bool = False) -> Any:
     if missing:
         raise ValueError(f"the table of invariances has no column {', '.join(missing)}")
     return table
+
+
+def _named(table: Any) -> Any:
+    """The table with a column "name": the operation, numbered where one layer of one run has it several times.
+
+    Runs differ in a column that is not about operations, or the index begins anew, as it does where tables are put one
+    below the other.
+    """
+    import pandas as pd
+
+    label = table.index.get_level_values(-1)
+    table = table.reset_index(drop=True)
+    keys = [table[column].map(str) for column in table if column not in _OF_AN_OPERATION]
+    run = [*keys, pd.Series(label).groupby(label, dropna=False).cumcount()]
+    layer, operation, weight = table["layer"], table["operation"], table["weight"]
+    place = table.groupby([*run, layer, operation]).cumcount()
+    # Weights of a layer sum to 1: where they sum to more, these are several runs, of which nothing says which is which.
+    place = place.where(weight.groupby([*run, layer]).transform("sum") < 1.01, 0)
+    several = place.groupby([layer, operation]).transform("max") > 0
+    name = operation.str.replace("_", " ")
+    return table.assign(name=name.where(~several, name + " (" + (place + 1).astype(str) + ")"))
 
 
 def _physical(strength: float, unit: Any) -> str:
@@ -69,7 +94,9 @@ def plot_invariances(
     which is written beside it. Operations whose weight is nearly 0 are faint: their strength has no effect.
 
     Several runs in one table are summed up: the weight is their mean, the strength the median over the runs in which
-    the operation plays a part (weight of at least 0.01), with the quartiles as a bar.
+    the operation plays a part (weight of at least 0.01), with the quartiles as a bar. Runs are told apart by further
+    columns, such as fold and seed, or by an index that begins anew. An operation that one layer has several times has
+    as many rows, which are numbered.
 
     Parameters
     ----------
@@ -94,8 +121,7 @@ def plot_invariances(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['frequency shift', 'sign flip']
     """
-    table = _frame(learned)
-    rows = _summed_up(table)
+    rows = _summed_up(_named(_frame(learned)))
     layers = list(dict.fromkeys(rows["layer"]))
     height = 0.75 + 0.205 * (len(rows) + 0.9 * len(layers))
     ax = new_axes(ax, 6.2, height)
@@ -110,7 +136,7 @@ def plot_invariances(
         for row in rows[rows["layer"] == layer].itertuples():
             _draw_row(ax, place, row, truth.get(row.operation))
             places.append(place)
-            names.append(row.operation.replace("_", " "))
+            names.append(row.name)
             place += 1
         place += 0.25
     ax.set_yticks(places, names)
@@ -132,7 +158,7 @@ def _beside(ax: Any, transform: Any, points: float, y: float, text: str, colour:
 
 
 def _summed_up(table: Any) -> Any:
-    """One row per layer and operation.
+    """One row per layer and operation, or several where a layer has it several times.
 
     The weight is the mean over runs: a layer mostly selects one operation, so that it is the share of the runs that
     selected this one. Strengths are medians (and quartiles) over the runs in which the operation plays a part: in the
@@ -141,14 +167,15 @@ def _summed_up(table: Any) -> Any:
     import pandas as pd
 
     rows = []
-    for (layer, operation), runs in table.reset_index(drop=True).groupby(["layer", "operation"], sort=False):
+    for (layer, name), runs in table.groupby(["layer", "name"], sort=False):
         active = runs[runs["weight"] >= _ACTIVE]
         part = active if len(active) else runs
         low, middle, high = part["magnitude"].quantile([0.25, 0.5, 0.75])
         top = runs.loc[runs["magnitude"].idxmax()]
         row = {
             "layer": layer,
-            "operation": operation,
+            "operation": runs["operation"].iloc[0],
+            "name": name,
             "weight": runs["weight"].mean(),
             "magnitude": middle,
             "strength": part["strength"].median(),
@@ -224,7 +251,7 @@ def plot_invariances_history(
     Returns
     -------
     matplotlib Axes
-        With one line per operation, named at its end.
+        With one line per operation, named at its end. One that the layer has several times has as many, numbered.
 
     Examples
     --------
@@ -234,25 +261,30 @@ def plot_invariances_history(
     >>> plot_invariances_history(table, quantity="magnitude").get_ylabel()
     'magnitude'
     """
+    from matplotlib.ticker import MaxNLocator
+
     if quantity not in ("weight", "magnitude"):
         raise ValueError(f"quantity must be 'weight' or 'magnitude', got {quantity!r}")
-    table = _frame(learned, history=True)
+    table = _named(_frame(learned, history=True))
     layers = list(dict.fromkeys(table["layer"]))
     if not 0 <= layer < len(layers):
         raise ValueError(f"layer must lie between 0 and {len(layers) - 1}, got {layer}")
     rows = table[table["layer"] == layers[layer]]
     ax = new_axes(ax, 3.4, 2.4)
+    marker = "o" if rows["epoch"].nunique() <= _MARKED_EPOCHS else None
     ends = []
-    for index, (operation, part) in enumerate(rows.groupby("operation", sort=False)):
+    for index, (name, part) in enumerate(rows.groupby("name", sort=False)):
+        colour = family_colour(part["operation"].iloc[0])
         part = part.groupby("epoch")[quantity].median()
         style = ("-", (0, (4, 1.5)), (0, (1, 1)))[index % 3]
-        ax.plot(part.index, part, color=family_colour(operation), linestyle=style, linewidth=1.4)
-        ends.append((float(part.iloc[-1]), operation))
-    for (value, operation), y in zip(sorted(ends), _apart([value for value, _ in sorted(ends)]), strict=True):
-        colour = family_colour(operation)
+        ax.plot(part.index, part, color=colour, linestyle=style, linewidth=1.4, marker=marker, markersize=3.5)
+        ends.append((float(part.iloc[-1]), name, colour))
+    ends.sort()
+    first, last = float(rows["epoch"].min()), float(rows["epoch"].max())
+    for (value, name, colour), y in zip(ends, _apart([value for value, *_ in ends]), strict=True):
         ax.annotate(
-            operation.replace("_", " "),
-            (float(rows["epoch"].max()), value),
+            name,
+            (last, value),
             xytext=(1.07, y),
             textcoords=("axes fraction", "data"),
             fontsize=7,
@@ -262,7 +294,11 @@ def plot_invariances_history(
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6, "relpos": (0, 0.5)},
         )
     ax.set_ylim(-0.03, 1.03)
-    ax.set_xlim(float(rows["epoch"].min()), float(rows["epoch"].max()))
+    # Room for half a marker; half an epoch on either side where there is only one.
+    room = 0.5 if last == first else 0.04 * (last - first) if marker else 0.0
+    ax.set_xlim(first - room, last + room)
+    # There is no half of an epoch; without min_n_ticks the axis of a single one would have fractions all the same.
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     return dress(ax, "epoch", quantity, title=title)
 
 

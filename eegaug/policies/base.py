@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
 from pydantic import Field, JsonValue, PrivateAttr, field_validator, model_validator
 from torch import Tensor
@@ -75,7 +77,10 @@ class BasePolicy(PlainData):
         if isinstance(data, Mapping) and data.get("positions") is not None:
             if data.get("ch_names") is None:
                 raise ValueError("positions need ch_names=[...], which say whose they are")
-            found = electrode_positions(data["ch_names"], data["positions"])
+            try:
+                found = electrode_positions(data["ch_names"], data["positions"])
+            except (TypeError, ValueError, OverflowError) as error:  # pydantic reports ValueErrors only
+                raise ValueError(f"the positions cannot be read: {error}") from None
             data = {**data, "positions": tuple(map(tuple, found.tolist()))}
         return data
 
@@ -85,6 +90,22 @@ class BasePolicy(PlainData):
     def operations(self) -> tuple[Operation, ...]:
         """Each operation that the policy may apply, once."""
         return self._operations
+
+    def _take_signal(self, steps: Iterable[PolicyOperation]) -> None:
+        """Take from operations given as instances what the policy does not say of its signal itself."""
+        for step in steps:
+            for name, value in step._signal.items():
+                own = getattr(self, name)
+                if own is None:
+                    object.__setattr__(self, name, value)
+                    continue
+                # Positions in other units differ in the last bits once they are unit vectors.
+                same = value is None or (np.allclose(own, value) if name == "positions" else own == value)
+                if not same:
+                    raise ValueError(
+                        f"{step.operation} was built for {name}={value!r}, the policy or another of its operations for "
+                        f"{own!r}: all must be for one signal"
+                    )
 
     def _number(self, step: PolicyOperation, known: dict[PolicyOperation, int], built: list[Operation]) -> int:
         """Place of a step's operation among those built, where it is added if it is new."""
@@ -121,7 +142,8 @@ class BasePolicy(PlainData):
         X : Tensor, shape (channels, times), (batch, channels, times) or (batch, windows, channels, times)
             Never modified. Of a sequence each window is drawn for.
         y : object
-            Targets, returned as they are. A class-wise policy needs them.
+            Targets, returned as they are. A class-wise policy needs them: a label for each window, or, of a batch of
+            sequences, one for each sequence.
         generator : torch.Generator or None
             None uses torch's default generators. With a generator on an accelerator the host waits once for its draws.
 
@@ -143,7 +165,8 @@ class BasePolicy(PlainData):
                 f"the policy is for the {len(self.ch_names)} channels {list(self.ch_names)}, got X with {X.shape[-2]}"
             )
         windows = X.reshape(-1, *X.shape[-2:])
-        index, magnitude = self._choose(windows, y, generator)
+        labels = _labels_of_windows(y, X.shape[:-2]) if self.needs_labels and y is not None else y
+        index, magnitude = self._choose(windows, labels, generator)
         out = apply_grouped(windows, self._operations, index, magnitude, generator).reshape(X.shape)
         return out if y is None else (out, y)
 
@@ -243,7 +266,8 @@ class BasePolicy(PlainData):
         FileNotFoundError
             When there is no such file.
         ValueError
-            When the file is no policy, was written by a newer version or names unknown operations; the message says so.
+            When the file is no policy, is damaged, was written by a newer version or names unknown operations; the
+            message says so.
         TypeError
             When it is called on another class than ``Policy`` and the file holds a policy of another kind.
         """
@@ -254,3 +278,15 @@ class BasePolicy(PlainData):
         if cls not in (BasePolicy, Policy) and not isinstance(policy, cls):
             raise TypeError(f"{path} holds a {type(policy).__name__}, not a {cls.__name__}: use Policy.load")
         return policy
+
+
+def _labels_of_windows(y: Any, shape: Sequence[int]) -> np.ndarray:
+    """A label for each window of a batch of this shape; only a sequence may have one for all of its windows."""
+    y = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y).reshape(-1)
+    n = math.prod(shape)
+    if len(y) == n:
+        return y
+    if len(shape) == 2 and len(y) == shape[0]:
+        return y.repeat(shape[1])
+    due = f"one for each, or one for each of {shape[0]} sequences" if len(shape) == 2 else "one for each"
+    raise ValueError(f"there are {n} windows and {len(y)} labels; a class-wise policy needs {due}")

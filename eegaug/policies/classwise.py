@@ -77,7 +77,9 @@ class ClassPolicy(BasePolicy):
                 if isinstance(data.get(name), (np.ndarray, Tensor)):
                     data[name] = data[name].tolist()
             for name in _SIGNAL:
-                found = [getattr(policy, name, None) for policy in data.get("policies", ())]
+                policies = data.get("policies")
+                # Of what is no sequence pydantic says so.
+                found = [getattr(p, name, None) for p in (policies if isinstance(policies, (tuple, list)) else ())]
                 if data.get(name) is None and any(value is not None for value in found):
                     data[name] = next(value for value in found if value is not None)
         return data
@@ -118,13 +120,7 @@ class ClassPolicy(BasePolicy):
             raise ValueError(
                 "a class-wise policy needs the labels of the windows: apply(X, y); it is for training data only"
             )
-        codes = self._codes(y)
-        if len(X) != len(codes):
-            # A sequence may have one label for all of its windows.
-            if not len(codes) or len(X) % len(codes):
-                raise ValueError(f"there are {len(X)} windows and {len(codes)} labels")
-            codes = codes.repeat_interleave(len(X) // len(codes))
-        return self._choices.draw(len(X), codes, generator)
+        return self._choices.draw(len(X), self._codes(y), generator)
 
     def _codes(self, y: Any) -> Tensor:
         """Place of each label among the classes."""

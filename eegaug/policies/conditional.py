@@ -23,7 +23,9 @@ from eegaug.policies.policy import Policy
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ConditionalPolicy"]
+__all__ = ["ConditionalPolicy", "weights_path"]
+
+_WEIGHTS = ".safetensors"
 
 
 class ConditionalPolicy(BasePolicy):
@@ -46,8 +48,8 @@ class ConditionalPolicy(BasePolicy):
 
     Notes
     -----
-    ``save("policy.json")`` writes the weights of the network beside it, as ``policy.safetensors``; a checksum in the
-    JSON document ties the two together.
+    ``save("policy.json")`` writes the weights of the network beside it, as ``policy.safetensors``, and those of
+    ``save("fold.1")`` as ``fold.1.safetensors``; a checksum in the JSON document ties the two together.
 
     References
     ----------
@@ -72,6 +74,9 @@ class ConditionalPolicy(BasePolicy):
             data |= {"network": module.config(), "weights": weights_checksum(module)}
         super().__init__(**data)
         self._module = module if isinstance(module, nn.Module) else None
+        if self._module is not None:  # one of one's own need not say what it gives before it is used
+            n, k = self._pairs.shape
+            self._check_outputs((getattr(module, "n_pairs", n), getattr(module, "operations_per_pair", k)))
 
     @model_validator(mode="before")
     @classmethod
@@ -92,6 +97,7 @@ class ConditionalPolicy(BasePolicy):
         outside = [q for pair in self.pairs for q in pair if not 0 <= q < n]
         if outside:
             raise ValueError(f"pairs names operation {outside[0]}; there are {n}, counted from 0")
+        self._take_signal(self.operation_list)
         self._operations = tuple(self._build(step.operation, step.options) for step in self.operation_list)
         self._pairs = torch.tensor(self.pairs)
         return self
@@ -101,6 +107,14 @@ class ConditionalPolicy(BasePolicy):
         state = super().__getstate__()
         private = state["__pydantic_private__"]
         return {**state, "__pydantic_private__": private and {**private, "_elsewhere": {}}}
+
+    def _check_outputs(self, shape: tuple[int, ...]) -> None:
+        """Refuse a network for another number of pairs, or of operations in each."""
+        if shape != tuple(self._pairs.shape):
+            raise ValueError(
+                f"the network says for each window what is to be done in an array of shape {shape} (pairs, operations "
+                f"in each), pairs is of shape {tuple(self._pairs.shape)}"
+            )
 
     # -- the network ---------------------------------------------------------------------------------------------------
 
@@ -140,6 +154,8 @@ class ConditionalPolicy(BasePolicy):
             Of the sub-policies; they sum to one.
         """
         probabilities, magnitudes, log_weights = self.module(X.device)(X.float())
+        for shape in (probabilities.shape, magnitudes.shape, log_weights.shape + probabilities.shape[2:]):
+            self._check_outputs(tuple(shape[1:]))
         return probabilities, magnitudes, log_weights.softmax(-1)
 
     def _choose(self, X: Tensor, y: Any, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
@@ -202,9 +218,10 @@ class ConditionalPolicy(BasePolicy):
         ------
         OSError
             When a file cannot be written.
+        ValueError
+            When the path is that of a ``.safetensors`` file.
         """
-        path = Path(path)
-        self.save_weights(path.with_suffix(".safetensors"))
+        self.save_weights(weights_path(path))
         super().save(path)
 
     def save_weights(self, path: str | os.PathLike) -> None:
@@ -231,7 +248,7 @@ class ConditionalPolicy(BasePolicy):
         FileNotFoundError
             When there is no such file.
         ValueError
-            When it is damaged, or has the weights of another policy.
+            When it is damaged, or has the weights of another policy, or the network cannot be built or does not fit.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load
@@ -241,7 +258,12 @@ class ConditionalPolicy(BasePolicy):
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"the weights of the policy's network are missing: there is no {path}")
-        network = AugmentationNetwork.from_config(dict(self.network), module=module)
+        try:
+            network = AugmentationNetwork.from_config(dict(self.network), module=module)
+        except ValueError:
+            raise
+        except Exception as error:  # a damaged description leads braindecode and torch to errors of any kind
+            raise ValueError(f"the policy's network cannot be built: {type(error).__name__}: {error}") from error
         try:
             network.load_state_dict(load(path.read_bytes()))
         except (SafetensorError, RuntimeError) as error:
@@ -249,6 +271,14 @@ class ConditionalPolicy(BasePolicy):
         if weights_checksum(network) != self.weights:
             raise ValueError(f"{path} holds the weights of another policy: their checksum is not the one in the JSON")
         return type(self)(**{**dict(self), "network": network})
+
+
+def weights_path(path: str | os.PathLike) -> Path:
+    """Where the weights lie of the policy that is kept in this file."""
+    path = Path(path)
+    if path.suffix.lower() == _WEIGHTS:
+        raise ValueError(f"{path} is a name for the weights, which lie beside the policy: name the policy *.json")
+    return path.with_name(path.name.removesuffix(".json") + _WEIGHTS)
 
 
 def weights_checksum(module: nn.Module) -> str:

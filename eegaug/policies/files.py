@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from eegaug.policies.base import FORMAT, FORMAT_VERSION, BasePolicy
 from eegaug.policies.classwise import ClassPolicy
-from eegaug.policies.conditional import ConditionalPolicy
+from eegaug.policies.conditional import ConditionalPolicy, weights_path
 from eegaug.policies.policy import Policy
 
 __all__ = ["load_policy", "policy_from_document"]
@@ -40,7 +40,8 @@ def load_policy(path: str | os.PathLike, module: Any = None) -> BasePolicy:
     FileNotFoundError
         When there is no such file, or the weights beside it are missing.
     ValueError
-        When the file is no policy, was written by a newer version or names unknown operations; the message says so.
+        When the file is no policy, is damaged, was written by a newer version or names unknown operations; the message
+        says so.
 
     Examples
     --------
@@ -59,7 +60,10 @@ def load_policy(path: str | os.PathLike, module: Any = None) -> BasePolicy:
         raise ValueError(f"{path} is not a policy: it is not JSON ({error})") from None
     policy = policy_from_document(document, path)
     if isinstance(policy, ConditionalPolicy):
-        policy = policy.with_weights(path.with_suffix(".safetensors"), module=module)
+        try:
+            policy = policy.with_weights(weights_path(path), module=module)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be read as a policy: {error}") from error
     return policy
 
 
@@ -104,3 +108,5 @@ def policy_from_document(document: Any, path: str | os.PathLike = "the document"
             for found in error.errors()
         )
         raise ValueError(f"{path} cannot be read as a policy: {reasons}") from None
+    except Exception as error:  # the document may be damaged in any way, and pydantic reports ValueErrors only
+        raise ValueError(f"{path} cannot be read as a policy: {type(error).__name__}: {error}") from error

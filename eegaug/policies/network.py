@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,8 @@ class AugmentationNetwork(nn.Module):
     >>> policy.probabilities.shape, policy.log_weights.shape
     (torch.Size([4, 78, 2]), torch.Size([4, 78]))
     """
+
+    operations_per_pair: ClassVar[int] = 2
 
     def __init__(
         self,

@@ -5,7 +5,17 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+import numpy as np
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
 
 from eegaug.operations import Operation, list_operations
 
@@ -14,13 +24,29 @@ __all__ = ["FIXED_SLEEP", "Number", "PlainData", "PolicyOperation", "SubPolicy"]
 
 def _number(value: Any) -> Any:
     """Numbers only: pydantic would read the text "1" as one, and true as 1."""
-    if isinstance(value, (bool, str)):
+    if isinstance(value, (bool, np.bool_, str, bytes)):
         raise ValueError(f"must be a number, got {value!r}")
     return value
 
 
+def _magnitude(value: Any) -> Any:
+    """A magnitude or a pair of them; one reason for whatever is neither, where pydantic gives one for each form."""
+    if value is None:
+        return None
+    parts = value.tolist() if isinstance(value, np.ndarray) else value
+    is_pair = isinstance(parts, (tuple, list))
+    try:
+        numbers = tuple(float(_number(part)) for part in (parts if is_pair else (parts,)))
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        numbers = ()
+    if len(numbers) != 1 + is_pair or not all(0.0 <= number <= 1.0 for number in numbers):
+        raise ValueError(f"magnitude must be a number or a pair (low, high) in [0, 1], got {value!r}")
+    return numbers if is_pair else numbers[0]
+
+
 Number = Annotated[float, BeforeValidator(_number)]
 UnitFloat = Annotated[Number, Field(ge=0.0, le=1.0)]
+Magnitude = Annotated[UnitFloat | tuple[UnitFloat, UnitFloat] | None, BeforeValidator(_magnitude)]
 
 # Settings of an operation that belong to the signal, which a policy keeps once for all its operations.
 _SIGNAL_SETTINGS = ("name", "sfreq", "ch_names", "positions")
@@ -76,7 +102,7 @@ class PolicyOperation(PlainData):
     ----------
     operation : str
         Name of a known operation. An :class:`eegaug.operations.Operation` is accepted too and gives its name and
-        options.
+        options; a policy takes from it what it needs of the signal, where the policy does not say it itself.
     probability : float
         In [0, 1].
     magnitude : float, (float, float) or None
@@ -88,19 +114,28 @@ class PolicyOperation(PlainData):
 
     operation: str
     probability: UnitFloat = 1.0
-    magnitude: UnitFloat | tuple[UnitFloat, UnitFloat] | None = None
+    magnitude: Magnitude = None
     options: dict[str, JsonValue] = Field(default_factory=dict)
 
-    @model_validator(mode="before")
+    # What an instance needs of the signal it was built for; no part of the data, for the policy keeps it.
+    _signal: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
     @classmethod
-    def _short_forms(cls, data: Any) -> Any:
+    def _short_forms(cls, data: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
         if isinstance(data, (tuple, list)):
             data = dict(zip(("operation", "probability", "magnitude", "options"), data, strict=False))
-        if isinstance(data, Mapping) and isinstance(data.get("operation"), Operation):
-            config = data["operation"].get_config()
-            options = {key: value for key, value in config.items() if key not in _SIGNAL_SETTINGS and value is not None}
-            data = {**data, "operation": config["name"], "options": {**options, **data.get("options", {})}}
-        return data
+        if not (isinstance(data, Mapping) and isinstance(data.get("operation"), Operation)):
+            return build(data)
+        operation: Operation = data["operation"]
+        config = operation.get_config()
+        options = {key: value for key, value in config.items() if key not in _SIGNAL_SETTINGS and value is not None}
+        built = build({**data, "operation": config["name"], "options": {**options, **data.get("options", {})}})
+        if operation.needs_sfreq:
+            built._signal["sfreq"] = operation.sfreq
+        if (operation.needs_ch_names or operation.needs_positions) and operation.ch_names is not None:
+            built._signal |= {"ch_names": tuple(map(str, operation.ch_names)), "positions": operation.positions}
+        return built
 
     @model_validator(mode="after")
     def _known(self) -> Self:

@@ -76,6 +76,7 @@ class Policy(ReadyMade, BasePolicy):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        self._take_signal(step for sub in self.sub_policies for step in sub.operations)
         total = sum(sub.weight for sub in self.sub_policies)
         if not math.isfinite(total):
             raise ValueError(f"the weights of the sub-policies are too large: their sum is {total}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+from torch import Tensor
 
 from eegaug._random import RandomState, resolve_seed
 from eegaug.operations import FAMILIES, Operation, get_operation, list_operations
@@ -146,7 +147,7 @@ class ReadyMade:
         """
         found = usable_operations(operations, sfreq, ch_names, positions)
         steps = [_step(operation, 1.0, (0.0, max_magnitude)) for operation in found]
-        settings = {"max_magnitude": max_magnitude}
+        settings = {"max_magnitude": _plain(max_magnitude)}
         return cls._one_each(steps, sfreq, ch_names, positions, True, searcher="trivial-augment", settings=settings)
 
     @classmethod
@@ -186,6 +187,7 @@ class ReadyMade:
         >>> Policy.rand_augment(sfreq=100, operations=["time_reverse"], n_operations=3).summary()
         '2 sub-policies, 3 drawn'
         """
+        n_operations, magnitude = _plain(n_operations), _plain(magnitude)
         found = usable_operations(operations, sfreq, ch_names, positions)
         steps = [_step(operation, 1.0, magnitude) for operation in found]
         settings = {"n_operations": n_operations, "magnitude": magnitude}
@@ -244,6 +246,11 @@ class ReadyMade:
         subs = [SubPolicy(operations=(step,)) for step in steps]
         subs += [SubPolicy(operations=())] if or_nothing else []
         return cls(sub_policies=subs, sfreq=sfreq, ch_names=ch_names, positions=positions, **more)
+
+
+def _plain(number: Any) -> Any:
+    """A number of NumPy or torch as Python's own, which settings are kept in; what is none is refused elsewhere."""
+    return number.item() if isinstance(number, (np.generic, Tensor)) and number.ndim == 0 else number
 
 
 def _step(operation: Operation, probability: float, magnitude: Any) -> PolicyOperation:

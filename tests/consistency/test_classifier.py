@@ -262,7 +262,7 @@ def test_policy_argument_is_the_source_of_both():
         ({"consistency": -1.0}, ValueError, "consistency is -1"),
         ({"consistency": float("nan")}, ValueError, "consistency is nan"),
         ({"metric": "l1"}, ValueError, "metric is 'l1'"),
-        ({"variants": [POLICY]}, ValueError, "variants has 1 entries"),
+        ({"variants": []}, ValueError, "variants is empty"),
         ({"policy": POLICY}, ValueError, "variants and policy are both given"),
         ({"variants": "frequency_shft"}, ValueError, "unknown operation 'frequency_shft'"),
         ({"variants": ("sign_flip", 1.5)}, ValueError, "probability is 1.5"),
@@ -393,3 +393,15 @@ def test_consistency_holds_back_what_changes_the_answer():
         clf = ait(variants=module, consistency=consistency, penalty=0.3, lr=0.02, max_epochs=15).fit(*tones(96))
         learned[consistency] = clf.invariances_["magnitude"][0]
     assert learned[3.0] < learned[0.0] - 0.05
+
+
+def test_a_list_of_one_source_is_that_source():
+    listed, alone = (ait(variants=given).fit(X, Y) for given in ([["sign_flip", "gaussian_noise"]], ["sign_flip"]))
+    assert len(listed.variants_) == len(alone.variants_) == 2
+    first, second = listed.variants_.sources
+    assert first is second and [op.name for op in first.operations] == ["sign_flip", "gaussian_noise"]
+
+
+def test_an_operation_is_the_same_by_name_and_as_a_layer_has_it():
+    clf = ait(variants=["ft_surrogate"]).fit(X, Y)
+    assert clf.variants_.policies[0].operations == (get_operation("ft_surrogate", sfreq=SFREQ, ch_names=CHANNELS),)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from braindecode.augmentation import GaussianNoise
+from braindecode.models import SleepStagerChambon2018
 from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y
 
 from eegaug import AITClassifier, AugmentationLayer, AugmentationModule, StagingClassifier, load_model
 from eegaug.operations import get_operation
+from eegaug.transforms import OperationTransform
 
 from .test_classifier import POLICY, ait, same_parameters
 from .test_mutual import Linear, mutual
@@ -46,6 +50,34 @@ def test_other_sources_are_left_out_with_a_warning(spec, tmp_path):
     again = load_model(folder, module=SmallNet)
     assert again.variants == [None, None]
     assert np.array_equal(again.predict_proba(X), clf.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "variants", [GaussianNoise(0.5), [GaussianNoise(0.5), None], POLICY.to_braindecode(), torch.nn.Identity()]
+)
+def test_a_model_whose_variants_are_modules_that_cannot_be_saved_predicts(variants, tmp_path):
+    clf = ait(variants=variants).fit(X, Y)
+    with pytest.warns(UserWarning, match="trains on windows as they are"):
+        folder = clf.save(tmp_path / "model")
+    again = load_model(folder, module=SmallNet)
+    assert np.array_equal(again.predict_proba(X), clf.predict_proba(X))
+    again.partial_fit(X, Y)
+    noise = OperationTransform("gaussian_noise", magnitude=0.1)
+    clf = mutual(n_networks=3, variants=noise).fit(X, Y)
+    with pytest.warns(UserWarning, match="trains on windows as they are"):
+        folder = clf.save(tmp_path / "networks")
+    again = load_model(folder, module=SmallNet)
+    assert np.array_equal(again.predict_proba_each(X), clf.predict_proba_each(X))
+    assert len(again.partial_fit(X, Y).networks_) == 3
+
+
+def test_arguments_that_are_bound_to_one_network_come_back(tmp_path):
+    builder = partial(SleepStagerChambon2018, n_conv_chs=4)
+    clf = mutual(modules=[CHAMBON, builder], variants=None, max_epochs=1).fit(X, Y)
+    again = load_model(clf.save(tmp_path / "model"))
+    assert again.modules[0] == CHAMBON and again.modules[1].keywords == {"n_conv_chs": 4}
+    refit = again.set_params(random_state=0, max_epochs=1).fit(X, Y)
+    assert np.array_equal(refit.predict_proba(X), clf.predict_proba(X))
 
 
 @pytest.mark.parametrize("frozen", [False, True])

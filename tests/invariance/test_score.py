@@ -217,6 +217,16 @@ def test_policies_tuples_and_randomness_that_is_contained():
         ({"model": LinearSVC()}, TypeError, "no predict_proba"),
         ({"model": Of(lambda X: X)}, ValueError, "outputs of shape"),
         ({"y": Y[:5]}, ValueError, "48 windows and y has 5"),
+        (
+            {"operation": Policy.fixed_sleep(sfreq=100), "sfreq": SFREQ},
+            ValueError,
+            "the policy is for 100 Hz, the windows have 50 Hz",
+        ),
+        (
+            {"operation": Policy.identity(ch_names=CHANNELS[::-1]), "ch_names": CHANNELS},
+            ValueError,
+            "do not fit the policy: channel order is F3, F4, C3, C4, the model needs C4, C3, F4, F3",
+        ),
     ],
 )
 def test_wrong_input_is_named(arguments, error, words):

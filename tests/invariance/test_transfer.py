@@ -146,12 +146,41 @@ def test_text_labels():
         ({"operations": {"original": "sign_flip"}}, "name of the unchanged test set"),
         ({"magnitudes": {"time_masking": 0.5}}, "magnitudes names 'time_masking'"),
         ({"trained_on": {}}, "says nothing about 'dummy'"),
+        ({"trained_on": {"dummy": [], "dumy": []}}, "names the model 'dumy', which is none of dummy"),
+        (
+            {"trained_on": {"dummy": ["frequency_shft"]}},
+            "of 'dummy' names 'frequency_shft', which is none of sign_flip, .*frequency_shift",
+        ),
+        (
+            {"operations": [Policy.identity(ch_names=["Fpz", "Pz"])], "ch_names": CHANNELS},
+            "do not fit the policy: channels missing: Fpz, Pz",
+        ),
     ],
 )
 def test_wrong_input_is_named(models, wrong, words):
     arguments = {"models": {"dummy": models["dummy"]}, "X": X, "y": Y, "operations": ["sign_flip"]} | wrong
     with pytest.raises(ValueError, match=words):
         transfer_matrix(**arguments)
+
+
+def test_models_may_have_seen_what_is_not_tested(models):
+    trained = {"dummy": ["time_masking", "twice"]}
+    operations = {"twice": lambda X: 2 * X, "sign_flip": "sign_flip"}
+    matrix = transfer_matrix({"dummy": models["dummy"]}, X, Y, operations, trained_on=trained)
+    assert matrix.loc["dummy", "mean unseen"] == matrix.loc["dummy", "sign_flip"]
+
+
+def test_policies_for_other_signals_are_refused(models):
+    """Whoever knows of the signal: the data, the caller or a model, be it the second one."""
+    faster = Policy.uniform(sfreq=100, operations="time-frequency")
+    for policy in (faster, faster.to_braindecode(random_state=0)):
+        with pytest.raises(ValueError, match="the policy is for 100 Hz, the windows have 50 Hz"):
+            frozen_test_set(nights(), policy)
+        with pytest.raises(ValueError, match="the policy is for 100 Hz, the windows have 50 Hz"):
+            transfer_matrix([models["dummy"], models["powers"]], X, Y, {"faster": policy})
+    with pytest.raises(ValueError, match="the policy is for 2 channels, the windows have 4"):
+        frozen_test_set(X, Policy.identity(ch_names=["Fpz", "Pz"]))
+    assert frozen_test_set(X, faster).shape == X.shape  # nobody knows the rate
 
 
 def test_transforms_of_braindecode_are_frozen_too():

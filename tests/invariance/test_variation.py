@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from small import CHANNELS, SFREQ, SmallNet, X, Y, nights, staging
 from torch import nn
 
-from eegaug import AugNetClassifier
+from eegaug import AugNetClassifier, Policy
 from eegaug.consistency import symmetric_kl
 from eegaug.invariance import frozen_test_set, intra_augmentation_variation
 
@@ -105,3 +105,5 @@ def test_wrong_input_is_named(fitted):
         intra_augmentation_variation(fitted, X, ["sign_flip"], pairs="each")
     with pytest.raises(ValueError, match="name of the unchanged windows"):
         intra_augmentation_variation(fitted, X, {"original": "sign_flip"})
+    with pytest.raises(ValueError, match="the policy is for 100 Hz, the windows have 50 Hz"):
+        intra_augmentation_variation(fitted, X, [Policy.fixed_sleep(sfreq=100)])

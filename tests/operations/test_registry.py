@@ -79,7 +79,9 @@ def test_refusals():
 
 def test_instances_pass_through():
     op = get_operation("gaussian_noise", max_strength=0.5)
-    assert get_operation(op, sfreq=3) is op
+    assert get_operation(op, sfreq=3, ch_names=["C3"], positions=None, warn=False) is op
+    with pytest.raises(TypeError, match="'max_strenght' comes with a gaussian_noise that is built already"):
+        get_operation(op, sfreq=50, max_strenght=3)
     assert get_operation(type(op), max_strength=0.5) == op
 
 
@@ -189,3 +191,18 @@ def test_a_subclass_does_the_same_whether_or_not_it_is_differentiated(op):
         fused_sum(layer, X, {0: TrainingDraw(noise, None)}),
     ):
         torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_an_instance_has_to_be_for_the_signal():
+    shift = get_operation("frequency_shift", sfreq=200)
+    with pytest.raises(ValueError, match=r"frequency_shift was built for 200 Hz, the signal has 100 Hz"):
+        get_operation(shift, sfreq=100)
+    assert get_operation(shift) is shift
+    turn = get_operation("sensors_rotation_x", ch_names=["C3", "C4", "O1", "O2"])
+    assert get_operation(turn, ch_names=["EEG C3", "C4-A1", "O1", "O2"]) is turn
+    with pytest.raises(ValueError, match=r"built for other channels \(C3, C4, O1, O2\): channel order"):
+        get_operation(turn, ch_names=["C4", "C3", "O1", "O2"])
+    flip = get_operation("sign_flip", sfreq=200, ch_names=["C3"])
+    assert get_operation(flip, sfreq=100, ch_names=["O1", "O2"]) is flip
+    with pytest.raises(ValueError, match="built for 200 Hz"):
+        AugmentationLayer([shift], sfreq=100)

@@ -57,6 +57,14 @@ def test_classes_have_headings():
     assert found.index("W") < found.index("frequency shift") < found.index("N1")
 
 
+def test_how_many_are_drawn_stands_in_the_heading():
+    several = Policy.rand_augment(sfreq=100, n_operations=3)
+    assert "drawn, 3 times" in texts(several.plot())
+    assert "drawn, 3 times" in texts(plot_policy(ClassPolicy(classes=[0, 1], policies=[several, several])))
+    for policy in (Policy.rand_augment(sfreq=100, n_operations=1), several.table()):
+        assert "drawn" in texts(plot_policy(policy))
+
+
 def test_side_by_side_without_overlap(tmp_path):
     policies = {str(i): Policy.random(sfreq=100, n_sub_policies=1 + i % 4, random_state=i) for i in range(7)}
     figure = plot_policies(policies, columns=3, title="learned")

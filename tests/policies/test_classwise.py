@@ -84,6 +84,17 @@ class TestApply:
         assert policy.apply(X, torch.tensor([0, 1]))[0][..., 0, 0].tolist() == [[-1, -1, -1], [1, 1, 1]]
         assert policy.apply(torch.ones(1, 4), 0)[0].tolist() == [[-1.0] * 4]
         assert policy.apply(torch.ones(0, 1, 4), torch.zeros(0))[0].shape == (0, 1, 4)
+        assert policy.apply(torch.ones(0, 3, 1, 4), torch.zeros(0))[0].shape == (0, 3, 1, 4)
+
+    @pytest.mark.parametrize(
+        ("shape", "y"),
+        [((4, 1, 3), [0, 1]), ((4, 1, 3), 0), ((2, 3, 1, 4), [0, 1, 0]), ((4, 3, 1, 4), [0, 1]), ((1, 3), [])],
+    )
+    def test_labels_are_not_repeated_but_for_the_windows_of_a_sequence(self, shape, y):
+        with pytest.raises(
+            ValueError, match=f"there are {np.prod(shape[:-2], dtype=int)} windows and {np.size(y)} labels"
+        ):
+            example().apply(torch.ones(shape), y)
 
     def test_refusals(self):
         X = signal(2, 2, 50)
@@ -128,6 +139,12 @@ class TestData:
         (tmp_path / "p.json").write_text(json.dumps(document))
         with pytest.raises(ValueError, match=r"policies.2.sub_policies.0.operations.0: unknown operation 'swirl'"):
             load_policy(tmp_path / "p.json")
+
+    @pytest.mark.parametrize("damage", [{"policies": 3}, {"policies": None}, {"positions": 3, "ch_names": ["C3"]}])
+    def test_damaged_file(self, tmp_path, damage):
+        (tmp_path / "p.json").write_text(json.dumps(example().model_dump(mode="json") | damage))
+        with pytest.raises(ValueError, match=r"p\.json cannot be read as a policy: .*(policies|positions)"):
+            Policy.load(tmp_path / "p.json")
 
     @pytest.mark.parametrize(
         ("changes", "reason"),

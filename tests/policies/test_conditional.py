@@ -49,6 +49,13 @@ class Planted(torch.nn.Module):
         return probability, torch.full((n, 3, 2), 0.5), log_weights
 
 
+class OnePair(Planted):
+    """Says something of one operation only."""
+
+    def forward(self, X):
+        return torch.ones(len(X), 1, 1), torch.ones(len(X), 1, 1), torch.zeros(len(X), 1)
+
+
 class TestApply:
     def test_what_the_network_sees_decides(self):
         X = torch.randn(40, 4, 30, generator=rng()) + torch.linspace(-1, 1, 40)[:, None, None]
@@ -130,6 +137,35 @@ class TestData:
         with pytest.raises(ValueError, match="does not hold the weights"):
             load_policy(tmp_path / "a.json")
 
+    def test_each_name_has_weights_of_its_own(self, tmp_path):
+        names = ["dna.fold1", "dna.fold2", "dna.json"]
+        for seed, name in enumerate(names):
+            example(seed).save(tmp_path / name)
+        assert len(list(tmp_path.iterdir())) == 6 and (tmp_path / "dna.fold2.safetensors").is_file()
+        assert [load_policy(tmp_path / name) for name in names] == [example(seed) for seed in range(3)]
+
+    def test_weights_are_not_overwritten_by_the_policy(self, tmp_path):
+        with pytest.raises(ValueError, match=r"x\.safetensors is a name for the weights.* name the policy \*\.json"):
+            example().save(tmp_path / "x.safetensors")
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("damage", "reason"),
+        [
+            ({"network": {}}, "KeyError: 'trunk'"),
+            ({"network": example().network | {"trunk": None}}, "TypeError"),
+            ({"network": example().network | {"n_pairs": None}}, "TypeError"),
+            ({"operations": 3}, "TypeError"),
+            ({"pairs": PAIRS[:2]}, r"array of shape \(3, 2\) .* pairs is of shape \(2, 2\)"),
+            ({"pairs": [(0,), (1,), (2,)]}, r"array of shape \(3, 2\) .* pairs is of shape \(3, 1\)"),
+        ],
+    )
+    def test_damaged_file(self, tmp_path, damage, reason):
+        example().save(tmp_path / "p.json")
+        (tmp_path / "p.json").write_text(json.dumps(example().model_dump(mode="json") | damage))
+        with pytest.raises(ValueError, match=rf"p\.json cannot be read as a policy: .*{reason}"):
+            load_policy(tmp_path / "p.json")
+
     def test_a_trunk_of_ones_own_is_never_built_from_its_name(self, tmp_path):
         net = AugmentationNetwork(
             SmallNet(4, 3), 3, Signal(4, 100, SFREQ, tuple(CHANNELS)), {"n_chans": 4, "n_outputs": 3}
@@ -161,6 +197,8 @@ class TestData:
             ({"pairs": []}, "at least 1"),
             ({"pairs": [(0, 3)]}, "names operation 3; there are 3"),
             ({"pairs": [(0, 1), (2,)]}, "same number"),
+            ({"pairs": [*PAIRS, (0, 0)]}, r"of shape \(3, 2\) .* pairs is of shape \(4, 2\)"),
+            ({"pairs": [(0,), (1,), (2,)]}, r"of shape \(3, 2\) .* pairs is of shape \(3, 1\)"),
             ({"operations": ["swirl"]}, "unknown operation 'swirl'"),
             ({"sfreq": None, "operations": ["frequency_shift"], "pairs": [(0, 0)]}, "needs the sampling rate"),
         ],
@@ -168,6 +206,17 @@ class TestData:
     def test_refusals(self, changes, reason):
         with pytest.raises(ValueError, match=reason):
             example(**changes)
+
+    def test_a_network_of_ones_own_is_checked_when_it_speaks(self):
+        with pytest.raises(ValueError, match=r"array of shape \(1, 1\) .* pairs is of shape \(3, 2\)"):
+            example(network=OnePair()).apply(torch.randn(2, 4, 100))
+
+    def test_signal_of_operations_that_are_instances(self):
+        op = get_operation("frequency_shift", sfreq=SFREQ)
+        policy = example(operations=[op, op, op], sfreq=None)
+        assert policy.sfreq == SFREQ
+        with pytest.raises(ValueError, match=r"frequency_shift was built for sfreq=50\.0, the policy"):
+            example(operations=[op, op, op], sfreq=100)
 
     def test_words(self):
         text = example().describe()

@@ -75,12 +75,10 @@ class TestData:
             ([SubPolicy(operations=[("frequency_shift", 0.5)])], "frequency_shift needs a magnitude in"),
             ([{"operations": [("swirl", 0.5, 0.5)]}], "unknown operation 'swirl'; known are"),
             ([{"operations": [("sign_flip", 1.5)]}], "less than or equal to 1"),
-            ([{"operations": [("gaussian_noise", 0.5, -0.1)]}], "greater than or equal to 0"),
             ([{"operations": [], "weight": 0}], "greater than 0"),
             ([{"operations": [], "weight": 1e308}] * 2, "too large: their sum is inf"),
             ([{"operations": [], "weight": "1"}], "must be a number, got '1'"),
             ([{"operations": [("sign_flip", True)]}], "must be a number, got True"),
-            ([{"operations": [("gaussian_noise", 1.0, "0.5")]}], "must be a number, got '0.5'"),
             ([{"operations": [("gaussian_noise", 0.5, 0.5, {"colour": "pink"})]}], "no option 'colour'"),
             ([{"operations": [], "chance": 1}], "chance"),
         ],
@@ -88,6 +86,20 @@ class TestData:
     def test_refusals(self, sub_policies, reason):
         with pytest.raises(ValueError, match=reason):
             example(sub_policies=sub_policies)
+
+    @pytest.mark.parametrize(
+        "magnitude", [1.5, -0.1, float("nan"), "x", "0.5", True, np.True_, (0.1,), (0.2, 1.5), (0.1, "0.5"), {}]
+    )
+    def test_one_reason_for_a_wrong_magnitude(self, magnitude):
+        with pytest.raises(ValueError) as refused:
+            PolicyOperation(operation="gaussian_noise", magnitude=magnitude)
+        (error,) = refused.value.errors()
+        reason = f"magnitude must be a number or a pair (low, high) in [0, 1], got {magnitude!r}"
+        assert error["loc"] == ("magnitude",) and error["msg"] == f"Value error, {reason}"
+
+    def test_magnitudes_of_numpy(self):
+        for given, kept in ((np.float32(0.25), 0.25), (np.array([0.25, 0.5]), (0.25, 0.5)), ([0, 1], (0.0, 1.0))):
+            assert PolicyOperation(operation="gaussian_noise", magnitude=given).magnitude == kept
 
     def test_says_what_is_missing(self):
         with pytest.raises(ValueError, match="frequency_shift needs the sampling rate; pass sfreq"):
@@ -111,6 +123,38 @@ class TestData:
         X = signal(4, 4, 10)
         assert (policy.apply(X) != X).any()
         assert Policy.model_validate_json(policy.model_dump_json()) == policy
+
+    def test_signal_of_operations_that_are_instances(self):
+        names, places = ["a", "b", "c", "d"], np.array([(1, 0, 0.5), (-1, 0, 0.5), (0, 1, 1), (0, -1, 1)])
+        turn = get_operation("sensors_rotation_z", ch_names=names, positions=places)
+        shift = get_operation("frequency_shift", sfreq=100)
+        steps = [PolicyOperation(operation=turn, magnitude=1.0), (shift, 1.0, 0.5)]
+        policy = Policy(sub_policies=[SubPolicy(operations=steps)])
+        told = {"sub_policies": [{"operations": steps}], "sfreq": 100, "ch_names": names}
+        Policy(**told, positions=9 * places)  # rounded otherwise
+        assert policy == Policy(**told, positions=places)
+        assert policy.positions == policy.operations[0].positions == turn.positions
+        assert Policy.model_validate_json(policy.model_dump_json()) == copy.deepcopy(policy) == policy
+        assert Policy.uniform(operations=[shift]).sfreq == 100
+        flip = get_operation("sign_flip", sfreq=50, ch_names=["x"])  # does not look at them
+        assert Policy(sub_policies=[{"operations": [(flip, 1.0)]}], sfreq=100).ch_names is None
+
+    @pytest.mark.parametrize(
+        ("signal", "reason"),
+        [
+            ({"sfreq": 50}, r"frequency_shift was built for sfreq=100.0, the policy or another .* for 50.0"),
+            ({"ch_names": ["C4", "C3"]}, r"channels_symmetry was built for ch_names=\('C3', 'C4'\)"),
+            ({}, r"frequency_shift was built for sfreq=50.0, the policy or another of its operations for 100.0"),
+        ],
+    )
+    def test_instances_for_another_signal(self, signal, reason):
+        steps = [
+            (get_operation("frequency_shift", sfreq=100), 1.0, 0.5),
+            (get_operation("channels_symmetry", ch_names=["C3", "C4"]), 1.0),
+            (get_operation("frequency_shift", sfreq=100 if signal else 50), 1.0, 0.5),
+        ]
+        with pytest.raises(ValueError, match=reason):
+            Policy(sub_policies=[SubPolicy(operations=steps)], **signal)
 
 
 class TestFile:
@@ -152,6 +196,17 @@ class TestFile:
     def test_unknown_operation(self, tmp_path):
         path = self.write(tmp_path, sub_policies=[{"operations": [{"operation": "os.system"}]}])
         with pytest.raises(ValueError, match=r"sub_policies.0.operations.0: unknown operation 'os.system'; known are"):
+            Policy.load(path)
+
+    @pytest.mark.parametrize("positions", [3, [[None, {}, 0]] * 6, {"C3": {}}, True, "C3"])
+    def test_damaged_positions(self, tmp_path, positions):
+        with pytest.raises(ValueError, match=r"policy\.json cannot be read as a policy: .*position"):
+            Policy.load(self.write(tmp_path, positions=positions))
+
+    def test_wrong_magnitude(self, tmp_path):
+        path = self.write(tmp_path, sub_policies=[{"operations": [["gaussian_noise", 1, 1.5]]}])
+        reason = r"operations\.0\.magnitude: magnitude must be a number or a pair .* in \[0, 1\], got 1\.5"
+        with pytest.raises(ValueError, match=reason):
             Policy.load(path)
 
     def test_not_a_policy(self, tmp_path):

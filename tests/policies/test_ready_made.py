@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -52,6 +53,24 @@ def test_rand_augment_applies_several_in_a_row():
     twice, once = noise > 0.24, (noise > 0.1) & (noise < 0.24)
     assert [float(kind.double().mean()) for kind in (twice, once)] == pytest.approx([1 / 9, 4 / 9], abs=0.02)
     assert "Draws 2 of 3 sub-policies for each window, one after the other." in policy.describe()
+
+
+@pytest.mark.parametrize("number", [np.int64, np.int32, torch.tensor])
+@pytest.mark.parametrize("real", [np.float64, np.float32, torch.tensor])
+def test_numbers_of_numpy_and_torch(number, real):
+    noise = {"operations": ["gaussian_noise"]}
+    policy = Policy.rand_augment(**noise, n_operations=number(3), magnitude=real(0.25))
+    assert policy == Policy.rand_augment(**noise, n_operations=3, magnitude=0.25)
+    assert [type(value) for value in policy.settings.values()] == [int, float]
+    trivial = Policy.trivial_augment(**noise, max_magnitude=real(0.25))
+    assert trivial == Policy.trivial_augment(**noise, max_magnitude=0.25)
+    assert type(trivial.settings["max_magnitude"]) is float
+
+
+@pytest.mark.parametrize("wrong", [2.0, True, "2", np.True_, np.float64(2)])
+def test_a_number_of_operations_is_a_whole_number(wrong):
+    with pytest.raises(ValueError, match="draws"):
+        Policy.rand_augment(operations=["gaussian_noise"], n_operations=wrong)
 
 
 class TestRandom:
