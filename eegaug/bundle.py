@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -353,9 +352,14 @@ def _settings(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
         policy = policy_from_document(document["policy"], "the policy of the model")
         if hasattr(policy, "with_weights"):
-            # Only training needs it: a network of a class of one's own is left out.
-            with contextlib.suppress(ValueError):
+            try:
                 policy = policy.with_weights(folder / POLICY_WEIGHTS)
+            except ValueError as error:  # only training needs it
+                warnings.warn(
+                    f"the policy of {folder} comes without its network ({error}): the model predicts, and trains again "
+                    "once set_params(policy=…) gives it another.",
+                    stacklevel=3,
+                )
         settings["policy"] = policy
     if document.get("variants") is not None:
         from eegaug.consistency.saving import variants_from_document

@@ -55,7 +55,7 @@ def test_same_seed_same_result_and_copies(fitted, tmp_path):
     assert again.invariances_.equals(fitted.invariances_)
     proba = fitted.predict_proba(X)
     assert np.array_equal(again.predict_proba(X), proba)
-    assert np.array_equal(fitted.predict_proba(X[5:9]), proba[5:9])
+    np.testing.assert_allclose(fitted.predict_proba(X[5:9]), proba[5:9], atol=1e-6)  # batches of other sizes round
     assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(X), proba)
     loaded = load_model(fitted.save(tmp_path / "model"), module=SmallNet)
     assert np.array_equal(loaded.predict_proba(X), proba)

@@ -256,3 +256,12 @@ def test_copies_on_other_devices_are_not_pickled():
     assert again == policy and list(policy._elsewhere) == ["meta"] and not again._elsewhere
     X = torch.randn(6, 4, 100, generator=rng())
     assert torch.equal(again.apply(X, generator=rng(1)), policy.apply(X, generator=rng(1)))
+
+
+def test_a_model_whose_policy_has_lost_its_network_says_so(tmp_path):
+    clf = staging("SleepStagerChambon2018", policy=example(), max_epochs=1).fit(X, Y)
+    folder = clf.save(tmp_path / "model")
+    (folder / "policy.safetensors").write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match=r"comes without its network .*: the model predicts"):
+        again = staging().load(folder)
+    assert np.array_equal(again.predict(X), clf.predict(X))
