@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from benchmarks._timing import RESULTS, write
 from eegaug import AITClassifier, AugmentationModule, MutualClassifier, StagingClassifier
+from eegaug._named_operations import fixed_operation
 from eegaug.augnet.schedule import CosineDecay
 from eegaug.comparison.scores import stage_scores
 from eegaug.data import Planted, simulate_nights
@@ -93,9 +94,11 @@ def run(seed: int, options: argparse.Namespace) -> list[dict]:
         row |= {"balanced_accuracy": scores["balanced_accuracy"], "kappa": scores["kappa"]}
         network = clf.member(0) if isinstance(clf, MutualClassifier) else clf
         row["one_network"] = stage_scores(test.y, network.predict(test))["balanced_accuracy"]
-        transfer = transfer_matrix(network, X, y, OPERATIONS, random_state=seed)
+        # As the fixed policy has them.
+        tests = {name: fixed_operation(name, sfreq=DATA["sfreq"], ch_names=DATA["ch_names"]) for name in OPERATIONS}
+        transfer = transfer_matrix(network, X, y, tests, random_state=seed)
         row["changed_test_sets"] = transfer.drop(columns="original").mean(axis=1).iloc[0]
-        variation = intra_augmentation_variation(network, X, OPERATIONS, random_state=seed)
+        variation = intra_augmentation_variation(network, X, tests, random_state=seed)
         whole = variation[variation["stage"] == "all"]
         row |= {"kl": whole["kl"].mean(), "ratio": whole["ratio"].mean()}
         if way.startswith("learned"):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from eegaug.operations import Operation, get_operation
 from eegaug.policies.parts import FIXED_SLEEP
 
-__all__ = ["Named", "is_one_operation", "named_operation", "usual_magnitude"]
+__all__ = ["Named", "fixed_operation", "is_one_operation", "named_operation", "usual_magnitude"]
 
 
 class Named(NamedTuple):
@@ -62,6 +62,11 @@ def named_operation(
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{operation.name}: {word} is {value}; it lies in [0, 1].")
     return Named(operation, probability, usual_magnitude(operation) if magnitude is None else float(magnitude))
+
+
+def fixed_operation(name: str, **about: Any) -> Operation:
+    """An operation with the options of the fixed sleep policy, for a signal."""
+    return get_operation(name, warn=False, **about, **FIXED_SLEEP.get(name, (None, {}))[1])
 
 
 def usual_magnitude(operation: Operation) -> float | None:

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from eegaug._named_operations import fixed_operation
 from eegaug.classifier import StagingClassifier
 from eegaug.consistency import AITClassifier
 from eegaug.experiments import sleep
 from eegaug.experiments.base import Experiment, Settings
 from eegaug.invariance import intra_augmentation_variation, transfer_matrix
+from eegaug.operations import FAMILIES, Operation
 from eegaug.plotting.colours import GREY, VERMILION, tidy
 
 __all__ = ["EXPERIMENT"]
@@ -51,17 +53,19 @@ def run(
     train, test = sleep.train_and_test(source, seed)
     common = sleep.training_settings(source, train, seed=seed, epochs=epochs, device=device)
     variants = TRAINED_ON[trained_on]
+    signal = {"sfreq": test.sfreq, "ch_names": test.ch_names}
     start = time.perf_counter()
     if variants is None:
         clf = StagingClassifier(**common).fit(train)
     else:
-        clf = AITClassifier(variants=variants, consistency=consistency, **common).fit(train)
+        sources = [[fixed_operation(name, **signal) for name in names] for names in variants]
+        clf = AITClassifier(variants=sources, consistency=consistency, **common).fit(train)
     seconds = time.perf_counter() - start
     known = sorted({name for names in variants or () for name in names})
     X, y, _ = test.as_arrays()
-    about = {"sfreq": test.sfreq, "ch_names": test.ch_names, "random_state": 0}
-    matrix = transfer_matrix({"model": clf}, X, y, "all", trained_on={"model": known}, **about).loc["model"]
-    variation = intra_augmentation_variation(clf, X, "all", **about)
+    tests, about = tested_on(**signal), {**signal, "random_state": 0}
+    matrix = transfer_matrix({"model": clf}, X, y, tests, trained_on={"model": known}, **about).loc["model"]
+    variation = intra_augmentation_variation(clf, X, tests, **about)
     variation = variation[variation["stage"] == "all"].set_index("second")
     columns = [name for name in matrix.index if name != "mean unseen"]
     frozen = [
@@ -82,6 +86,19 @@ def run(
         "seconds": seconds,
     }
     return {"runs": [summary], "frozen": frozen}
+
+
+def tested_on(**signal: Any) -> dict[str, Operation]:
+    """Operations of the fixed policy that mean something on the montage, by name."""
+    found = {}
+    for name in FAMILIES["all"]:
+        try:
+            operation = fixed_operation(name, **signal)
+        except ValueError:  # no place is known of some electrode
+            continue
+        if operation.void_reason(len(signal["ch_names"])) is None:
+            found[name] = operation
+    return found
 
 
 def table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
