@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -82,20 +83,24 @@ class SearchFile:
         new = self.beside("new")
         if new.exists() and not self.path.exists():  # killed between the two replacements of `write`
             os.replace(new, self.path)
+        damaged = False
         try:
             found = read_state(self.path, _FORMAT, _VERSION, "search")
         except DamagedError:
             if not self.before.exists():
                 raise
-            found = self._read_before()
+            found, damaged = self._read_before(), True
+        if found is None:
+            self.before.unlink(missing_ok=True)  # of a search whose file was deleted, to begin anew
+            return None
+        check_settings(self.path, *_told_apart(found["settings"], settings), "search")
+        if damaged:
             warnings.warn(
                 f"{self.path} is damaged: the checkpoint before it, {self.before}, is used instead.", stacklevel=4
             )
-            os.replace(self.path, self.beside("damaged"))  # or it would take the place of the one before
-        if found is None:
-            self.before.unlink(missing_ok=True)  # of a search whose file was deleted, to begin anew
-        else:
-            check_settings(self.path, *_told_apart(found["settings"], settings), "search")
+            # A copy, so that at any moment one of the two can be gone on from.
+            shutil.copyfile(self.path, self.beside("damaged"))
+            os.replace(self.before, self.path)
         return found
 
     def _read_before(self) -> dict[str, Any]:

@@ -30,14 +30,16 @@ class SearchBar:
         if enabled and sys.stderr.isatty():
             self.bar = tqdm(total=total, initial=done, unit="step", desc=name, file=sys.stderr, dynamic_ncols=True)
 
-    def update(self, row: dict[str, Any]) -> None:
-        """Move it on by one step."""
+    def update(self, row: dict[str, Any], total: int) -> None:
+        """Move it on by one step; there may be fewer in all than were planned."""
         if not self.enabled:
             return
+        self.total = total
         hidden = {"step", "phase", "seconds", "n_forward_backward"}
         shown = {k: v for k, v in row.items() if k not in hidden and isinstance(v, float)}
         text = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in shown.items())
         if self.bar is not None:
+            self.bar.total = total
             self.bar.update()
             self.bar.set_postfix_str(text)
         elif time.monotonic() - self.last >= self.every_s or row["step"] == self.total:

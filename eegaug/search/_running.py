@@ -41,6 +41,7 @@ class Running:
         self.state: Any = None
         self.kept: bytes | None = None
         self.n_steps, self.unnoted_seconds = 0, 0.0
+        self.broken = False  # whether a step was begun that never came to its end
 
     def save(self, rows: list[dict[str, Any]]) -> None:
         """Write the checkpoint; without one, keep what it would hold in memory."""

@@ -296,8 +296,15 @@ class SearchTask:
             "n_forward_backward": self.n_forward_backward,
         }
 
+    def reset(self) -> None:
+        """Forget all draws, walks and counts."""
+        self._generators.clear()
+        self._cycles.clear()
+        self.n_forward_backward = 0
+
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""
+        self._generators.clear()  # those first drawn from since begin anew
         for name, one in saved["generators"].items():
             device = "cpu" if one["device"] == "cpu" else self.device
             if torch.device(device).type == one["device"]:  # states of another kind of device mean nothing here

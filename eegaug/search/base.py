@@ -90,7 +90,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         A row per step: ``step``, ``phase`` ("search", or what comes before it), ``seconds`` of the step,
         ``n_forward_backward`` up to here, and the searcher's own columns.
     search_time_ : float
-        Seconds of the search, without callbacks, checkpoints and the last training.
+        Seconds of the search, without callbacks, its own checkpoints and the last training.
     refit_time_ : float
         Seconds of the last training.
     n_forward_backward_ : int
@@ -229,11 +229,10 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         seed = resolve_seed(self.random_state) if saved is None else saved["seed"]
         task = self._make_task(estimator, windows, labels, groups, seed)
         self._check(task)
-        began = time.perf_counter()
+        # The first optimiser of a process imports for seconds what torch compiles with: no part of this search.
+        torch.optim.Adam([torch.zeros(1, requires_grad=True)])
         self._running = Running(task, file, settings)
-        with contained_rng(derive_seed(seed, STEP), task.device):
-            self._running.state = self._begin(task)
-        self._running.unnoted_seconds = time.perf_counter() - began
+        self._begin_anew()
         if saved is not None:
             self._restore(saved)
         return self._run(n_steps, budget)
@@ -264,8 +263,12 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
                 f"this {type(self).__name__} holds no search to go on with: fit goes on from a checkpoint."
             )
         refuse_changes(self, self._free, self._running.settings)
-        if self.interrupted_ and (saved := self._running.saved()) is not None:  # None: before the first was saved
-            self._restore(saved)  # the step that was broken off never was
+        if self._running.broken:  # the step that was broken off never was
+            saved = self._running.saved()
+            if saved is None:
+                self._begin_anew()
+            else:
+                self._restore(saved)
         if max_epochs is not None:
             self._check_steps("max_epochs", max_epochs)
         more = 0 if max_epochs is None else max_epochs - PolicySearch._n_steps(self)
@@ -273,7 +276,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
 
     def current_policy(self) -> Policy:
         """The policy reached so far; during the search, the one that it would return now."""
-        if self._running is not None:
+        if self._running is not None and self._running.state is not None:
             return self._policy(self._running.task, self._running.state)
         if not hasattr(self, "policy_"):
             raise NotFittedError(f"this {type(self).__name__} has not begun to search: call fit first.")
@@ -322,18 +325,37 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         if isinstance(n, bool) or not isinstance(n, numbers.Real) or not n >= 1 or n % 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {n!r}.")
 
+    def _begin_anew(self) -> None:
+        """Build what the search works with."""
+        running, self._rows = self._running, []
+        began = time.perf_counter()
+        running.task.reset()
+        with contained_rng(derive_seed(running.task.seed, STEP), running.task.device):
+            running.state = self._begin(running.task)
+        running.unnoted_seconds = time.perf_counter() - began
+        running.broken = False
+        self._sum_up()
+
+    def _count_steps(self, n_steps: int) -> None:
+        """Note how many steps there are in all: those before the search may have been fewer than planned."""
+        searched = sum(row["phase"] == "search" for row in self._rows)
+        planned = self._n_steps() - PolicySearch._n_steps(self)
+        before = len(self._rows) - searched if searched else planned
+        self._running.n_steps = n_steps - planned + before
+
     def _run(self, n_steps: int, budget: float | None) -> Self:
         running, self.interrupted_ = self._running, False
-        running.n_steps = n_steps
-        bar = SearchBar(self.name, n_steps, len(self._rows), bool(self.verbose))
+        self._count_steps(n_steps)
+        bar = SearchBar(self.name, running.n_steps, len(self._rows), bool(self.verbose))
         try:
-            while len(self._rows) < n_steps:
+            while len(self._rows) < running.n_steps:
                 if budget is not None and self.search_time_ + self._expected_seconds() > budget:
                     break
                 row = self._one_step(running)
                 if row is None:
                     break
-                bar.update(row)
+                self._count_steps(n_steps)
+                bar.update(row, running.n_steps)
                 if budget is not None and self.search_time_ > budget:
                     break
         except KeyboardInterrupt:
@@ -358,6 +380,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
     def _one_step(self, running: Running) -> dict[str, Any] | None:
         """Do one step, note it, tell the callback, save; None if nothing is left to do."""
         task, number = running.task, len(self._rows) + 1
+        running.broken = True
         if running.file is not None:
             running.file.beside("refit").unlink(missing_ok=True)  # a training with the policy of another step
         began = time.perf_counter()
@@ -366,6 +389,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
             if task.device.type == "cuda":
                 torch.cuda.synchronize(task.device)
         if columns is None:
+            running.broken = False
             return None
         row = plain_row({"step": number, "phase": "search", "seconds": time.perf_counter() - began} | columns)
         row["seconds"] += running.unnoted_seconds
@@ -377,6 +401,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
             self.step_callback(self, row)
             row.update(plain_row(row))
         running.save(self._rows)
+        running.broken = False
         return row
 
     def _restore(self, saved: dict[str, Any]) -> None:
@@ -384,7 +409,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         self._rows = json.loads(saved["history"])
         running.task.load_state_dict(saved["task"])
         running.state.load_state_dict(saved["state"])
-        running.unnoted_seconds = 0.0
+        running.unnoted_seconds, running.broken = 0.0, False
         self._sum_up()
 
     def _train_with_policy(self, running: Running) -> None:

@@ -260,15 +260,16 @@ class DNASearch(PolicySearch):
         return found.valid_loss
 
     def _policy(self, task: SearchTask, state: SearchState) -> ConditionalPolicy:
-        network = copy_network(state.network).cpu()
-        means = class_means(state.network, task.batches(task.train, shuffle=False), task.n_classes)
+        # Of a copy: another thread may be training the network.
+        network = copy_network(state.network)
+        means = class_means(network, task.batches(task.train, shuffle=False), task.n_classes)
         present = np.isfinite(means.weights).all(1)  # there may be stages that nobody reached
         means, labels = ClassMeans(*(each[present] for each in means)), self.classes_[present].tolist()
         self.class_policies_ = self._mean_policies(task, state.pairs, means, labels)
         self.top_pairs_ = top_pairs(means, task.operations, state.pairs, labels, self.n_sub_policies)
         self.class_distances_ = class_distances(means, labels)
         return ConditionalPolicy(
-            network=network,
+            network=network.cpu(),
             operations=_named(task),
             pairs=state.pairs.tolist(),
             mean=self.class_policies_,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -246,3 +248,37 @@ def test_wrong_settings_are_refused_by_name(settings, message):
 def test_settings_survive_cloning():
     settings = {"choice": "relax", "class_wise": True, "inner_step": "adam", "n_sub_policies": 2}
     assert {k: clone(search(**settings)).get_params()[k] for k in settings} == settings
+
+
+def test_a_warm_start_that_the_budget_cuts_short_leaves_no_steps_to_the_search(monkeypatch):
+    tick = iter(range(10**6))
+    monkeypatch.setattr("eegaug.search.base.time.perf_counter", lambda: float(next(tick)))  # a step takes one second
+    X, y, subjects = bumps()
+    found = search(warm_start=50, max_steps=2, time_budget=30).fit(X, y, subjects)
+    phases = found.history_["phase"].tolist()
+    assert 5 < len(phases) < 15 and phases == ["warm start"] * (len(phases) - 2) + ["search"] * 2
+    assert len(found.continue_fit(max_epochs=3).history_) == len(phases) + 1
+
+
+@pytest.mark.parametrize("warm_start", [0, 1])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_goes_on_from_the_middle_of_the_first_step_of_the_search(warm_start, error, monkeypatch):
+    X, y, subjects = bumps()
+    whole = search(warm_start=warm_start).fit(X, y, subjects)
+    update, calls = ADDASearch.update_trunk, []
+
+    def broken_off(self, *given, **more):
+        calls.append(self._next_phase())
+        if calls.count("search") == 2:
+            raise error
+        return update(self, *given, **more)
+
+    monkeypatch.setattr(ADDASearch, "update_trunk", broken_off)
+    stopped = search(warm_start=warm_start)
+    with warnings.catch_warnings(), contextlib.suppress(KeyboardInterrupt, RuntimeError):
+        warnings.simplefilter("ignore", UserWarning)
+        stopped.fit(X, y, subjects)
+    monkeypatch.undo()
+    stopped.continue_fit()
+    assert stopped.policy_ == whole.policy_
+    assert stopped.history_.drop(columns="seconds").equals(whole.history_.drop(columns="seconds"))

@@ -277,8 +277,9 @@ def test_ctrl_c_keeps_the_policy_and_goes_on(tmp_path, kept):
 
 
 def test_ctrl_c_before_the_first_step_is_saved(tmp_path):
-    def stop(search, row):
-        if row["step"] == 1:
+    def stop(search, row, seen=[]):  # noqa: B006
+        seen.append(row["step"])
+        if len(seen) == 1:
             raise KeyboardInterrupt
 
     search = walk(step_callback=stop, checkpoint=tmp_path / "s")
@@ -382,6 +383,34 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
         one.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"and so is the checkpoint before it, .*search.pt.before: delete both"):
         walk(checkpoint=path).fit(X, Y, groups=GROUPS)
+
+
+def test_a_search_killed_after_a_damaged_checkpoint_goes_on(tmp_path):
+    path = tmp_path / "search.pt"
+    whole = walk(max_steps=6, checkpoint=path).fit(X, Y, groups=GROUPS)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match="n_sub_policies was 5, is 2"):  # which leaves all as it is
+        walk(max_steps=6, checkpoint=path, n_sub_policies=2).fit(X, Y, groups=GROUPS)
+
+    def die(search, row):
+        raise RuntimeError("killed")
+
+    with pytest.warns(UserWarning, match="is used instead"), pytest.raises(RuntimeError, match="killed"):
+        walk(max_steps=6, checkpoint=path, step_callback=die).fit(X, Y, groups=GROUPS)
+    seen = []
+    third = walk(max_steps=6, checkpoint=path, step_callback=lambda search, row: seen.append(row["step"]))
+    same(third.fit(X, Y, groups=GROUPS), whole)
+    assert seen == [6]
+
+
+def test_a_search_that_has_not_begun_has_no_policy_yet():
+    class Slow(Walk):
+        def _begin(self, task):
+            with pytest.raises(NotFittedError, match="has not begun to search"):
+                self.current_policy()
+            return super()._begin(task)
+
+    Slow(staging(), max_steps=1, random_state=0, verbose=0, refit=False, operations=OPERATIONS).fit(X, Y, groups=GROUPS)
 
 
 def test_a_single_wrong_byte_is_noticed(tmp_path):

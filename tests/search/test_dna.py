@@ -304,3 +304,12 @@ def test_last_training_goes_on_or_begins_anew():
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         search(**settings).fit(X, Y, groups=SUBJECTS)
+
+
+def test_asking_for_the_policy_leaves_the_network_in_training():
+    found = search(Normed).fit(X, Y, SUBJECTS)
+    network = found._running.state.network.train()
+    seen = []
+    network.register_forward_hook(lambda *_: seen.append(network.training))
+    assert found.current_policy() == found.policy_
+    assert all(seen) and network.training
