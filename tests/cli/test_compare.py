@@ -113,3 +113,22 @@ class TestCompare:
         result = run("compare", *TINY, *HERE, "--folds", 1, "--methods", "none,bad", "--out", tmp_path)
         assert result.exit_code == 1
         assert "failed: bad, fold 0, seed 0: ZeroDivisionError" in result.stdout
+
+    def test_wrong_options_of_a_search_are_found_before_anything_runs(self, tmp_path):
+        call = [*TINY, *HERE, "--folds", 1, "--methods", "none,adda", "--out", tmp_path, "--quiet"]
+        call += ["--method-arg", "adda.max_steps=1", "--method-arg", "adda.warm_start=0"]
+        wrong = run("compare", *call, "--method-arg", 'adda.operations=["sign_flip","sign_flip"]')
+        assert wrong.exit_code == 2 and "method 'adda': operations has 'sign_flip' twice" in wrong.stderr
+        assert not list(tmp_path.iterdir())
+        right = run("compare", *call, "--method-arg", 'adda.operations=["sign_flip","gaussian_noise"]', "--json")
+        assert right.exit_code == 0, right.output
+        assert [row["method"] for row in json.loads(right.stdout)["summary"]] == ["none", "adda"]
+
+
+def test_quick_fills_in_what_is_not_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = json.loads(run("compare", "--quick", "--dry-run", "--json").stdout)
+    assert plan["out"] == "eegaug-compare-quick" and len(plan["runs"]) == 8  # four methods, two folds
+    given = ("--folds", 3, "--out", "own", "--methods", "none", "--data-arg", "n_subjects=7")
+    plan = json.loads(run("compare", "--quick", "--dry-run", "--json", *given).stdout)
+    assert plan["out"] == "own" and len(plan["runs"]) == 3

@@ -101,6 +101,16 @@ def test_wrong_calls(arguments, method, message, tmp_path):
     assert "Traceback" not in result.stderr
 
 
+def test_subjects_to_hold_out(tmp_path):
+    result = run(tmp_path / "policy.json", "--json", "--quiet", "--method-arg", 'valid_size=["sim-001"]')
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["valid_subjects"] == ["sim-001"]
+    result = run(tmp_path / "policy.json", "--quiet", "--method-arg", 'valid_size=["nobody"]')
+    assert result.exit_code == 2 and "valid_size names ['nobody']; the subjects are" in result.stderr
+    result = run(tmp_path / "policy.json", "--quiet", "--method-arg", "valid_size=true")
+    assert result.exit_code == 2 and "valid_size is True; pass a fraction" in result.stderr
+
+
 def test_a_folder_in_the_way(tmp_path):
     result = run(tmp_path)
     assert result.exit_code == 2
