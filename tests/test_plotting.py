@@ -1,6 +1,7 @@
 """Pictures: size, what is drawn, and the numbers behind it."""
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -115,6 +116,20 @@ class TestComparison:
         assert ax.get_xlabel() == "training time (min)"
         assert [text.get_text() for text in ax.get_legend().get_texts()] == ["no augmentation", "AugNet"]
         assert rendered(ax, tmp_path) == (400, 500)
+
+    @pytest.mark.parametrize("n_methods", [2, 4, 8])
+    def test_names_stand_below_and_within_the_picture(self, n_methods):
+        names = ["none", "augnet-single", "augnet-change", "fixed", "adda", "faster-autoaugment", "random", "dna"]
+        table = pd.concat([curves([0.2, 0.5, 0.2], method=name) for name in names[:n_methods]])
+        ax = plotting.plot_comparison(table)
+        figure = ax.figure
+        figure.draw_without_rendering()
+        legend = ax.get_legend().get_window_extent()
+        assert len(ax.get_legend().get_texts()) == n_methods
+        assert legend.y1 <= ax.xaxis.label.get_window_extent().y0 + 1
+        assert legend.x0 >= 0 and legend.y0 >= 0 and legend.x1 <= figure.bbox.x1
+        assert ax.bbox.width > 0.75 * figure.bbox.width and ax.bbox.height > 0.5 * figure.bbox.height
+        plt.close(figure)
 
     def test_against_passes(self, ax):
         plotting.plot_comparison(curves([0.3, 0.5]), x="passes", ax=ax)

@@ -258,24 +258,39 @@ def comparison_lines(result: Comparison) -> list[str]:
 
 
 def _pair_lines(result: Comparison) -> list[str]:
-    """How each method does against no augmentation (or the first method), subject by subject."""
-    pairs = result.pairs()
+    """How each method does against no augmentation (or the first method), subject by subject: a block a fraction."""
+    pairs = result.pairs_by_fraction()
+    several = result.table["fraction"].nunique() > 1
+    blocks = []
+    for fraction, part in pairs.groupby("fraction"):
+        block = _pair_block(result, part, f", fraction {fraction:.3g}" if several else "")
+        blocks += ["", *block] if blocks and block else block
+    if not blocks:
+        return []
+    most = pairs.groupby("fraction").size().max()
+    each = "all pairs of methods at one fraction" if several else f"all {most} pairs of methods"
+    correction = f"; Holm's correction for {each}" if most > 1 else ""
+    return [*blocks, f"(Wilcoxon signed-rank tests{correction})", ""]
+
+
+def _pair_block(result: Comparison, pairs: Any, where: str) -> list[str]:
+    """Methods against no augmentation (or the first method) at one fraction; nothing where nothing can be tested."""
     first = "none" if "none" in set(pairs["method"]) | set(pairs["other"]) else next(iter(pairs["method"]), None)
     own = pairs[(pairs["method"] == first) | (pairs["other"] == first)]
     if not len(own) or own["p"].isna().all():
         return []
-    head = f"against {result.labels.get(first, first)}, subject by subject"
-    lines = [f"{head:<44}{'mean difference':>16}{'better in':>12}{'p':>9}{'p (Holm)':>10}"]
+    head = f"against {result.labels.get(first, first)}, subject by subject{where}"
+    width = 60 if where else 44
+    lines = [f"{head:<{width}}{'mean difference':>16}{'better in':>12}{'p':>9}{'p (Holm)':>10}"]
     for row in own.itertuples():
         turned = row.method == first
         name, sign = (row.other, -1) if turned else (row.method, 1)
         better = row.worse_in if turned else row.better_in
         lines.append(
-            f"{result.labels.get(name, name):<44}{sign * row.mean_difference:>+16.3f}"
+            f"{result.labels.get(name, name):<{width}}{sign * row.mean_difference:>+16.3f}"
             f"{f'{better} of {row.subjects}':>12}{row.p:>9.2g}{row.p_holm:>10.2g}"
         )
-    correction = f"; Holm's correction for all {len(pairs)} pairs of methods" if len(pairs) > 1 else ""
-    return [*lines, f"(Wilcoxon signed-rank tests{correction})", ""]
+    return lines
 
 
 def _summary_table(result: Comparison) -> str:
@@ -303,7 +318,7 @@ def comparison_document(result: Comparison) -> dict[str, Any]:
         "out": str(result.out),
         "files": {name: str(path) for name, path in result.files.items()},
         "summary": json.loads(result.summary().to_json(orient="records")) if len(result.table) else [],
-        "pairs": json.loads(result.pairs().to_json(orient="records")),
+        "pairs": json.loads(result.pairs_by_fraction().to_json(orient="records")),
         "failed": json.loads(result.failed.to_json(orient="records")),
         "sentence": result.sentence(),
     }

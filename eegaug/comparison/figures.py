@@ -18,16 +18,19 @@ _LONG_NAME = 20
 
 
 def comparison_figure(result: Comparison) -> Any:
-    """Test scores against time, and fold by fold."""
+    """Test scores against time, and fold by fold: of the runs with the most training subjects."""
     from matplotlib.figure import Figure
 
-    methods = result.table["method"].nunique()
-    # The names of many curves stand below them.
-    size = (5.0 + 0.62 * methods, 3.3) if methods <= 5 else (5.6 + 0.5 * methods, 4.2)
+    fractions = result.table["fraction"]
+    drawn = result.table[fractions == fractions.max()]
+    methods = drawn["method"].nunique()
+    size = (5.0 + 0.62 * methods, 3.6) if methods <= 5 else (5.6 + 0.5 * methods, 4.2)
     figure = Figure(figsize=size, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[size[0] - 0.8 - 0.45 * methods, 0.45 * methods], sharey=True)
-    folds, runs = result.table["fold"].nunique(), result.table.groupby("method").size().max()
-    result.plot(left, title=f"median and quartiles of {runs} runs" if runs > 1 else None)
+    folds, runs = drawn["fold"].nunique(), drawn.groupby("method").size().max()
+    words = [f"median and quartiles of {runs} runs"] if runs > 1 else []
+    words += [f"{100 * fractions.max():.3g} % of the training subjects"] if fractions.nunique() > 1 else []
+    result.plot(left, title=", ".join(words))
     result.plot_scores(right, title=f"{folds} folds" if folds > 1 else None)
     right.set_ylabel("")
     return figure

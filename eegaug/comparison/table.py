@@ -139,6 +139,25 @@ class Comparison:
         chosen = self.subjects["fraction"].max() if fraction is None else fraction
         return compare_pairs(self.subjects[self.subjects["fraction"] == chosen], metric)
 
+    def pairs_by_fraction(self, metric: str = "balanced_accuracy") -> pd.DataFrame:
+        """Methods against each other as :meth:`pairs` has them, at each fraction of the training subjects.
+
+        Parameters
+        ----------
+        metric : str
+            A column of ``subjects``.
+
+        Returns
+        -------
+        DataFrame
+            One row per fraction and pair of methods, with the ``fraction`` last; p-values are corrected for the pairs
+            of one fraction.
+        """
+        fractions = sorted(set(self.subjects["fraction"])) if len(self.subjects) else [None]
+        parts = [self.pairs(metric, fraction).assign(fraction=fraction) for fraction in fractions]
+        # A fraction where only one method has finished has no pairs.
+        return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
     def sentence(self) -> str:
         """What it means, in one sentence that claims no more than the folds can carry."""
         if not len(self.table):
@@ -292,7 +311,7 @@ class Comparison:
             write_text(written["subjects"], self.subjects.to_csv(index=False))
         if self.table["method"].nunique() > 1 and len(self.subjects):
             written["pairs"] = self.out / PAIRS
-            write_text(written["pairs"], self.pairs().to_csv(index=False))
+            write_text(written["pairs"], self.pairs_by_fraction().to_csv(index=False))
         if len(self.table):
             written["comparison"] = save_figure(comparison_figure(self), self.out / FIGURES["comparison"])
         if len(self.invariances):

@@ -227,10 +227,11 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
         row[2].axhspan(0.8 * TRUE_SHIFT_HZ, 1.2 * TRUE_SHIFT_HZ, color=MUTED, alpha=0.15, lw=0)
         row[2].set_xlim(0.5, len(shift) + 0.5)
         row[2].xaxis.set_major_locator(MaxNLocator(integer=True))
-        row[2].set_ylim(0, max(1.0, 1.05 * shift.max()))
+        top = max(1.0, 1.05 * shift.max())
+        row[2].set_ylim(-0.04 * top, top)  # circles at 0 are whole
         row[2].set_ylabel("shift (± Hz)", fontsize=8)
         tidy(row[2])
-    axes[0, 2].set_title("shift of each run (filled: in use); grey: within 20 %", fontsize=8, loc="left")
+    axes[0, 2].set_title("shift of each run (filled: in use)\ngrey: within 20 % of the truth", fontsize=8, loc="left")
     for ax, label in zip(axes[-1], ("epoch", "epoch", "run, in order of the shift"), strict=True):
         ax.set_xlabel(label, fontsize=8)
     shown = epochs["operation"].unique()

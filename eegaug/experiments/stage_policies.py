@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ OPERATIONS = (
     "channels_dropout",
 )
 OBJECTIVES = ("joint", "bilevel")
+_N_PAIRS = len(OPERATIONS) * (len(OPERATIONS) - 1) // 2
 
 
 def plan(settings: Settings) -> list[dict[str, Any]]:
@@ -54,7 +56,11 @@ def run(
         max_steps=steps,
         random_state=seed,
         verbose=0,
-    ).fit(X, y, groups=subjects)
+    )
+    with warnings.catch_warnings():
+        # Nearly every run would say so, with a line of code before it; the note says it once.
+        warnings.filterwarnings("ignore", message=".* ended with nearly even weights", category=UserWarning)
+        search.fit(X, y, groups=subjects)
     top = search.top_pairs_.rename(columns={"class": "stage"})
     top["stage"] = [STAGES[int(label)] for label in top["stage"]]
     distances = search.class_distances_
@@ -84,20 +90,26 @@ def _named(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The five pairs that each stage draws most often, by objective, over all seeds."""
+    """The five pairs that each stage draws most often, by objective, over all seeds.
+
+    In the order of the sums over seeds, since a pair that one seed draws often may be rare in all others. Of these
+    others only the five are known, so that a pair's mean is over the seeds where it is one of them.
+    """
     pairs = _named(tables["pairs"])
     n_seeds = pairs["seed"].nunique()
     rows = []
     for (objective, stage), part in pairs.groupby(["objective", "stage"], sort=False):
-        by_pair = part.groupby("pair").agg(weight=("weight", "sum"), seeds=("seed", "nunique"))
-        best = by_pair.sort_values("weight", ascending=False).head(5)
+        by_pair = part.groupby("pair").agg(
+            weight=("weight", "mean"), total=("weight", "sum"), seeds=("seed", "nunique")
+        )
+        best = by_pair.sort_values("total", ascending=False).head(5)
         runs = tables["runs"][tables["runs"]["objective"] == objective]
         rows.append(
             {
                 "objective": objective,
                 "stage": stage,
                 **{
-                    f"{rank}.": f"{name} ({entry.weight / n_seeds:.2f}, {entry.seeds:.0f} of {n_seeds})"
+                    f"{rank}.": f"{name} ({entry.weight:.2f}, {entry.seeds:.0f} of {n_seeds})"
                     for rank, (name, entry) in enumerate(best.iterrows(), 1)
                 },
                 "balanced accuracy": f"{runs['balanced_accuracy'].mean():.3f}",
@@ -108,16 +120,17 @@ def table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def figure(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Weight of each pair by stage, a panel for each objective; pairs among the five of any stage."""
+    """Weight of each pair by stage, a panel for each objective; pairs among the five of any stage.
+
+    A cell is blank where a pair is in no seed's five: its weight is not known there, and is not 0.
+    """
     pairs = _named(tables["pairs"])
-    n_seeds = pairs["seed"].nunique()
     objectives = list(dict.fromkeys(pairs["objective"]))
     picture = Figure(figsize=(4.6 * len(objectives), 5.0), layout="constrained")
     for ax, objective in zip(picture.subplots(1, len(objectives), squeeze=False)[0], objectives, strict=True):
         part = pairs[pairs["objective"] == objective]
         stages = [stage for stage in STAGES if stage in set(part["stage"])]
-        weights = part.pivot_table(index="pair", columns="stage", values="weight", aggfunc="sum", fill_value=0.0)
-        weights = weights[stages] / n_seeds
+        weights = part.pivot_table(index="pair", columns="stage", values="weight", aggfunc="mean")[stages]
         weights = weights.loc[weights.max(axis=1).sort_values(ascending=False).index[:14]]
         image = ax.imshow(weights, cmap="cividis", vmin=0.0, aspect="auto")
         ax.set_xticks(range(len(stages)), stages)
@@ -139,9 +152,11 @@ EXPERIMENT = Experiment(
     figure,
     note=(
         f"{sleep.SOURCE} Pairs of operations that DNA draws most often for training windows of a stage: mean weight "
-        "over seeds where a pair is among the five, and in how many seeds it is. The paper's table has classes of "
-        "pictures, so that no number of it can stand beside these; and its released code never applies operations "
-        "while it searches, so that its policies are not evidence. 'joint' is its objective, in which nothing rewards "
-        "augmentation; 'bilevel' learns from held-out subjects."
+        "over seeds where a pair is among the five, and in how many seeds it is; pairs are in the order of the sums of "
+        f"their weights over seeds. Even weights are 1/{_N_PAIRS} ({1 / _N_PAIRS:.3f}), and near them it is chance "
+        "which pairs are among the five. The paper's table has classes of pictures, so that no number of it can stand "
+        "beside these; and its released code never applies operations while it searches, so that its policies are not "
+        "evidence. 'joint' is its objective, in which nothing rewards augmentation; 'bilevel' learns from held-out "
+        "subjects."
     ),
 )

@@ -12,8 +12,8 @@ from eegaug.plotting.colours import dress, method_style, new_axes
 __all__ = ["best_so_far", "plot_comparison", "plot_scores", "score_bands"]
 
 _X = {"train_seconds": "training time", "passes": "forward-backward passes", "epoch": "epoch"}
-#: Curves whose names find room among them; those of more stand below.
-_MOST_INSIDE = 5
+#: Width of a name in the legend: of the line before it and the space around it, and of a letter.
+_LINE_INCHES, _LETTER_INCHES = 0.45, 0.057
 _UNITS = ((2.0, "h", 3600.0), (3.0, "min", 60.0), (0.0, "s", 1.0))
 
 
@@ -123,8 +123,8 @@ def plot_comparison(
         raise ValueError(f"x must be one of {', '.join(_X)}, got {x!r}")
     if not len(curves):
         raise ValueError("there is no curve to draw: no run has finished an epoch")
-    ax = new_axes(ax, 4.6, 3.1)
     bands = score_bands(curves, x)
+    ax = new_axes(ax, 4.6, 3.0 + 0.15 * bands["method"].nunique())
     unit, per_unit = "", 1.0
     if x == "train_seconds":
         unit, per_unit = next((f" ({name})", size) for many, name, size in _UNITS if bands["x"].max() >= many * size)
@@ -146,13 +146,26 @@ def plot_comparison(
         last = np.flatnonzero(active)[-1]
         ax.plot(time.iloc[last], band["median"].iloc[last], marker=style.marker, color=style.colour, markersize=5)
     ax.set_xlim(left=0)
-    n_methods = bands["method"].nunique()
-    if n_methods <= _MOST_INSIDE:
-        ax.legend(fontsize=8, frameon=False, loc="lower right", handlelength=2.4)
-    else:
-        place = {"loc": "upper left", "bbox_to_anchor": (0, -0.16), "ncols": 3, "borderaxespad": 0}
-        ax.legend(fontsize=7.5, frameon=False, handlelength=2.4, columnspacing=1.0, **place)
+    _names_below(ax)
     return dress(ax, _X[x] + unit, "test balanced accuracy", title=title)
+
+
+def _names_below(ax: Any) -> None:
+    """The legend below the axis: no corner is free of curves whatever the scores are."""
+    from matplotlib.transforms import offset_copy
+
+    names = ax.get_legend_handles_labels()[1]
+    # A legend that is wider than the axes would take its width from them.
+    room = ax.get_window_extent().width / ax.figure.dpi
+    room *= 1.1 if ax.figure.get_layout_engine() else 1.0  # a layout widens the axes when they are drawn
+    for columns in range(min(3, len(names)), 0, -1):
+        longest = [max(map(len, column)) for column in np.array_split(np.array(names, dtype=object), columns)]
+        if sum(_LINE_INCHES + _LETTER_INCHES * n for n in longest) <= room:
+            break
+    # In points, since the words of the axis are as high in an axes of any height.
+    below = offset_copy(ax.transAxes, ax.figure, y=-36, units="points")
+    place = {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": below, "borderaxespad": 0}
+    ax.legend(fontsize=7.5, frameon=False, handlelength=2.4, columnspacing=1.0, ncols=columns, **place)
 
 
 def plot_scores(

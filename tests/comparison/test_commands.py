@@ -41,6 +41,23 @@ class TestPairs:
         for scores in ({"a": [0.5, 0.6]}, {"none": [0.5], "a": [0.6]}):
             assert not any("subject by subject" in line for line in comparison_lines(comparison(scores)))
 
+    def test_a_block_for_each_of_several_fractions(self):
+        whole, half = (comparison(scores) for scores in (self.SCORES, {**self.SCORES, "a": [0.4, 0.3, 0.4, 0.3, 0.2]}))
+        both = comparison(self.SCORES)
+        for name in ("table", "subjects"):
+            parts = [getattr(half, name).assign(fraction=0.5), getattr(whole, name)]
+            setattr(both, name, pd.concat(parts, ignore_index=True))
+        lines = comparison_lines(both)
+        heads = [i for i, line in enumerate(lines) if "subject by subject" in line]
+        assert [lines[i].split("  ")[0] for i in heads] == [
+            f"against nothing, subject by subject, fraction {fraction}" for fraction in ("0.5", "1")
+        ]
+        assert [lines[i + 1].split()[1] for i in heads] == ["-0.180", "+0.140"]
+        found = comparison_document(both)["pairs"]
+        assert [pair["fraction"] for pair in found] == [0.5] * 3 + [1.0] * 3
+        # Corrected for the three pairs of a fraction, not for all six.
+        assert found[3:] == comparison_document(whole)["pairs"]
+
     def test_document_is_json(self):
         document = json.loads(json.dumps(comparison_document(comparison(self.SCORES))))
         assert [(pair["method"], pair["other"]) for pair in document["pairs"]] == [

@@ -7,23 +7,24 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
+from eegaug.comparison.figures import comparison_figure
 from eegaug.comparison.table import load_comparison
 from eegaug.policy import Policy
 
 SETTINGS = {"format": "eegaug-compare", "version": 1, "data": {"source": "x"}, "folds": [], "training": {}}
 
 
-def comparison(out, runs, subjects=("001", "NA")):
+def comparison(out, runs, subjects=("001", "NA"), fraction=1.0):
     """The folder of a comparison with runs of (method, fold), those of searches with a policy."""
     methods = {method: {} for method, _ in [("none", 0), *runs]}
     out.joinpath("settings.json").write_text(json.dumps(SETTINGS | {"methods": methods}))
     for method, fold in runs:
-        folder = out / "runs" / f"{method}-fold{fold}"
+        folder = out / "runs" / (f"{method}-fold{fold}" + (f"-fraction{fraction:g}" if fraction != 1 else ""))
         folder.mkdir(parents=True)
         searched = method != "none"
         if searched:
             Policy.uniform(sfreq=50, operations=["sign_flip"]).save(folder / "policy.json")
-        row = {"method": method, "fold": fold, "seed": 0, "fraction": 1.0, "train_seconds": 1.0, "warnings": []}
+        row = {"method": method, "fold": fold, "seed": 0, "fraction": fraction, "train_seconds": 1.0, "warnings": []}
         row |= {"test_balanced_accuracy": 0.5, "test_kappa": None, "steps": 3 if searched else None}
         row["policy"] = f"runs/{folder.name}/policy.json" if searched else None
         folder.joinpath("row.json").write_text(json.dumps(row))
@@ -41,6 +42,26 @@ def test_names_of_subjects_are_no_numbers(tmp_path):
     found = load_comparison(comparison(tmp_path, [("none", 0), ("adda", 0)]))
     assert found.subjects["subject"].tolist() == ["001", "NA"] * 2
     assert found.pairs()["subjects"].tolist() == [2]
+
+
+def test_several_fractions(tmp_path):
+    runs = [(method, fold) for fold in range(2) for method in ("none", "other")]
+    found = load_comparison(comparison(tmp_path, runs))
+    left, right, *_ = comparison_figure(found).axes
+    assert [ax.get_title(loc="left") for ax in (left, right)] == ["median and quartiles of 2 runs", "2 folds"]
+    written = pd.read_csv(found.save()["pairs"])
+    assert [*written] == [*found.pairs(), "fraction"]
+    assert written["fraction"].tolist() == [1.0]
+    # One method alone has nobody to be compared with.
+    comparison(tmp_path, [("none", 0)], fraction=0.25)
+    comparison(tmp_path, runs, fraction=0.5)
+    found = load_comparison(tmp_path)
+    left, right, *_ = comparison_figure(found).axes
+    assert left.get_title(loc="left") == "median and quartiles of 2 runs, 100 % of the training subjects"
+    assert right.get_title(loc="left") == "2 folds"
+    written = pd.read_csv(found.save()["pairs"])
+    assert written["fraction"].tolist() == [0.5, 1.0]
+    assert len(load_comparison(tmp_path).pairs()) == 1
 
 
 def test_many_policies_are_drawn_of_the_first_fold_that_has_some(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 
 from eegaug.experiments import Settings, get_experiment
 from eegaug.experiments.sinusoids import NextClass, right_range, run
@@ -71,3 +72,14 @@ def test_table_and_figure(found):
     assert len(picture.axes) == 6
     lines = picture.axes[3].get_lines()
     assert len(lines) == 6 and lines[0].get_ydata()[0] == pytest.approx(1 / 6)
+
+
+def test_circles_and_titles_are_whole(found):
+    picture = EXPERIMENT.figure({**found, "runs": found["runs"].assign(shift_hz=0.0)})
+    picture.draw_without_rendering()
+    ax = picture.axes[2]
+    (circle, *_) = [line for line in ax.get_lines() if len(line.get_xdata()) and line.get_marker() == "o"]
+    room = ax.transData.transform([(1, 0)])[0, 1] - ax.bbox.y0
+    assert room > circle.get_markersize() / 2 * picture.dpi / 72
+    titles = [text for one in picture.axes for text in one.findobj(Text) if text.get_text()]
+    assert max(text.get_window_extent().x1 for text in titles) <= picture.bbox.x1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -123,7 +125,10 @@ def test_label_noise_and_fractions(name, what, level):
 
 def test_stage_policies():
     entries = [entry | {"steps": 1} for entry in planned("stage-policies", objective=("joint",))]
-    tables = made("stage-policies", entries)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tables = made("stage-policies", entries)
+    assert not [w for w in caught if "nearly even weights" in str(w.message)]
     pairs = tables["pairs"]
     assert set(pairs["operation"]) <= set(stage_policies.OPERATIONS)
     assert set(pairs["stage"]) <= set(STAGES)
@@ -133,6 +138,31 @@ def test_stage_policies():
     first = table.iloc[0]["1."]
     assert "+" in first and "(" in first
     assert experiment.figure(tables).axes[0].get_title(loc="left") == "objective: joint"
+
+
+def pairs_of(seed, stage, **weights):
+    """Rows of pairs, named "a_b", in the order of their rank."""
+    own = {"objective": "joint", "seed": seed, "stage": stage, "probability": 0.5, "magnitude": 0.5}
+    return [
+        {**own, "rank": rank, "weight": weight, "place": place, "operation": operation}
+        for rank, (pair, weight) in enumerate(weights.items(), 1)
+        for place, operation in enumerate(pair.split("_"), 1)
+    ]
+
+
+def test_a_pair_counts_in_the_seeds_where_it_is_among_the_five():
+    rows = [*pairs_of(0, "N2", a_b=0.9, e_f=0.05), *pairs_of(1, "N2", c_d=0.3, e_f=0.07), *pairs_of(0, "N3", c_d=0.2)]
+    runs = pd.DataFrame([{"objective": "joint", "balanced_accuracy": 0.5, "seconds": 1.0}] * 2)
+    tables = {"pairs": pd.DataFrame(rows), "runs": runs}
+    first = stage_policies.table(tables).iloc[0]
+    assert first[["1.", "2.", "3."]].tolist() == [
+        "a + b (0.90, 1 of 2)",
+        "c + d (0.30, 1 of 2)",
+        "e + f (0.06, 2 of 2)",
+    ]
+    drawn = stage_policies.figure(tables).axes[0].images[0].get_array()
+    # Rows a + b, c + d, e + f; columns N2, N3. What is in nobody's five is not 0.
+    np.testing.assert_allclose(drawn.filled(np.nan), [[0.9, np.nan], [0.3, 0.2], [0.06, np.nan]])
 
 
 def test_every_experiment_has_a_plan_and_a_note():
