@@ -14,6 +14,9 @@ from pathlib import Path
 from benchmarks._timing import RESULTS, write
 from eegaug.experiments import list_experiments, reproduce
 
+#: Rows that are kept beside the summary: those of runs, and of what a summary of pairs of operations is made from.
+KEPT = ("runs", "pairs")
+
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
@@ -56,8 +59,10 @@ def main(arguments: list[str] | None = None) -> None:
     name = f"{options.name}-{options.label}" if options.label else options.name
     folder = RESULTS / "experiments"
     folder.mkdir(parents=True, exist_ok=True)
-    # Processes that share a machine say nothing about seconds.
-    result.runs.drop(columns="seconds").to_csv(folder / f"{name}-runs.csv", index=False, float_format="%.5g")
+    for kept in [key for key in KEPT if key in result.tables]:
+        # Processes that share a machine say nothing about seconds.
+        rows = result.tables[kept].drop(columns="seconds", errors="ignore")
+        rows.to_csv(folder / f"{name}-{kept}.csv", index=False, float_format="%.5g")
     shutil.copy(result.figure_path, folder / f"{name}.png")
     table = result.table.drop(columns="seconds").fillna("")
     print(write(f"experiments/{name}", table, result.experiment.note, command=command(options)).read_text())

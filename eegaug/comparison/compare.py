@@ -11,12 +11,14 @@ from typing import Any
 
 from joblib import effective_n_jobs
 
+from eegaug.comparison.estimators import build_estimator
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.forecast import Forecast, forecast
 from eegaug.comparison.job import ERROR, ROW, read_row
 from eegaug.comparison.methods import Method, get_method
 from eegaug.comparison.plan import (
     Plan,
+    changed_methods,
     check_settings,
     describe_data,
     make_plan,
@@ -25,7 +27,8 @@ from eegaug.comparison.plan import (
     write_json,
 )
 from eegaug.comparison.progress import ProgressReporter
-from eegaug.comparison.run import run_folder
+from eegaug.comparison.run import run_folder, set_aside
+from eegaug.comparison.search_methods import check_search, few_windows
 from eegaug.comparison.sources import (
     as_tuple,
     default_device,
@@ -82,7 +85,8 @@ def compare(
 
     Each finished run is a folder in ``out/runs``. What is there is not run again; a comparison that was killed goes on
     where it stopped, within a run from its last epoch, and ends in the same scores. Methods, seeds and fractions may be
-    added later; other settings than those of an existing ``out`` are refused.
+    added later, and a method that has no finished run yet may be given other options; what it had begun is then kept in
+    ``out/set-aside``, unused. Other settings than those of an existing ``out`` are refused.
 
     Parameters
     ----------
@@ -156,7 +160,8 @@ def compare(
     Raises
     ------
     ValueError
-        Unknown method, folds that cannot be made, or settings that differ from those in ``out`` (each is named).
+        Unknown method, options that a method refuses, folds that cannot be made, or settings that differ from those in
+        ``out`` (each is named); nothing was computed then.
     OSError
         ``out`` cannot be written to; found out before anything is computed.
     ImportError
@@ -184,6 +189,10 @@ def compare(
     writable_folder(out)
     plan, work = _prepare(given)
     out = work.out
+    # Before the settings are written: what was begun must never be taken for a run with the options of now.
+    for name in changed_methods(out / SETTINGS, work.settings):
+        if (aside := set_aside(out, name)) is not None:
+            warnings.warn(f"{name} has other options now: what was begun with others is kept in {aside}", stacklevel=2)
     write_json(out / SETTINGS, work.settings)
     write_json(out / FOLDS, {"format": "eegaug-splits", "version": 1, "splits": work.settings["folds"]})
     try:
@@ -291,8 +300,39 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
         {method.name: method.label for method in plan.methods},
     )
     settings = check_settings(out / SETTINGS, settings)
+    missing = {run.method for run in plan.runs if read_row(run_folder(out, run)) is None}
+    for method in plan.methods:
+        if method.name in missing:
+            _check_options(method, settings["methods"][method.name], training, nights)
     known = {method.name: method for method in plan.methods}
     return plan, Work(known, splits, nights, settings, out, device)
+
+
+def _check_options(method: Method, options: Mapping[str, Any], training: Mapping[str, Any], nights: Any) -> None:
+    """Refuse options that would end every run of a method, as far as no data are needed to find that out."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # each run says it
+            if method.searches:
+                check_search(method, options, training, nights)
+                return
+            # What others have written runs where runs are made: it costs no more than its own runs if it fails.
+            build = getattr(method.build, "func", method.build)
+            if str(getattr(build, "__module__", "")).startswith("eegaug."):
+                estimator = build_estimator(method, options, training, nights)
+                estimator._prepare(*few_windows(nights)[:2], True)
+                estimator.initialize()
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"method {method.name!r}: {_words_of(error)}") from error
+
+
+def _words_of(error: Exception) -> str:
+    """The message; of pydantic's errors, which run over several lines, that of the first."""
+    if not hasattr(error, "errors"):
+        return str(error)
+    first = error.errors()[0]
+    text, name = first["msg"].removeprefix("Value error, "), str(first["loc"][-1]) if first["loc"] else ""
+    return text if name in text else f"{name} is {first['input']!r}: {text[:1].lower()}{text[1:]}"
 
 
 def _make_missing(plan: Plan, work: Work, n_jobs: int, backend: str, scheduler: str | None, verbose: bool) -> None:

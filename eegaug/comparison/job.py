@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from eegaug.comparison.methods import Method
 
-__all__ = ["Job", "Outcome", "read_row"]
+__all__ = ["Job", "Outcome", "advice", "error_text", "read_row"]
 
 ROW, ERROR, CURVE = "row.json", "error.json", "curve.csv"
 INVARIANCES, HISTORY = "invariances.csv", "invariances_history.csv"
@@ -28,6 +28,33 @@ def read_row(folder: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return row if isinstance(row, dict) else None
+
+
+def error_text(error: Exception) -> str:
+    """What is kept of the error that ended a run: its class, and what it says."""
+    text = str(error)
+    if isinstance(error, ValueError) and "is too small for one step of" in text:
+        # A search by itself goes on from its checkpoint with more; here all runs of a folder have the same budget.
+        text = (
+            f"{text.partition(' Give more')[0]} Give more, in another output folder: all runs of one have one budget."
+        )
+    return f"{type(error).__name__}: {text}"
+
+
+def advice(errors: Iterable[str]) -> str:
+    """What to do about runs that ended with these errors, in the words of :func:`error_text`.
+
+    Examples
+    --------
+    >>> advice(["ValueError: policy_lr is -1; it is a number above 0.", "OSError: no space left on device"])
+    'the same command tries them again; of a ValueError or TypeError, change first what it names'
+    """
+    wrong = [text.startswith(("ValueError:", "TypeError:")) for text in errors]
+    if not any(wrong):
+        return "the same command tries them again"
+    if all(wrong):
+        return "the same command would fail again: change what the errors name"
+    return "the same command tries them again; of a ValueError or TypeError, change first what it names"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from eegaug._durations import parse_budget
+from eegaug.comparison.job import ROW, read_row
 from eegaug.comparison.methods import Method, get_method
 from eegaug.data.atomic import write_atomically
 
@@ -20,6 +21,7 @@ __all__ = [
     "Plan",
     "RunSpec",
     "SettingsMismatchError",
+    "changed_methods",
     "check_settings",
     "describe_data",
     "make_plan",
@@ -188,7 +190,8 @@ def settings_document(
 def check_settings(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Compare settings with those of an existing comparison and merge the two.
 
-    Methods may be added to a comparison; everything else must be the same.
+    Methods may be added to a comparison, and options of one that has no finished run may change; everything else must
+    be the same.
 
     Parameters
     ----------
@@ -210,6 +213,30 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     settings = json.loads(json.dumps(settings))
     if not path.exists():
         return settings
+    there = _read_settings(path)
+    merged = {**settings, **{axis: {**there[axis], **settings[axis]} for axis in ("methods", "labels")}}
+    finished = _finished_methods(path.parent)
+    common = [name for name in settings["methods"] if name in there["methods"] and name in finished]
+    differences = _differences(_comparable(there, common), _comparable(settings, common))
+    if differences:
+        shown = "; ".join(f"{name}: {a} there, {b} asked" for name, a, b in differences[:6])
+        more = f" and {len(differences) - 6} more" if len(differences) > 6 else ""
+        raise SettingsMismatchError(
+            f"{path.parent} holds a comparison made with other settings ({shown}{more}); "
+            "choose another output folder, or ask for the same settings"
+        )
+    return merged
+
+
+def changed_methods(path: Path, settings: Mapping[str, Any]) -> list[str]:
+    """Methods whose options in ``settings.json`` of the output folder, if it is there, are others than these."""
+    if not path.exists():
+        return []
+    there = _read_settings(path)["methods"]
+    return [name for name, options in settings["methods"].items() if name in there and there[name] != options]
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
     try:
         there = json.loads(path.read_text())
         if there["format"] != SETTINGS_FORMAT:
@@ -223,17 +250,13 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
             f"{path.parent} was written in format version {there.get('version')}, this eegaug writes "
             f"{SETTINGS_VERSION}; choose another output folder"
         )
-    merged = {**settings, **{axis: {**there[axis], **settings[axis]} for axis in ("methods", "labels")}}
-    common = [name for name in settings["methods"] if name in there["methods"]]
-    differences = _differences(_comparable(there, common), _comparable(settings, common))
-    if differences:
-        shown = "; ".join(f"{name}: {a} there, {b} asked" for name, a, b in differences[:6])
-        more = f" and {len(differences) - 6} more" if len(differences) > 6 else ""
-        raise SettingsMismatchError(
-            f"{path.parent} holds a comparison made with other settings ({shown}{more}); "
-            "choose another output folder, or ask for the same settings"
-        )
-    return merged
+    return there
+
+
+def _finished_methods(out: Path) -> set[str]:
+    """Methods that have a finished run."""
+    rows = (read_row(path.parent) for path in (out / "runs").glob(f"*/{ROW}"))
+    return {row["method"] for row in rows if row is not None and "method" in row}
 
 
 def _comparable(settings: Mapping[str, Any], methods: Iterable[str]) -> dict[str, Any]:

@@ -157,6 +157,8 @@ def _checked_options(method: str, options: Mapping[str, Any] | None, accepted: A
     if unknown:
         raise ValueError(f"{method} does not take {', '.join(unknown)}; it takes {', '.join(own)}")
     for name, value in options.items():
+        if name == "valid_size":  # a number, or names of subjects: the search itself looks at it
+            continue
         check_kind(f"option {name} of method {method!r}", value, accepted[name].default)
     return options
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -34,6 +35,7 @@ from eegaug.comparison.job import (
     SUBJECTS,
     Job,
     Outcome,
+    error_text,
     read_row,
 )
 from eegaug.comparison.machine import code_versions, device_name, n_threads
@@ -41,8 +43,12 @@ from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import RunSpec, write_json, write_text
 from eegaug.comparison.scores import stage_scores, subject_table
 from eegaug.comparison.searching import search_and_train
+from eegaug.comparison.table import SETTINGS
 
-__all__ = ["run_folder", "run_one"]
+__all__ = ["run_folder", "run_one", "set_aside"]
+
+#: Where unfinished runs are kept that were begun with other options.
+ASIDE = "set-aside"
 
 #: How often a run is begun again whose process has died.
 RETRIES = 1
@@ -116,19 +122,71 @@ def run_one(
                 warnings.filterwarnings("ignore", message=message, category=UserWarning)
             row = _make(spec, method, split, nights, settings, folder, device)
     except Exception as error:
-        document = {**spec.as_dict(), "error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-        write_json(folder / ERROR, document)
-        (folder / ATTEMPT).unlink(missing_ok=True)
+        document = {**spec.as_dict(), "error": error_text(error), "traceback": traceback.format_exc()}
+        if not _superseded(out, method, settings):
+            write_json(folder / ERROR, document)
+            (folder / ATTEMPT).unlink(missing_ok=True)
         return document
     except KeyboardInterrupt:
         (folder / ATTEMPT).unlink(missing_ok=True)
         raise
     told = dict.fromkeys(str(w.message) for w in caught if not issubclass(w.category, _OF_OTHERS))
     row = {**row, "warnings": list(told)}
+    if _superseded(out, method, settings):
+        return {**spec.as_dict(), "error": "other options were given to this method meanwhile", "traceback": ""}
     write_json(folder / ROW, row)
     for name in (ATTEMPT, CHECKPOINT, PROGRESS, SEARCH):
         _remove(folder / name)
     return row
+
+
+def _superseded(out: str | os.PathLike, method: Method, settings: Mapping[str, Any]) -> bool:
+    """Whether the folder's comparison was given other options for a method since this run began.
+
+    A run that goes on elsewhere when its command is stopped, as on a cluster, must not be taken for one with those.
+    """
+    try:
+        there = json.loads((Path(out) / SETTINGS).read_text())["methods"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+    own = json.loads(json.dumps(settings["methods"][method.name]))  # lists, where tuples were given
+    return there.get(method.name, own) != own
+
+
+def set_aside(out: str | os.PathLike, method: str) -> Path | None:
+    """Take what a method without a finished run has begun out of the way of runs with other options.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the comparison.
+    method : str
+
+    Returns
+    -------
+    Path or None
+        Folder where checkpoints are kept now; None if there were none. Runs that have left nothing else are removed.
+    """
+    key = re.compile(re.escape(method) + r"-fold\d+-seed-?\d+-fraction[\d.e+-]+")
+    folders = [folder for folder in sorted((Path(out) / "runs").glob("*")) if key.fullmatch(folder.name)]
+    aside = None
+    for folder in folders:
+        left = {path.name for path in folder.rglob("*") if path.is_file()}
+        if not left - {ERROR, ATTEMPT, PROGRESS}:
+            _remove(folder)
+            continue
+        if aside is None:
+            aside = _new_folder(Path(out) / ASIDE, method)
+        folder.rename(aside / folder.name)
+    return aside
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    number = 1
+    while (folder := parent / f"{name}-{number}").exists():
+        number += 1
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _deaths(folder: Path, session: str | None) -> int:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from eegaug.comparison.methods import Method
+import numpy as np
 
-__all__ = ["SEARCHES", "search_method"]
+from eegaug.comparison.methods import Method
+from eegaug.data import STAGES
+
+__all__ = ["SEARCHES", "check_search", "few_windows", "search_method"]
 
 #: Short name of each search (that of :func:`eegaug.search.get_searcher`), its name in words, and how many steps lie
 #: between two trainings with the policy found so far. A step of the first three is one policy tried, of the others one
@@ -61,3 +65,62 @@ def _build(common: dict[str, Any], *, name: str, **options: Any) -> Any:
     from eegaug.search import get_searcher
 
     return get_searcher(name)(StagingClassifier(**common), **options)
+
+
+def few_windows(nights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Random windows of the shape of these nights, one of each stage of two subjects: windows, stages and subjects."""
+    stages = np.tile(np.arange(len(STAGES)), 2)
+    shape = (len(stages), *np.shape(nights[0][0]))
+    windows = np.random.default_rng(0).standard_normal(shape).astype("float32")
+    return windows, stages, np.array(["a", "b"]).repeat(len(STAGES))
+
+
+def check_search(method: Method, options: Mapping[str, Any], training: Mapping[str, Any], nights: Any) -> None:
+    """Refuse what a search would refuse of its options, before any run begins.
+
+    On a few random windows of the same signal it makes its own first checks, builds what it works with, and gives the
+    policy that it would return without a step. Of a search that is not of this package only the numbers of steps are
+    checked: it may need the real windows.
+
+    Parameters
+    ----------
+    method : Method
+        One that searches.
+    options : mapping
+        Of the method.
+    training : mapping
+        See :func:`eegaug.comparison.estimators.build_estimator`.
+    nights : Nights
+        For channels, sampling rate and length of a window.
+
+    Raises
+    ------
+    ValueError, TypeError
+        What the search says.
+    """
+    from eegaug._random import contained_rng
+    from eegaug.comparison.estimators import trunk_arguments
+    from eegaug.search import PolicySearch
+    from eegaug.search._running import Running, check_numbers
+
+    options = dict(options)
+    for name in ("retrain_every", "max_steps"):
+        if name in options:
+            PolicySearch._check_steps(name, options[name])
+    if getattr(method.build, "func", None) is not _build:
+        return
+    options.pop("retrain_every", None)
+    # Not on the device of the runs: other processes may be going to use it.
+    search = method.build(trunk_arguments(training, nights, 0, "cpu"), **options)
+    check_numbers(search)
+    several = search.get_params(deep=False).get("n_folds", 1) > 1
+    search.set_params(valid_size=1 if several else ["b"], random_state=0, verbose=0)
+    windows, stages, groups = few_windows(nights)
+    search._forget()
+    estimator, windows, labels = search._prepare(windows, stages)
+    task = search._make_task(estimator, windows, labels, groups, 0)
+    search._check(task)
+    with contained_rng(0, task.device):
+        search._running = Running(task, None, {})
+        search._running.state = search._begin(task)
+        search.current_policy()

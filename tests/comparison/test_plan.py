@@ -8,6 +8,7 @@ from eegaug.comparison import Method, get_method, list_methods, make_plan, regis
 from eegaug.comparison.plan import (
     RunSpec,
     SettingsMismatchError,
+    changed_methods,
     check_settings,
     parse_budget,
     settings_document,
@@ -26,6 +27,11 @@ def settings(penalty=10.0, methods=("none", "augnet"), **data):
         {name: options[name] for name in methods},
         {name: name for name in methods},
     )
+
+
+def finish(out, method):
+    """Leave a finished run of a method."""
+    write_json(out / "runs" / f"{method}-fold0-seed0-fraction1" / "row.json", {"method": method})
 
 
 class TestPlan:
@@ -101,11 +107,28 @@ class TestSettings:
         write_json(path, check_settings(path, settings(methods=["none"])))
         merged = check_settings(path, settings(penalty=2.0))
         write_json(path, merged)
+        finish(tmp_path, "augnet")
         assert merged["methods"]["augnet"]["penalty"] == 2.0
         # Those that are not asked for stay, and are not compared.
         assert set(check_settings(path, settings(methods=["none"]))["methods"]) == {"none", "augnet"}
         with pytest.raises(SettingsMismatchError, match=r"methods\.augnet\.penalty: 2\.0 there, 3\.0 asked"):
             check_settings(path, settings(penalty=3.0))
+
+    def test_options_may_change_until_a_run_of_the_method_is_finished(self, tmp_path):
+        path = tmp_path / "settings.json"
+        assert changed_methods(path, settings()) == []
+        write_json(path, check_settings(path, settings()))
+        finish(tmp_path, "none")
+        (tmp_path / "runs" / "augnet-fold0-seed0-fraction1").mkdir()
+        other = check_settings(path, settings(penalty=2.0))
+        assert other["methods"]["augnet"]["penalty"] == 2.0
+        assert changed_methods(path, other) == ["augnet"]
+        # What all methods have in common stays.
+        with pytest.raises(SettingsMismatchError, match=r"data\.sfreq"):
+            check_settings(path, settings(penalty=2.0, sfreq=64.0))
+        finish(tmp_path, "augnet")
+        with pytest.raises(SettingsMismatchError, match=r"methods\.augnet\.penalty: 10\.0 there, 2\.0 asked"):
+            check_settings(path, settings(penalty=2.0))
 
     def test_differences_are_named_and_the_place_of_the_data_is_none(self, tmp_path):
         path = tmp_path / "settings.json"

@@ -12,8 +12,14 @@ import pandas as pd
 import pytest
 
 from eegaug import compare
-from eegaug.comparison import Method, list_methods, register_method
-from eegaug.comparison.job import ERROR, ROW
+from eegaug.comparison import Method, describe_plan, get_method, list_methods, register_method
+from eegaug.comparison.compare import _check_options
+from eegaug.comparison.fitting import training_settings
+from eegaug.comparison.job import advice
+from eegaug.comparison.plan import RunSpec, SettingsMismatchError, write_json
+from eegaug.comparison.run import run_folder, run_one
+from eegaug.comparison.search_methods import SEARCHES, check_search
+from eegaug.data import Split
 from eegaug.policy import Policy
 from eegaug.search import PolicySearch, list_searchers
 
@@ -59,6 +65,16 @@ def result(tmp_path_factory):
 
     out = tmp_path_factory.mktemp("searching") / "out"
     return compare(["none", counting()], folds=2, max_epochs=2, data_args=SMALL, out=out, verbose=False)
+
+
+def build_none(common):
+    from eegaug import StagingClassifier
+
+    return StagingClassifier(**common)
+
+
+def broken(common, a):
+    raise RuntimeError("no estimator today")
 
 
 class Ending(Counting):
@@ -141,7 +157,13 @@ class TestBudget:
     def test_too_small_for_one_step(self, tmp_path, small):
         arguments = {**small, "folds": 1, "max_epochs": 1}
         result = compare([counting(pause=0.3)], out=tmp_path, budget=0.1, **arguments)
-        assert "is too small for one step of Counting" in result.failed["error"].item()
+        error = result.failed["error"].item()
+        assert "is too small for one step of Counting" in error
+        # A larger one is refused in the same folder, so that going on from the checkpoint is no advice.
+        assert error.endswith("Give more, in another output folder: all runs of one have one budget.")
+        assert "checkpoint" not in error and "would fail again" in advice([error])
+        with pytest.raises(ValueError, match=r"training\.budget"):
+            compare([counting(pause=0.3)], out=tmp_path, budget=60, **arguments)
 
 
 class TestResuming:
@@ -183,6 +205,64 @@ compare([counting(pause={pause})], out=sys.argv[1], **{arguments})
         assert json.loads(before)["retrain_seconds"] == pytest.approx(kept)
 
 
+class TestOtherOptions:
+    def test_of_a_method_that_has_nothing_finished(self, tmp_path, small, monkeypatch):
+        arguments = {**small, "folds": 1}
+
+        def stopped(self, task, state):
+            if state.count == 1 and self.pause:
+                raise KeyboardInterrupt
+            return step(self, task, state)
+
+        step = Counting._step
+        monkeypatch.setattr(Counting, "_step", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            compare(["none", counting(pause=0.01)], out=tmp_path, **arguments)
+        begun = tmp_path / "runs" / "counting-fold0-seed0-fraction1"
+        assert (begun / "search" / "search.pt").exists()
+        with pytest.warns(UserWarning, match="counting has other options now: what was begun with others is kept in"):
+            result = compare(["none", counting(max_steps=3)], out=tmp_path, **arguments)
+        kept = tmp_path / "set-aside" / "counting-1" / begun.name
+        assert (kept / "search" / "search.pt").exists()
+        assert result.table.set_index("method").loc["counting", "steps"] == 3
+        assert result.settings["methods"]["counting"]["max_steps"] == 3
+        # Now that it has finished a run, they stay.
+        with pytest.raises(SettingsMismatchError, match=r"methods\.counting\.max_steps: 3 there, 4 asked"):
+            compare([counting(max_steps=4)], out=tmp_path, **arguments)
+
+    def test_runs_that_left_an_error_alone_are_removed(self, tmp_path, small):
+        arguments = {**small, "folds": 1, "budget": 0.1}
+        failed = compare([Method("bad", "bad", broken, {"a": 1})], out=tmp_path, **arguments)
+        assert len(failed.failed) == 1
+        works = Method("bad", "bad", lambda common, a: build_none(common), {"a": 2})
+        again = compare([works], out=tmp_path, **arguments)
+        assert len(again.table) == 1 and not len(again.failed)
+        assert not (tmp_path / "set-aside").exists()
+
+    def test_a_run_that_ends_after_they_have_changed_is_no_result(self, tmp_path, nights):
+        method = counting()
+        split = Split(train=("sim-001",), valid=("sim-002",), test=("sim-003",))
+        training = training_settings("SleepStagerChambon2018", None, 1e-3, 16, 1, 30, None)
+        settings = {"training": training, "methods": {"counting": method.options({"max_steps": 1})}}
+        write_json(tmp_path / "settings.json", {"methods": {"counting": method.options({"max_steps": 2})}})
+        spec = RunSpec("counting", 0, 0, 1.0)
+        row = run_one(spec, method, split, nights, settings, tmp_path)
+        assert "other options" in row["error"]
+        assert not (run_folder(tmp_path, spec) / "row.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("errors", "words"),
+    [
+        (["OSError: no space"], "the same command tries them again"),
+        (["ValueError: a", "TypeError: b"], "the same command would fail again: change what the errors name"),
+        (["ValueError: a", "OSError: no space"], "of a ValueError or TypeError, change first what it names"),
+    ],
+)
+def test_advice(errors, words):
+    assert advice(errors).endswith(words)
+
+
 class TestMethods:
     def test_every_searcher_is_a_method(self):
         assert set(list_searchers()) <= set(list_methods())
@@ -202,13 +282,40 @@ class TestMethods:
         for given, reason in [
             ({"colour": 1}, "does not take colour"),
             ({"checkpoint": "x"}, "does not take checkpoint"),
+            ({"operations": ["sign_flip", "sign_flip"]}, "method 'random': operations has 'sign_flip' twice"),
+            ({"retrain_every": 0}, "method 'random': retrain_every must be a whole number of at least 1, got 0"),
+            ({"max_steps": None}, "max_steps must be a whole number"),
+            ({"trial_unit": "x"}, "trial_unit is 'x'"),
         ]:
             with pytest.raises(ValueError, match=reason):
-                compare(["random"], out=tmp_path, **{**small, "method_options": {"random": given}})
-        result = compare([counting(retrain_every=0)], out=tmp_path, **{**small, "folds": 1})
-        assert "retrain_every of method 'counting' must be at least 1" in result.failed["error"].item()
-        assert (tmp_path / "runs" / "counting-fold0-seed0-fraction1" / ERROR).exists()
-        assert not (tmp_path / "runs" / "counting-fold0-seed0-fraction1" / ROW).exists()
+                compare(["none", "random"], out=tmp_path, **{**small, "method_options": {"random": given}})
+        with pytest.raises(ValueError, match="method 'counting': retrain_every must be a whole number of at least 1"):
+            compare(["none", counting(retrain_every=0)], out=tmp_path, **small)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("method", "options", "reason"),
+        [
+            ("adda", {"mask": "x"}, "mask is 'x'"),
+            ("adda", {"n_sub_policies": 0}, "n_sub_policies is 0"),
+            ("dada", {"operations": ["sign_flip"]}, "DADA searches pairs"),
+            ("dada", {"n_sub_policies": 0}, "method 'dada': "),
+            ("fast-autoaugment", {"n_folds": None}, "n_folds is None; it is a whole number"),
+            ("dna", {"search_fraction": 2.0}, "search_fraction is 2.0"),
+            ("augnet", {"layers": ["nonsense"]}, "method 'augnet': 'nonsense' is no group of operations"),
+            ("uniform", {"probability": 7.0}, "probability is 7.0: input should be less than or equal to 1"),
+        ],
+    )
+    def test_what_a_method_itself_refuses(self, tmp_path, small, method, options, reason):
+        with pytest.raises(ValueError, match=reason):
+            describe_plan([method], out=tmp_path, **{**small, "method_options": {method: options}})
+
+    def test_defaults_of_every_method_pass(self, small, nights):
+        training = training_settings("SleepStagerChambon2018", None, 1e-3, 16, 1, 30, None)
+        for method in map(get_method, SEARCHES):
+            check_search(method, method.options(), training, nights)
+        for method in map(get_method, ["none", "fixed", "augnet", "augnet-single", "rand-augment"]):
+            _check_options(method, method.options(), training, nights)
 
     def test_missing_optuna_is_found_before_the_work(self, tmp_path, small, monkeypatch):
         monkeypatch.setitem(sys.modules, "optuna", None)
