@@ -18,6 +18,7 @@ from eegaug.comparison.fitting import (
     score_nights,
     trainable,
 )
+from eegaug.comparison.job import advice
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import write_text
 from eegaug.comparison.progress import duration
@@ -241,7 +242,7 @@ def comparison_lines(result: Comparison) -> list[str]:
     if len(result.failed):
         lines += [
             f"{len(result.failed)} of {len(result.failed) + len(result.table)} runs failed; "
-            "the same command tries them again",
+            f"{advice(result.failed['error'])}",
             "",
         ]
     words = {

@@ -21,6 +21,7 @@ from eegaug.comparison.plan import (
     changed_methods,
     check_settings,
     describe_data,
+    finished_methods,
     make_plan,
     parse_budget,
     settings_document,
@@ -299,7 +300,7 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
         options,
         {method.name: method.label for method in plan.methods},
     )
-    settings = check_settings(out / SETTINGS, settings)
+    settings = check_settings(out / SETTINGS, settings, finished_methods(out))
     missing = {run.method for run in plan.runs if read_row(run_folder(out, run)) is None}
     for method in plan.methods:
         if method.name in missing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ __all__ = [
     "changed_methods",
     "check_settings",
     "describe_data",
+    "finished_methods",
     "make_plan",
     "parse_budget",
     "settings_document",
@@ -187,11 +188,10 @@ def settings_document(
     }
 
 
-def check_settings(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+def check_settings(path: Path, settings: Mapping[str, Any], finished: Collection[str] | None = None) -> dict[str, Any]:
     """Compare settings with those of an existing comparison and merge the two.
 
-    Methods may be added to a comparison, and options of one that has no finished run may change; everything else must
-    be the same.
+    Methods may be added to a comparison; everything else must be the same.
 
     Parameters
     ----------
@@ -199,6 +199,8 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         ``settings.json`` of the output folder; it need not exist.
     settings : mapping
         The settings asked for.
+    finished : collection of str, optional
+        Methods whose options must be the same: those of others may change. None: all.
 
     Returns
     -------
@@ -215,8 +217,9 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         return settings
     there = _read_settings(path)
     merged = {**settings, **{axis: {**there[axis], **settings[axis]} for axis in ("methods", "labels")}}
-    finished = _finished_methods(path.parent)
-    common = [name for name in settings["methods"] if name in there["methods"] and name in finished]
+    common = [
+        name for name in settings["methods"] if name in there["methods"] and (finished is None or name in finished)
+    ]
     differences = _differences(_comparable(there, common), _comparable(settings, common))
     if differences:
         shown = "; ".join(f"{name}: {a} there, {b} asked" for name, a, b in differences[:6])
@@ -253,8 +256,8 @@ def _read_settings(path: Path) -> dict[str, Any]:
     return there
 
 
-def _finished_methods(out: Path) -> set[str]:
-    """Methods that have a finished run."""
+def finished_methods(out: Path) -> set[str]:
+    """Methods that have a finished run in a comparison's folder."""
     rows = (read_row(path.parent) for path in (out / "runs").glob(f"*/{ROW}"))
     return {row["method"] for row in rows if row is not None and "method" in row}
 

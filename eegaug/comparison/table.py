@@ -163,8 +163,10 @@ class Comparison:
         if not len(self.table):
             return "No run has finished, so there is nothing to compare."
         summary = self.summary()
-        summary = summary[summary["fraction"] == summary["fraction"].max()].set_index("method")
         where = "these nights" if self.truth is None else "simulated nights"
+        if summary["fraction"].nunique() > 1:
+            where += f", with {summary['fraction'].max():.0%} of the training subjects"
+        summary = summary[summary["fraction"] == summary["fraction"].max()].set_index("method")
         names = {method: self.labels.get(method, method) for method in summary.index}
         chance = 1 / len(STAGES)
         if summary["median"].max() < 1.25 * chance:

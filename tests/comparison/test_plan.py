@@ -10,6 +10,7 @@ from eegaug.comparison.plan import (
     SettingsMismatchError,
     changed_methods,
     check_settings,
+    finished_methods,
     parse_budget,
     settings_document,
     write_json,
@@ -107,7 +108,6 @@ class TestSettings:
         write_json(path, check_settings(path, settings(methods=["none"])))
         merged = check_settings(path, settings(penalty=2.0))
         write_json(path, merged)
-        finish(tmp_path, "augnet")
         assert merged["methods"]["augnet"]["penalty"] == 2.0
         # Those that are not asked for stay, and are not compared.
         assert set(check_settings(path, settings(methods=["none"]))["methods"]) == {"none", "augnet"}
@@ -120,15 +120,16 @@ class TestSettings:
         write_json(path, check_settings(path, settings()))
         finish(tmp_path, "none")
         (tmp_path / "runs" / "augnet-fold0-seed0-fraction1").mkdir()
-        other = check_settings(path, settings(penalty=2.0))
+        other = check_settings(path, settings(penalty=2.0), finished_methods(tmp_path))
         assert other["methods"]["augnet"]["penalty"] == 2.0
         assert changed_methods(path, other) == ["augnet"]
         # What all methods have in common stays.
         with pytest.raises(SettingsMismatchError, match=r"data\.sfreq"):
-            check_settings(path, settings(penalty=2.0, sfreq=64.0))
+            check_settings(path, settings(penalty=2.0, sfreq=64.0), finished_methods(tmp_path))
         finish(tmp_path, "augnet")
+        assert finished_methods(tmp_path) == {"none", "augnet"}
         with pytest.raises(SettingsMismatchError, match=r"methods\.augnet\.penalty: 10\.0 there, 2\.0 asked"):
-            check_settings(path, settings(penalty=2.0))
+            check_settings(path, settings(penalty=2.0), finished_methods(tmp_path))
 
     def test_differences_are_named_and_the_place_of_the_data_is_none(self, tmp_path):
         path = tmp_path / "settings.json"
