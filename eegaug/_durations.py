@@ -40,6 +40,8 @@ def parse_budget(budget: float | str | None, name: str = "budget") -> float | No
             text = budget.strip().lower()
             number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
             seconds = float(number) * units[text[len(number) :].strip() or "s"]
+        elif isinstance(budget, bool):
+            raise TypeError
         else:
             seconds = float(budget)
     except (ValueError, KeyError, TypeError):

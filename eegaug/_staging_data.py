@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from skorch.utils import is_dataset
+from torch import nn
 
 from eegaug._inputs import Signal, as_windows, check_labels, labels_of, signal_of
+from eegaug._transform_draws import transforms_of
 from eegaug._validation import channel_differences, check_finite, flat_channels, flat_message
+from eegaug.operations import Operation, get_operation
 
 
 class StagingData:
@@ -62,6 +65,7 @@ class StagingData:
         if fresh:
             self.class_weights_ = self._class_weights(labels)
         self._check_policy(signal)
+        self._check_transforms(signal)
         return windows, labels
 
     def _merged_signal(self, found: Signal) -> Signal:
@@ -140,6 +144,16 @@ class StagingData:
             raise ValueError(f"the policy is for {len(names)} channels, the windows have {signal.n_chans}.")
         if sfreq is not None and signal.sfreq is not None and not np.isclose(sfreq, signal.sfreq):
             raise ValueError(f"the policy is for {sfreq:g} Hz, the windows have {signal.sfreq:g} Hz.")
+
+    def _check_transforms(self, signal: Signal) -> None:
+        """Refuse policies and operations for other signals among the transforms of the data loader."""
+        given = vars(self).get("iterator_train__transforms")
+        for module in given if isinstance(given, (list, tuple)) else [given]:
+            for transform in transforms_of(module) if isinstance(module, nn.Module) else ():
+                if (policy := getattr(transform, "policy", None)) is not None:
+                    self._check_policy(signal, policy)
+                if isinstance(operation := getattr(transform, "operation", None), Operation):
+                    get_operation(operation, sfreq=signal.sfreq, ch_names=signal.ch_names)
 
     # Classes ---------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from eegaug.transforms import Generators
 
-__all__ = ["reseed"]
+__all__ = ["reseed", "transforms_of"]
 
 
 def reseed(module: nn.Module) -> None:
@@ -25,7 +25,7 @@ def reseed(module: nn.Module) -> None:
     module : torch.nn.Module
         A transform, a composition of some, or a module that has some; it is changed.
     """
-    for transform in _transforms(module):
+    for transform in transforms_of(module):
         seed = int(torch.randint(2**31 - 1, ()))
         if hasattr(transform, "generators"):  # eegaug's own
             transform.generators = Generators(seed, type(transform).__name__)
@@ -33,9 +33,10 @@ def reseed(module: nn.Module) -> None:
             transform.rng = np.random.RandomState(seed)
 
 
-def _transforms(module: nn.Module) -> Iterator[Transform]:
+def transforms_of(module: nn.Module) -> Iterator[Transform]:
+    """All transforms of a module, also those within compositions."""
     for part in module.modules():
         if isinstance(part, Transform):
             yield part
             for inner in getattr(part, "transforms", ()):  # a plain list, in a composition
-                yield from _transforms(inner)
+                yield from transforms_of(inner)

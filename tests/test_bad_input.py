@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from braindecode.augmentation import SignFlip
+from braindecode.augmentation import AugmentedDataLoader, Compose, SignFlip
 from sklearn.exceptions import NotFittedError
 from skorch.dataset import Dataset
 from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, nights, staging, windows_dataset
 
-from eegaug import AugmentationLayer, AugNetClassifier
+from eegaug import AugmentationLayer, AugNetClassifier, Policy
+from eegaug.transforms import FrequencyShift
 
 
 def spoiled(value=np.nan):
@@ -169,3 +170,15 @@ def test_layers_that_contradict_the_classifier():
     layer = AugmentationLayer(["sign_flip"])
     with pytest.raises(ValueError, match=r"layer 0 has selection='weighted', the classifier 'single'"):
         AugNetClassifier(SmallNet, layers=[layer], selection="single", sfreq=SFREQ, verbose=0).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("transforms", "words"),
+    [
+        ([FrequencyShift(sfreq=2 * SFREQ)], f"frequency_shift was built for {2 * SFREQ:g} Hz"),
+        (Compose([Policy.identity(sfreq=2 * SFREQ).to_braindecode()]), f"the policy is for {2 * SFREQ:g} Hz"),
+    ],
+)
+def test_transforms_for_another_signal(transforms, words):
+    with pytest.raises(ValueError, match=words):
+        staging(iterator_train=AugmentedDataLoader, iterator_train__transforms=transforms).fit(X, Y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 import pandas as pd
@@ -113,7 +114,7 @@ class BilevelSearch(PolicySearch):
         if not (isinstance(self.policy_lr, (int, float)) and 0 < self.policy_lr < math.inf):
             raise ValueError(f"policy_lr is {self.policy_lr!r}; it is a number above 0.")
         betas = self.policy_betas
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(map(_is_share, betas)):
             raise ValueError(f"policy_betas is {betas!r}; it is two numbers in [0, 1).")
         if isinstance(self.warm_start, bool) or not isinstance(self.warm_start, int) or self.warm_start < 0:
             raise ValueError(f"warm_start is {self.warm_start!r}; it is a number of epochs, 0 or more.")
@@ -228,6 +229,10 @@ class BilevelSearch(PolicySearch):
             searcher=f"class-wise {self.name}",
             settings=self._about(),
         )
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value < 1
 
 
 def _lr(optimizer: torch.optim.Optimizer) -> float:

@@ -189,6 +189,8 @@ def test_sequences_of_windows_are_refused(cls):
         ({"cls": ADDASearch, "temperature": None}, r"temperature is None; it is a number\."),
         ({"cls": ADDASearch, "policy_betas": 0.5}, r"policy_betas is 0\.5; it is two numbers in \[0, 1\)\."),
         ({"cls": ADDASearch, "policy_betas": [0.5, 1]}, r"policy_betas is \[0\.5, 1\]; it is two"),
+        ({"cls": ADDASearch, "policy_betas": ["a", 0.9]}, r"policy_betas is \['a', 0\.9\]; it is two"),
+        ({"time_budget": True}, r"time_budget True is not a duration"),
     ],
 )
 def test_numbers_that_are_none_are_named(settings, message):
