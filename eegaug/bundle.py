@@ -317,8 +317,9 @@ def _read_document(folder: Path) -> dict[str, Any]:
     for key, kinds in _PARTS.items():
         if not isinstance(document.get(key), kinds):
             raise ValueError(f"{path} is damaged: its {key!r} is {document.get(key, 'missing')!r}.")
-    n_outputs = ((document["trunk"] or {}).get("arguments") or {}).get("n_outputs", len(document["classes"]))
-    if n_outputs != len(document["classes"]):
+    trunk = document["trunk"] or {}
+    n_outputs = (trunk.get("arguments") or {}).get("n_outputs", len(document["classes"]))
+    if n_outputs != len(document["classes"]) and "n_outputs" not in (trunk.get("given") or ()):
         raise ValueError(f"{path} is damaged: it names {len(document['classes'])} classes for {n_outputs} outputs.")
     return document
 
