@@ -374,5 +374,5 @@ def test_damaged_documents_are_named(folder, key, value):
 
 
 def test_more_outputs_than_classes_that_were_asked_for_come_back(tmp_path):
-    clf = staging("SleepStagerChambon2018", module__n_outputs=5).fit(X, Y)
+    clf = staging("SleepStagerChambon2018", module__n_outputs=5, class_weight=None).fit(X, Y)
     assert np.array_equal(load_model(clf.save(tmp_path / "model")).predict_proba(X), clf.predict_proba(X))
