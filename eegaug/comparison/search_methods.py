@@ -120,7 +120,7 @@ def check_search(method: Method, options: Mapping[str, Any], training: Mapping[s
     estimator, windows, labels = search._prepare(windows, stages)
     task = search._make_task(estimator, windows, labels, groups, 0)
     search._check(task)
+    search._running = Running(task, None, {})
+    search._begin_anew()
     with contained_rng(0, task.device):
-        search._running = Running(task, None, {})
-        search._running.state = search._begin(task)
         search.current_policy()

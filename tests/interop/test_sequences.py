@@ -34,13 +34,12 @@ def usleep(cls=StagingClassifier, **settings):
 @pytest.mark.parametrize("cls", [StagingClassifier, AugNetClassifier])
 def test_learns_stages_of_sequences(cls, tmp_path):
     valid = predefined_split(Dataset(X[:6], Y[:6]))
-    clf = usleep(cls, max_epochs=40, train_split=valid).fit(X, Y)
+    clf = usleep(cls, max_epochs=40, lr=0.003, train_split=valid).fit(X, Y)
     proba = clf.predict_proba(X)
     assert proba.shape == (24, N_CLASSES, 3)
     np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
     assert np.array_equal(clf.predict(X), proba.argmax(axis=1))
-    # Chance is a third. How far so short a training comes differs between processors: their roundings add up.
-    assert clf.score(X, Y) == accuracy_score(Y.ravel(), clf.predict(X).ravel()) > 0.6
+    assert clf.score(X, Y) == accuracy_score(Y.ravel(), clf.predict(X).ravel()) > 0.9
     assert clf.history[-1, "valid_acc"] == clf.score(X[:6], Y[:6])
     assert clf.class_weights_ == pytest.approx([1, 1, 1])
     assert clf.signal_.n_windows == 3
