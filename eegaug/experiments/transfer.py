@@ -15,6 +15,7 @@ from eegaug.consistency import AITClassifier
 from eegaug.experiments import sleep
 from eegaug.experiments.base import Experiment, Settings
 from eegaug.invariance import intra_augmentation_variation, transfer_matrix
+from eegaug.invariance.frozen import usable
 from eegaug.operations import FAMILIES, Operation
 from eegaug.plotting.colours import GREY, VERMILION, tidy
 
@@ -90,15 +91,8 @@ def run(
 
 def tested_on(**signal: Any) -> dict[str, Operation]:
     """Operations of the fixed policy that mean something on the montage, by name."""
-    found = {}
-    for name in FAMILIES["all"]:
-        try:
-            operation = fixed_operation(name, **signal)
-        except ValueError:  # no place is known of some electrode
-            continue
-        if operation.void_reason(len(signal["ch_names"])) is None:
-            found[name] = operation
-    return found
+    names = usable(FAMILIES["all"], len(signal["ch_names"]), signal)
+    return {name: fixed_operation(name, **signal) for name in names}
 
 
 def table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from eegaug._transform_draws import reseed
 from eegaug.invariance._outputs import signal_for, windows_array
 from eegaug.operations import FAMILIES, Operation
 
-__all__ = ["Change", "as_change", "as_changes", "frozen_test_set"]
+__all__ = ["Change", "as_change", "as_changes", "frozen_test_set", "usable"]
 
 # Draws are made for so many windows at once, whatever the batches of the model: they depend on neither.
 _CHUNK = 64
@@ -151,7 +151,7 @@ def as_changes(
         ``sfreq``, ``ch_names``, ``positions``.
     """
     if isinstance(operations, str) and operations in FAMILIES:
-        operations = {name: name for name in _usable(FAMILIES[operations], n_channels, about)}
+        operations = {name: name for name in usable(FAMILIES[operations], n_channels, about)}
     elif is_one_operation(operations) or hasattr(operations, "apply") or callable(operations):
         operations = [operations]
     named: Iterable[tuple[str | None, Any]]
@@ -225,7 +225,8 @@ def _check_policy(spec: Any, n_channels: int, sfreq: float | None = None, ch_nam
         StagingData()._check_policy(signal, policy)
 
 
-def _usable(names: Iterable[str], n_channels: int, about: Mapping[str, Any]) -> list[str]:
+def usable(names: Iterable[str], n_channels: int, about: Mapping[str, Any]) -> list[str]:
+    """Operations that mean something on a montage and lack nothing that they need."""
     found = []
     for name in names:
         try:
