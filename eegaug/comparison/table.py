@@ -165,7 +165,7 @@ class Comparison:
         summary = self.summary()
         where = "these nights" if self.truth is None else "simulated nights"
         if summary["fraction"].nunique() > 1:
-            where += f", with {summary['fraction'].max():.0%} of the training subjects"
+            where += f", with {100 * summary['fraction'].max():.3g} % of the training subjects"
         summary = summary[summary["fraction"] == summary["fraction"].max()].set_index("method")
         names = {method: self.labels.get(method, method) for method in summary.index}
         chance = 1 / len(STAGES)

@@ -62,7 +62,7 @@ def test_several_fractions(tmp_path):
     written = pd.read_csv(found.save()["pairs"])
     assert written["fraction"].tolist() == [0.5, 1.0]
     assert len(load_comparison(tmp_path).pairs()) == 1
-    assert "with 100% of the training subjects, " in found.sentence()
+    assert "with 100 % of the training subjects, " in found.sentence()
 
 
 def test_many_policies_are_drawn_of_the_first_fold_that_has_some(tmp_path):
