@@ -6,9 +6,10 @@ import sys
 
 import pytest
 from click.shell_completion import get_completion_class
-from click.testing import CliRunner
 
 from eegaug.cli import main
+
+from .calls import RUNNER
 
 
 def complete(*words):
@@ -20,13 +21,13 @@ def complete(*words):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_script_asks_the_command(shell):
-    result = CliRunner().invoke(main, ["completion", shell])
+    result = RUNNER.invoke(main, ["completion", shell])
     assert result.exit_code == 0
     assert f"_EEGAUG_COMPLETE={shell}_complete" in result.stdout and "eegaug" in result.stdout
 
 
 def test_unknown_shell():
-    result = CliRunner().invoke(main, ["completion", "tcsh"])
+    result = RUNNER.invoke(main, ["completion", "tcsh"])
     assert result.exit_code == 2 and "bash" in result.stderr and len(result.stderr.splitlines()) == 1
 
 

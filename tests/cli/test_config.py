@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from eegaug.cli import _common as common
 from eegaug.cli import main
 from eegaug.cli._config import read_config
+
+from .calls import RUNNER
 
 
 @click.command("train")
@@ -36,7 +37,7 @@ def run(tmp_path, text, *arguments):
     (tmp_path / "here.toml").write_text(text, encoding="utf-8")
     train.seen = None
     command = ["train", "--config", str(tmp_path / "here.toml"), *arguments]
-    return CliRunner().invoke(group, command, catch_exceptions=True)
+    return RUNNER.invoke(group, command, catch_exceptions=True)
 
 
 WHOLE = """
@@ -128,7 +129,7 @@ def test_what_it_cannot_mean_is_refused_by_name(tmp_path, text, words):
 def test_values_are_checked_as_those_of_flags(tmp_path, text, words):
     result = run(tmp_path, f"out = 'o'\n{text}")
     assert result.exit_code == 2
-    assert words in result.output.replace("\n", " ")
+    assert words in result.stderr.replace("\n", " ")
 
 
 def test_options_of_methods_are_tables(tmp_path):
@@ -145,12 +146,12 @@ def test_options_of_methods_are_tables(tmp_path):
 def test_through_the_command_line(tmp_path):
     path = tmp_path / "compare.toml"
     path.write_text('[compare]\nmethods = ["nothing"]\n')
-    result = CliRunner().invoke(main, ["compare", "--config", str(path), "--out", str(tmp_path / "out")])
+    result = RUNNER.invoke(main, ["compare", "--config", str(path), "--out", str(tmp_path / "out")])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("eegaug: error: unknown method 'nothing'; known are none, fixed, ")
     path.write_text("methds = 1")
-    result = CliRunner().invoke(main, ["compare", "--config", str(path)])
+    result = RUNNER.invoke(main, ["compare", "--config", str(path)])
     assert result.exit_code == 2
     assert result.stderr == f"eegaug: error: {path}: eegaug compare has no option 'methds'; did you mean 'methods'?\n"
-    result = CliRunner().invoke(main, ["compare", "--config", "no.toml"])
+    result = RUNNER.invoke(main, ["compare", "--config", "no.toml"])
     assert result.exit_code == 2 and "no.toml" in result.stderr and len(result.stderr.splitlines()) == 1

@@ -7,14 +7,13 @@ import sys
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from eegaug import __version__
 from eegaug.cli import _COMMANDS, main
 from eegaug.cli import _common as common
 from eegaug.cli._group import Commands
 
-from .calls import run
+from .calls import RUNNER, run
 
 COMMANDS = main.list_commands(click.Context(main))
 
@@ -41,7 +40,7 @@ class TestHelp:
         assert result.exit_code == 0 and __version__ in result.stdout
 
     def test_lists_every_command_there_is_in_one_line(self):
-        text = CliRunner().invoke(main, ["--help"], terminal_width=120).stdout
+        text = RUNNER.invoke(main, ["--help"], terminal_width=120).stdout
         for name in ("compare", "fit", "score", "doctor", "completion"):
             assert f"  {name}" in text and _COMMANDS[name] in text
 
@@ -59,7 +58,7 @@ class TestHelp:
     def test_a_command_without_a_file_is_not_listed(self):
         group = Commands("eegaug", lazy={"fit": ("eegaug.cli.fit", "x"), "gone": ("eegaug.cli.gone", "y")})
         assert group.list_commands(click.Context(group)) == ["fit"]
-        result = CliRunner().invoke(group, ["gone"])
+        result = RUNNER.invoke(group, ["gone"])
         assert result.exit_code == 2 and "No such command 'gone'" in result.stderr
 
     @pytest.mark.parametrize("name", COMMANDS)
@@ -67,7 +66,7 @@ class TestHelp:
         command = load(name)
         assert command.name == name
         assert command.help.splitlines()[0] == _COMMANDS[name]
-        text = CliRunner().invoke(main, [name, "--help"]).stdout
+        text = RUNNER.invoke(main, [name, "--help"]).stdout
         assert f"eegaug {name}" in text.split("Example:")[1]
         assert "Exit codes:" in text and "130" in text
 
@@ -124,7 +123,7 @@ class TestNames:
         ],
     )
     def test_helps_name_them_all(self, command, names):
-        said = CliRunner().invoke(main, [command, "--help"]).stdout.split("Options:")[0].replace(",", " ").split()
+        said = RUNNER.invoke(main, [command, "--help"]).stdout.split("Options:")[0].replace(",", " ").split()
         assert [name for name in names if name not in said] == []
         if command == "fit":
             assert "adda" not in said
@@ -145,20 +144,20 @@ class TestErrors:
         ],
     )
     def test_one_line_and_an_exit_code(self, error, code, line):
-        result = CliRunner().invoke(raising(error), ["fail"])
+        result = RUNNER.invoke(raising(error), ["fail"])
         assert (result.exit_code, result.stderr, result.stdout) == (code, f"{line}\n", "")
 
     def test_traceback_on_demand(self, tmp_path):
         group = raising(ValueError("rate is -5 Hz"))
         for arguments in (["--traceback"], ["--config", str(tmp_path / "a.toml")]):
             (tmp_path / "a.toml").write_text("traceback = true")
-            result = CliRunner().invoke(group, ["fail", *arguments])
+            result = RUNNER.invoke(group, ["fail", *arguments])
             assert result.exit_code == 2
             lines = result.stderr.splitlines()
             assert lines[0].startswith("Traceback") and lines[-1] == "eegaug: error: rate is -5 Hz"
 
     def test_validation_by_pydantic_is_one_sentence(self, tmp_path):
-        result = CliRunner().invoke(main, ["fit", "--out", str(tmp_path / "model"), "--sfreq", "-5"])
+        result = RUNNER.invoke(main, ["fit", "--out", str(tmp_path / "model"), "--sfreq", "-5"])
         assert result.exit_code == 2
         assert result.stderr == "eegaug: error: sfreq is -5.0: input should be greater than 0\n"
 
@@ -220,13 +219,13 @@ class TestErrors:
         ],
     )
     def test_a_wrong_call_is_one_line_that_says_where_help_is(self, arguments, words):
-        result = CliRunner().invoke(main, arguments)
+        result = RUNNER.invoke(main, arguments)
         assert result.exit_code == 2
         assert words in result.stderr and "--help)" in result.stderr
         assert len(result.stderr.splitlines()) == 1
 
     def test_nothing_asked_shows_the_help(self):
-        result = CliRunner().invoke(main, [])
+        result = RUNNER.invoke(main, [])
         assert "Commands:" in result.output and "error" not in result.output
 
     def test_warnings_are_lines(self):
@@ -238,7 +237,7 @@ class TestErrors:
         def warn():
             warnings.warn("channel C3 is flat", stacklevel=1)
 
-        result = CliRunner().invoke(group, ["warn"])
+        result = RUNNER.invoke(group, ["warn"])
         assert (result.exit_code, result.stderr) == (0, "eegaug: warning: channel C3 is flat\n")
 
     def test_a_reader_that_has_had_enough_is_no_error(self):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from click.testing import CliRunner
 
 from eegaug.cli import main
 from eegaug.data import STAGES
 from eegaug.policies import Policy, load_policy
 from eegaug.search import RandomSearch
+
+from .calls import RUNNER
 
 NIGHTS = ["n_subjects=3", "n_windows=24", 'ch_names=["C3","C4"]', "sfreq=64", "random_state=0"]
 ALWAYS = [option for argument in NIGHTS for option in ("--data-arg", argument)]
@@ -18,7 +19,7 @@ ALWAYS += ["--device", "cpu", "--epochs", "1", "--steps", "2", "--operations", "
 
 
 def run(out, *arguments, method="random"):
-    return CliRunner().invoke(main, ["search", "--method", method, "--out", str(out), *ALWAYS, *arguments])
+    return RUNNER.invoke(main, ["search", "--method", method, "--out", str(out), *ALWAYS, *arguments])
 
 
 @pytest.fixture(scope="module")
