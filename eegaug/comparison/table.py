@@ -14,8 +14,8 @@ import pandas as pd
 from eegaug.comparison.figures import comparison_figure, invariances_figure, save_figure
 from eegaug.comparison.job import CURVE, ERROR, INVARIANCES, ROW, SUBJECTS, read_row
 from eegaug.comparison.plan import write_text
+from eegaug.comparison.sentence import in_one_sentence
 from eegaug.comparison.statistics import compare_pairs
-from eegaug.data import STAGES
 
 __all__ = ["Comparison", "load_comparison"]
 
@@ -91,7 +91,7 @@ class Comparison:
         DataFrame
             One row per fraction and method: runs, folds, ``median``, ``mean``, ``sd`` over folds, median kappa and
             median training seconds; and against no augmentation, where that is there, mean ``gain``, its ``gain_sd``
-            over folds and in how many folds it is positive.
+            over the ``folds_paired`` in which both have a run of one seed, and in how many of these it is positive.
         """
         if metric not in self.table:
             raise ValueError(f"the table has no column {metric!r}")
@@ -115,7 +115,8 @@ class Comparison:
                 }
                 if "none" in folds and method != "none":
                     gain = (paired[method] - paired["none"]).dropna().groupby("fold").mean()
-                    row |= {"gain": gain.mean(), "gain_sd": gain.std(), "folds_gained": int((gain > 0).sum())}
+                    row |= {"gain": gain.mean(), "gain_sd": gain.std()}
+                    row |= {"folds_gained": int((gain > 0).sum()), "folds_paired": len(gain)}
                 rows.append(row)
         return pd.DataFrame(rows)
 
@@ -160,56 +161,7 @@ class Comparison:
 
     def sentence(self) -> str:
         """What it means, in one sentence that claims no more than the folds can carry."""
-        if not len(self.table):
-            return "No run has finished, so there is nothing to compare."
-        summary = self.summary()
-        where = "these nights" if self.truth is None else "simulated nights"
-        if summary["fraction"].nunique() > 1:
-            where += f", with {100 * summary['fraction'].max():.3g} % of the training subjects"
-        summary = summary[summary["fraction"] == summary["fraction"].max()].set_index("method")
-        names = {method: self.labels.get(method, method) for method in summary.index}
-        chance = 1 / len(STAGES)
-        if summary["median"].max() < 1.25 * chance:
-            best = summary["median"].max()
-            return (
-                f"On {where}, no method learned to stage (best median test balanced accuracy {best:.3f}, guessing "
-                f"{chance:.3f}), so there is nothing to compare: train longer, or on more nights."
-            )
-        if "none" not in summary.index or len(summary) == 1:
-            best = summary["median"].idxmax()
-            first = (
-                f"On {where}, {names[best]} reached a median test balanced accuracy of {summary['median'][best]:.3f}"
-            )
-            if len(summary) == 1:
-                return f"{first} over {_folds(summary['folds'][best])}; there is nothing to compare it with."
-            return f"{first}, the highest of {len(summary)} methods over {_folds(summary['folds'][best])}."
-        others = [method for method in summary.index if method != "none"]
-        told = [method for method in ("augnet-change", "augnet") if method in others]
-        best = told[0] if told else summary.loc[others, "gain"].idxmax()
-        row = summary.loc[best]
-        text = (
-            f"On {where}, {names[best]} reached a median test balanced accuracy of {row['median']:.3f}, against "
-            f"{summary['median']['none']:.3f} without augmentation"
-        )
-        rivals = [method for method in others if method != best]
-        if len(rivals) > 2:
-            rival = summary.loc[rivals, "median"].idxmax()
-            score = f"{summary['median'][rival]:.3f} with {_article(names[rival])}"
-            text += f" and {score}, the highest of {len(rivals)} others"
-        else:
-            text += "".join(f" and {summary['median'][method]:.3f} with {_article(names[method])}" for method in rivals)
-        gain, spread, folds = row["gain"], row["gain_sd"], int(row["folds"])
-        if folds < 2:
-            return f"{text}; one fold cannot tell whether the difference of {gain:+.3f} is more than chance."
-        verdict = "more than" if abs(gain) > spread else "no more than"
-        better = f"higher in {int(row['folds_gained'])} of {_folds(folds)}"
-        text += (
-            f"; the mean difference to no augmentation, {gain:+.3f} ({better}), is {verdict} its own spread "
-            f"between folds (SD {spread:.3f})"
-        )
-        if abs(gain) <= spread:
-            return f"{text}: these runs do not tell them apart."
-        return f"{text}{', though so few folds prove little' if folds < 5 else ''}."
+        return in_one_sentence(self)
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
         """Test balanced accuracy against training time, see :func:`eegaug.plotting.plot_comparison`."""
@@ -407,11 +359,3 @@ def _in_order(parts: list[Any], methods: list[str]) -> pd.DataFrame:
 
 def _largest_fraction(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["fraction"] == table["fraction"].max()] if len(table) else table
-
-
-def _folds(count: int) -> str:
-    return f"{int(count)} fold{'' if count == 1 else 's'}"
-
-
-def _article(name: str) -> str:
-    return f"the {name}" if name.endswith("policy") else name
