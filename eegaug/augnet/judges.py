@@ -61,7 +61,15 @@ class Judged:
     def _judging(self, judges: Any) -> Iterator[Any]:
         """Batches of the judges, again and again, shuffled as training batches are."""
         while True:
-            yield from self.get_iterator(judges, training=True)
+            found = False
+            for batch in self.get_iterator(judges, training=True):
+                found = True
+                yield batch
+            if not found:  # looking for one would never end
+                raise ValueError(
+                    f"judge_share={self.judge_share} makes {len(judges)} judges, from whom the iterator drops a batch "
+                    f"that is smaller than {self.batch_size}: let more judge, or pass iterator_train__drop_last=False."
+                )
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Begin a round of the judges, so that an epoch depends on nothing that a checkpoint does not hold."""

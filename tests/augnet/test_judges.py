@@ -122,3 +122,10 @@ def test_judges_are_numbered_as_the_windows_given():
     assert not set(noted.judge_indices_) & set(valid.indices)
     part = Subset(nights(), list(range(10, 40)))
     assert max(judged().fit(part).judge_indices_) < 30
+
+
+def test_judges_who_make_no_batch_are_refused():
+    """Looking for a batch among them went on for ever."""
+    with pytest.raises(ValueError, match=r"makes 5 judges, .* smaller than 16"):
+        judged(judge_share=0.1, iterator_train__drop_last=True).fit(X, Y)
+    assert len(judged(judge_share=0.5, iterator_train__drop_last=True).fit(X, Y).history) == 2
