@@ -218,7 +218,10 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Forward and backward for one batch."""
         self._compare_losses(self.judge_batches_ is None)
-        return super().train_step_single(batch, **fit_params)
+        try:
+            return super().train_step_single(batch, **fit_params)
+        finally:
+            self._compare_losses(False)  # whoever else trains these layers has nobody to compare
 
     def _compare_losses(self, wanted: bool) -> None:
         """Whether the loss of each window of the next batch says what operations without a magnitude did to it."""

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from skorch.callbacks import Freezer, LRScheduler
 from small import CHANNELS, SFREQ, SmallNet, X, Y, tones
 
-from eegaug import AugNetClassifier, load_model
+from eegaug import AITClassifier, AugNetClassifier, load_model
 from eegaug.operations import Operation, get_operation
 
 COLUMNS = ["layer", "operation", "weight", "magnitude", "strength", "unit", "signal_change", "loss_rise"]
@@ -158,3 +158,17 @@ def test_rates_of_trunk_and_augmentation_are_set_apart():
     assert [(group["lr"], group["weight_decay"]) for group in clf.optimizer_.param_groups] == [(5e-3, 0.5), (1e-4, 0.0)]
     clf.set_params(augmentation_lr=1e-2)
     assert clf.optimizer_.param_groups[-1]["lr"] == 1e-2
+
+
+@pytest.mark.parametrize("judge_share", [0.0, 0.25])
+def test_layers_that_were_learned_learn_elsewhere_too(judge_share):
+    """Comparing losses, which only this estimator does, goes on nowhere else: probabilities have a gradient again."""
+    clf = single([["sign_flip"]], judge_share=judge_share, max_epochs=1).fit(X, Y)
+    (layer,) = clf.module_.augmentation.layers
+    clf.module_.train()(torch.from_numpy(X)).square().sum().backward()
+    assert layer.drawn == []
+    assert layer.strengths.grad.abs().item() > 0
+    other = AITClassifier(
+        SmallNet, variants=clf.module_.augmentation, penalty=0.0, lr=0.01, max_epochs=1, random_state=0, verbose=0
+    ).fit(X, Y)
+    assert other.invariances_["magnitude"][0] != clf.invariances_["magnitude"][0]
