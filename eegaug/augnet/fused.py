@@ -85,7 +85,8 @@ class _LinearSum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         X, weights, strengths, *known = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient is to be differentiated once more: one operation after the other
-            inputs = (X, weights, strengths)
+            # Views: of a layer that is used twice, X depends on its strengths too, which is not for this sum to say.
+            inputs = X, weights, strengths = [tensor.view_as(tensor) for tensor in (X, weights, strengths)]
             wanted = [tensor for tensor, needed in zip(inputs, ctx.needs_input_grad, strict=False) if needed]
             total = ctx.layer.sum_of(X, weights.unbind(), held(strengths).unbind(), ctx.draws)
             found = iter(torch.autograd.grad(total, wanted, grad, create_graph=True, allow_unused=True))

@@ -272,6 +272,19 @@ def test_second_derivatives_are_those_of_the_operations_one_by_one(operations):
         torch.testing.assert_close(fused, expected, rtol=1e-9, atol=1e-10)
 
 
+def test_first_derivatives_that_are_to_be_differentiated_are_the_same_for_a_layer_used_twice():
+    layer = layer_of(["frequency_shift", "time_masking", "sign_flip"])
+    X = torch.randn(3, len(CH_NAMES), 64, dtype=torch.float64, requires_grad=True)
+    first, second = layer.draw(X), layer.draw(X)
+
+    def gradients(**how):
+        total = fused_sum(layer, fused_sum(layer, X, first), second).sin().sum()
+        return torch.autograd.grad(total, [X, layer.weight_logits, layer.strengths], **how)
+
+    for expected, found in zip(gradients(), gradients(create_graph=True), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+
+
 class Places(Operation):
     """Takes each channel from another, by whole numbers that are drawn."""
 
