@@ -258,9 +258,11 @@ def stage_numbers(path: str | os.PathLike) -> set[int]:
     Returns
     -------
     set of int
-        Empty where the file cannot be read.
+        Empty where the file cannot be read, and of an npz night, whose numbers are always those of `STAGES`.
     """
     path = Path(path)
+    if path.suffix.lower() == ".npz":
+        return set()
     try:
         if path.suffix.lower() in (".edf", ".bdf"):
             return _bare_numbers(read_edf_annotations(read_edf_header(path))[2])

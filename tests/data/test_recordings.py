@@ -141,6 +141,16 @@ def test_npz_mixes_with_edf(tmp_path):
     assert nights.ch_names == ["Fpz-Cz", "Pz-Oz"] and nights.y.tolist() == Y * 2
 
 
+def test_bytes_of_an_npz_night_do_not_tell_what_numbers_in_text_mean(tmp_path):
+    write_edf(tmp_path / "a.edf", {"C3": noise(150)})
+    (tmp_path / "a.csv").write_text("0\n1\n2\n3\n4\n")
+    X = np.frombuffer(b"\n5\n " * 6000, dtype="<i2").reshape(4, 1, 3000)  # what reads as lines of a five
+    np.savez(tmp_path / "b.npz", X=X, y=[0, 1, 2, 4], ch_names=["C3"], sfreq=100)
+    with pytest.warns(UserWarning, match="read as W, N1, N2, N3, REM"):
+        nights = load_recordings(tmp_path, l_freq=None, h_freq=None)
+    assert nights.select(recordings=["a"]).y.tolist() == [0, 1, 2, 3, 4]
+
+
 def test_bad_files_are_named_skipped_and_counted(tmp_path):
     night(tmp_path / "good.edf")
     night(tmp_path / "cut.edf")
