@@ -204,11 +204,11 @@ def cut_windows(signal: np.ndarray, rate: float, onset_s: Sequence[float], n_tim
     Raises
     ------
     ValueError
-        If a window lies outside the signal by more than two samples.
+        If a window lies outside the signal by more than two samples, or is longer than it.
     """
     start = np.round(np.asarray(onset_s, dtype=float) * rate).astype(np.int64)
     last = signal.shape[1] - n_times
-    if start.size and (start.min() < -2 or start.max() > last + 2):
+    if start.size and (last < 0 or start.min() < -2 or start.max() > last + 2):
         raise ValueError(
             f"windows from {min(onset_s):g} to {max(onset_s):g} s do not lie within the {signal.shape[1] / rate:g} s "
             f"of signal"

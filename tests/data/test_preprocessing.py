@@ -98,6 +98,8 @@ def test_windows_start_where_they_should():
     assert cut_windows(signal, 10.0, [70.1], 300)[0, 0, 0] == 700  # a sample late: rounding of the rate
     with pytest.raises(ValueError, match="do not lie within the 100 s"):
         cut_windows(signal, 10.0, [71.0], 300)
+    with pytest.raises(ValueError, match=r"do not lie within the 29\.9 s"):
+        cut_windows(signal[:, :299], 10.0, [0], 300)
 
 
 def test_standardise():
