@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import warnings
@@ -15,6 +16,7 @@ from eegaug.comparison.estimators import build_estimator
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.forecast import Forecast, forecast
 from eegaug.comparison.job import ERROR, ROW, read_row
+from eegaug.comparison.locking import one_at_a_time
 from eegaug.comparison.methods import Method, get_method
 from eegaug.comparison.plan import (
     Plan,
@@ -190,12 +192,17 @@ def compare(
     writable_folder(out)
     plan, work = _prepare(given)
     out = work.out
-    # Before the settings are written: what was begun must never be taken for a run with the options of now.
-    for name in changed_methods(out / SETTINGS, work.settings):
-        if (aside := set_aside(out, name)) is not None:
-            warnings.warn(f"{name} has other options now: what was begun with others is kept in {aside}", stacklevel=2)
-    write_json(out / SETTINGS, work.settings)
-    write_json(out / FOLDS, {"format": "eegaug-splits", "version": 1, "splits": work.settings["folds"]})
+    with one_at_a_time(out):
+        # Looked at once more: another command may have added methods meanwhile.
+        settings = check_settings(out / SETTINGS, _own_settings(work), finished_methods(out))
+        # Before the settings are written: what was begun must never be taken for a run with the options of now.
+        for name in changed_methods(out / SETTINGS, settings):
+            if (aside := set_aside(out, name)) is not None:
+                text = f"{name} has other options now: what was begun with others is kept in {aside}"
+                warnings.warn(text, stacklevel=2)
+        write_json(out / SETTINGS, settings)
+        write_json(out / FOLDS, {"format": "eegaug-splits", "version": 1, "splits": settings["folds"]})
+    work = dataclasses.replace(work, settings=settings)
     try:
         _make_missing(plan, work, n_jobs, backend, scheduler, verbose)
     except KeyboardInterrupt:
@@ -307,6 +314,15 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
             _check_options(method, settings["methods"][method.name], training, nights)
     known = {method.name: method for method in plan.methods}
     return plan, Work(known, splits, nights, settings, out, device)
+
+
+def _own_settings(work: Work) -> dict[str, Any]:
+    """The settings of the methods that were asked for, without those that were in the folder."""
+    settings = work.settings
+    return {
+        **settings,
+        **{axis: {name: settings[axis][name] for name in work.methods} for axis in ("methods", "labels")},
+    }
 
 
 def _check_options(method: Method, options: Mapping[str, Any], training: Mapping[str, Any], nights: Any) -> None:

@@ -97,8 +97,10 @@ class Comparison:
             raise ValueError(f"the table has no column {metric!r}")
         rows = []
         for fraction, part in self.table.groupby("fraction"):
-            folds = part.groupby(["method", "fold"], sort=False)[metric].mean().unstack("method", sort=False)
-            paired = part.groupby(["method", "fold", "seed"], sort=False)[metric].mean().unstack("method", sort=False)
+            # pandas' unstack(sort=False) puts values beside wrong folds and seeds where a run is missing.
+            methods = part["method"].unique()
+            folds = part.groupby(["method", "fold"])[metric].mean().unstack("method")[methods]
+            paired = part.groupby(["method", "fold", "seed"])[metric].mean().unstack("method")[methods]
             for method in folds:
                 runs = part[part["method"] == method]
                 values = folds[method].dropna()
@@ -318,7 +320,8 @@ def load_comparison(out: str | os.PathLike) -> Comparison:
                     parts.append(part)
         elif (folder / ERROR).exists():
             failed.append(json.loads((folder / ERROR).read_text()))
-    order = list(settings["methods"])
+    found = [row["method"] for row in [*rows, *failed]]
+    order = list(dict.fromkeys([*settings["methods"], *found]))
     return Comparison(
         table=_in_order(rows, order),
         curves=_in_order(curves, order),

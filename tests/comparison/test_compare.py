@@ -1,5 +1,6 @@
 """`compare` on tiny nights: the table, resuming after a kill, refusals, failures."""
 
+import importlib
 import json
 import os
 import signal
@@ -302,6 +303,20 @@ class TestOptions:
         assert subjects[0.5] in ("sim-001", "sim-002")
         assert set(result.table["test_subjects"]) == {"sim-004"}
         assert json.loads((tmp_path / "out" / "folds.json").read_text())["splits"][0]["valid"] == ["sim-003"]
+
+    def test_a_command_that_begins_meanwhile_adds_its_methods(self, tmp_path, small, monkeypatch):
+        module = importlib.import_module("eegaug.comparison.compare")
+        check = module._check_options
+
+        def check_while_another_begins(*arguments):
+            monkeypatch.setattr(module, "_check_options", check)
+            compare(["fixed"], out=tmp_path, **small)
+            check(*arguments)
+
+        monkeypatch.setattr(module, "_check_options", check_while_another_begins)
+        result = compare(["none"], out=tmp_path, **small)
+        assert set(result.settings["methods"]) == set(result.labels) == {"none", "fixed"}
+        assert len(result.table) == len(load_comparison(tmp_path).table) == 4
 
     def test_reading_a_folder_without_comparison(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="holds no comparison"):

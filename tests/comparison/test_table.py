@@ -116,3 +116,11 @@ def test_a_damaged_row_is_named_and_left_out(tmp_path):
     found = load_comparison(tmp_path)
     assert found.table["fold"].tolist() == [0]
     assert "none-fold1/row.json is damaged" in found.warnings[0]
+
+
+def test_runs_of_methods_that_the_settings_do_not_have_come_last(tmp_path):
+    comparison(tmp_path, [("adda", 0), ("none", 0), ("adda", 1), ("none", 1)])
+    (tmp_path / "settings.json").write_text(json.dumps(SETTINGS | {"methods": {"none": {}}}))
+    found = load_comparison(tmp_path)
+    assert found.table["method"].tolist() == ["none", "adda"] * 2
+    assert [key[:2] for key in found.policies] == [("adda", 0), ("adda", 1)]
