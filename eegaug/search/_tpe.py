@@ -19,7 +19,7 @@ from eegaug.search._task import Steps
 
 __all__ = ["PolicyStudy", "PrunerReplica", "require_optuna"]
 
-_OWNER, _SEEN = "process", "seen"
+_OWNER, _SEEN, _LOT = "process", "seen", "lot"
 # A process says in every so many seconds that its trials are under way; another machine takes them for lost when it has
 # not for so many. The clocks of machines differ by less.
 _BEAT, _SILENCE = 60.0, 900.0
@@ -52,7 +52,7 @@ class PolicyStudy:
     n_sub_policies, n_operations : int
     seed : int
         Each trial draws from a sampler seeded by this and by how many there were before: a study that was killed and is
-        continued goes the same way as an uninterrupted one.
+        continued goes the same way as an uninterrupted one. A trial that was lost among others is drawn again.
     n_startup_trials : int
         Trials at random before the estimator is used.
     shared : bool
@@ -90,25 +90,34 @@ class PolicyStudy:
 
     def ask(self) -> tuple[Any, list[Steps]]:
         """The next trial and the sub-policies that it is to try."""
-        states = self.optuna.trial.TrialState
         trial = self.study.ask()
-        trial.set_user_attr(_OWNER, _this_process())
-        trial.set_user_attr(_SEEN, time.time())
-        before = [
-            one
-            for one in self.study.get_trials(deepcopy=False)
-            if one.number < trial.number and one.state is not states.FAIL
-        ]
-        self.study.sampler = self.optuna.samplers.TPESampler(
-            seed=derive_seed(self.seed, len(before)) % 2**32,
-            n_startup_trials=self.n_startup_trials,
-            constant_liar=self.shared,
-        )
-        for where in self._slots():
-            trial.suggest_categorical(f"{where}.operation", self.operations)
-            trial.suggest_float(f"{where}.probability", 0.0, 1.0)
-            trial.suggest_float(f"{where}.magnitude", 0.0, 1.0)
+        try:
+            trial.set_user_attr(_OWNER, _this_process())
+            trial.set_user_attr(_SEEN, time.time())
+            lot = self._lot(trial.number)
+            trial.set_user_attr(_LOT, lot)
+            self.study.sampler = self.optuna.samplers.TPESampler(
+                seed=derive_seed(self.seed, lot) % 2**32,
+                n_startup_trials=self.n_startup_trials,
+                constant_liar=self.shared,
+            )
+            for where in self._slots():
+                trial.suggest_categorical(f"{where}.operation", self.operations)
+                trial.suggest_float(f"{where}.probability", 0.0, 1.0)
+                trial.suggest_float(f"{where}.magnitude", 0.0, 1.0)
+        except BaseException:
+            self.drop(trial)
+            raise
         return trial, self.steps(trial.params)
+
+    def _lot(self, number: int) -> int:
+        """Which of the study's draws a trial is to have: the next one, or that of a trial that was lost meanwhile."""
+        failed = self.optuna.trial.TrialState.FAIL
+        trials = self.study.get_trials(deepcopy=False)
+        before = [one for one in trials if one.number < number and one.state is not failed]
+        taken = {one.user_attrs.get(_LOT) for one in before}
+        lot = len(before)
+        return min(set(range(lot)) - taken) if lot in taken else lot
 
     @contextmanager
     def under_way(self, trials: Sequence[Any]) -> Iterator[None]:

@@ -176,18 +176,19 @@ class AutoAugmentSearch(TrialSearch):
             pruner = optuna.pruners.MedianPruner(self.n_startup_trials, self.n_warmup_epochs)
             complete = [one for one in state.finished() if one.state is optuna.trial.TrialState.COMPLETE]
             stop = PrunerReplica(pruner, complete).hopeless
-        asked = [state.ask() for _ in range(n)]
+        asked: list[Any] = []
         try:
+            asked += (state.ask() for _ in range(n))
             with state.under_way([trial for trial, _ in asked]):
                 results = self._train(task, [steps for _, steps in asked], stop)
+            seconds = seconds_each(began, results)
+            for (trial, _), result in zip(asked, results, strict=True):
+                facts = {name: result[name] for name in ("score", "epochs", "passes", "pruned")}
+                state.tell(trial, result["curve"], seconds=seconds, **facts)
         except BaseException:
             for trial, _ in asked:
                 state.drop(trial)
             raise
-        seconds = seconds_each(began, results)
-        for (trial, _), result in zip(asked, results, strict=True):
-            facts = {name: result[name] for name in ("score", "epochs", "passes", "pruned")}
-            state.tell(trial, result["curve"], seconds=seconds, **facts)
 
     def _policy(self, task: SearchTask, state: PolicyStudy) -> Policy:
         steps = [steps for trial in state.best(self._per_policy()) for steps in state.steps(trial.params)]

@@ -195,6 +195,37 @@ def test_a_trial_that_was_given_up_is_run_again(tmp_path):
     same(first, search(max_steps=2).fit(X, Y, groups=GROUPS))
 
 
+def test_a_trial_lost_among_others_is_drawn_again():
+    study = PolicyStudy(OPERATIONS, 1, 2, 0, shared=True)
+    (first, drawn), *others = [study.ask() for _ in range(3)]
+    study.drop(first)
+    assert study.ask()[1] == drawn  # not what the last of the others tries
+    whole = PolicyStudy(OPERATIONS, 1, 2, 0, shared=True)
+    assert study.ask()[1] == [whole.ask() for _ in range(4)][-1][1]
+    assert [steps for _, steps in others] != [drawn, drawn]
+
+
+@pytest.mark.parametrize("where", ["ask", "tell"])
+def test_ctrl_c_leaves_no_trial_under_way(where, monkeypatch, tmp_path):
+    calls, method = [], getattr(optuna.Trial, {"ask": "suggest_categorical", "tell": "report"}[where])
+
+    def stopped(trial, *args, **kwargs):
+        calls.append(trial)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return method(trial, *args, **kwargs)
+
+    one = search(storage=tmp_path / "trials.log", max_steps=2)
+    monkeypatch.setattr(optuna.Trial, method.__name__, stopped)
+    monkeypatch.setattr(one, "_at_a_time", lambda: 2)
+    with pytest.raises(KeyboardInterrupt):
+        one.fit(X, Y, groups=GROUPS)
+    monkeypatch.undo()
+    study = PolicyStudy(OPERATIONS, 1, 2, 0, storage=tmp_path / "trials.log", study_name="eegaug-autoaugment")
+    assert study.running() == []
+    assert len(one.fit(X, Y, groups=GROUPS).history_) == 2
+
+
 def test_trials_that_ended_elsewhere_are_taken_over(tmp_path):
     kept = {"storage": tmp_path / "trials.log", "checkpoint": tmp_path / "s.pt"}
     search(max_steps=2, **kept).fit(X, Y, groups=GROUPS)
