@@ -75,11 +75,14 @@ def find_recordings(
         If `subject_pattern` is no pattern with a group ``subject`` or does not fit a recording.
     """
     root, files, beside = _files(source)
+    known = {_place(p): p for p in beside if p.suffix.lower() in HYPNOGRAMS}
+    first = set()
     if hypnograms is not None:
         if not Path(hypnograms).is_dir():
             raise FileNotFoundError(f"There is no folder of hypnograms {hypnograms}.")
-        beside = beside + _walk(Path(hypnograms))
-    known = {p for p in beside if p.suffix.lower() in HYPNOGRAMS}
+        for p in _walk(Path(hypnograms)):
+            if p.suffix.lower() in HYPNOGRAMS:
+                first.add(known.setdefault(_place(p), p))
     paths = [p for p in files if p.suffix.lower() in RECORDINGS and not _is_hypnogram(p)]
     if not paths:
         several = isinstance(source, (list, tuple))
@@ -91,7 +94,7 @@ def find_recordings(
     stems, found = Counter(p.stem for p in paths), []
     within = _subjects_by_folder(root, paths, stems)
     by_key: dict[str, list[Path]] = {}
-    for p in sorted(known):
+    for p in sorted(known.values()):
         for key in _hypnogram_keys(p):
             by_key.setdefault(key, []).append(p)
     for path in paths:
@@ -104,8 +107,7 @@ def find_recordings(
         if path.suffix.lower() != ".npz":
             keys = _recording_keys(path)
             candidates = list(dict.fromkeys(p for key in keys for p in by_key.get(key, ()) if p != path))
-            if hypnograms is not None:
-                candidates = [p for p in candidates if p.is_relative_to(hypnograms)] or candidates
+            candidates = [p for p in candidates if p in first] or candidates
             # Another folder's file counts only where the name says which recording it is.
             near = [p for p in candidates if p.parent == path.parent] or (candidates if unique else [])
             if len(near) > 1:
@@ -117,6 +119,11 @@ def find_recordings(
     taken = {one.hypnogram for one in found}
     orphans = [p for p in files if p.suffix.lower() == ".edf" and p not in taken and _is_hypnogram(p)]
     return found, [] if any(one.problem for one in found) else [p for p in orphans if not _MASS.match(p.stem)]
+
+
+def _place(path: Path) -> Path:
+    """The same for a file whichever way its folder is named."""
+    return path.parent.resolve() / path.name
 
 
 def _walk(folder: Path) -> list[Path]:
@@ -170,10 +177,11 @@ def _is_hypnogram(path: Path) -> bool:
 
 def _recording_keys(path: Path) -> list[str]:
     """Names under which a recording's hypnogram may be filed, in lower case."""
-    if _SLEEP_EDF.match(path.stem) and "-psg" in path.stem.lower():
-        return [f"{path.stem[:7].lower()}*"]
     base = re.sub(r"[ ._-](psg|eeg|signals?|raw)$", "", path.stem, flags=re.IGNORECASE)
-    return list(dict.fromkeys([path.stem.lower(), base.lower()]))
+    keys = [path.stem.lower(), base.lower()]
+    if _SLEEP_EDF.match(path.stem) and "-psg" in path.stem.lower():
+        keys.append(f"{path.stem[:7].lower()}*")
+    return list(dict.fromkeys(keys))
 
 
 def _hypnogram_keys(path: Path) -> list[str]:

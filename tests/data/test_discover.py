@@ -158,6 +158,28 @@ def test_hypnograms_of_the_folder_that_is_named_go_first(tmp_path):
     assert find_recordings(tmp_path, hypnograms=tmp_path)[0][0].hypnogram == tmp_path / "a.csv"
 
 
+def test_hypnograms_are_the_same_however_their_folder_is_named(tmp_path, monkeypatch):
+    touch(tmp_path, "nights/a/n.edf", "nights/a/n-Hypnogram.edf", "nights/b/n.edf", "nights/b/n-Hypnogram.edf")
+    monkeypatch.chdir(tmp_path)
+    own = [tmp_path / "nights" / one / "n-Hypnogram.edf" for one in "ab"]
+    for source, hypnograms in [(tmp_path / "nights", "nights"), ("nights", tmp_path / "nights" / "b" / "..")]:
+        found, orphans = find_recordings(source, hypnograms=hypnograms)
+        assert [one.hypnogram and one.hypnogram.absolute() for one in found] == own and orphans == []
+    found, _ = find_recordings([path.with_name("n.edf") for path in own], hypnograms="nights")
+    assert [one.hypnogram for one in found] == own
+
+
+def test_sleep_edf_that_somebody_scored_again(tmp_path):
+    touch(tmp_path, "SC4001E0-PSG.edf", "SC4001EC-Hypnogram.edf", "h/SC4001E0-PSG.csv", "h/SC4002E0_stages.csv")
+    (one,), _ = find_recordings(tmp_path / "SC4001E0-PSG.edf", hypnograms=tmp_path / "h")
+    assert one.hypnogram == tmp_path / "h" / "SC4001E0-PSG.csv"
+    touch(tmp_path, "SC4002E0-PSG.edf", "SC4001E0_stages.csv")
+    first, second = find_recordings(sorted(tmp_path.glob("*PSG.edf")), hypnograms=tmp_path / "h")[0]
+    assert (first.problem, second.hypnogram) == (None, tmp_path / "h" / "SC4002E0_stages.csv")
+    (one, _), _ = find_recordings(sorted(tmp_path.glob("*PSG.edf")))
+    assert one.problem == "several hypnograms could be its own: SC4001E0_stages.csv, SC4001EC-Hypnogram.edf"
+
+
 def test_links_are_followed_once(tmp_path):
     touch(tmp_path, "real/s1/a.edf", "data/s2/b.edf")
     (tmp_path / "data" / "s1").symlink_to(tmp_path / "real" / "s1")
