@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +48,8 @@ class EdfHeader:
     raw_labels: tuple[str, ...]
     """The names as MNE reads them."""
     units: tuple[str, ...]
+    raw_units: tuple[str, ...]
+    """The units as MNE reads them."""
     sfreqs: tuple[float, ...]
     duration_s: float
     start: str
@@ -90,11 +94,12 @@ def read_edf_header(path: str | os.PathLike) -> EdfHeader:
 
         def column(offset: int, width: int) -> list[str]:
             at = range(offset * n_signals, (offset + width) * n_signals, width)
-            return [fields[i : i + width].decode("latin-1").split("\x00")[0].strip() for i in at]
+            return [fields[i : i + width].strip().decode("latin-1") for i in at]
 
-        raw_labels, units = column(0, 16), column(96, 8)
+        raw_labels, raw_units = column(0, 16), column(96, 8)
+        names, units = ([_filled(text) for text in texts] for texts in (raw_labels, raw_units))
         try:
-            samples = [int(s) for s in column(216, 8)]
+            samples = [int(_filled(s)) for s in column(216, 8)]
         except ValueError as err:
             raise ValueError(f"damaged EDF header: {err}") from err
         record_bytes = sum(samples) * sample_bytes
@@ -105,17 +110,18 @@ def read_edf_header(path: str | os.PathLike) -> EdfHeader:
             raise ValueError(f"truncated EDF: {there} of {n_records} data records are there ({size} bytes)")
     annotations = tuple(
         (sample_bytes * sum(samples[:i]), sample_bytes * samples[i])
-        for i, name in enumerate(raw_labels)
+        for i, name in enumerate(names)
         if name in _ANNOTATIONS
     )
-    keep = [i for i, name in enumerate(raw_labels) if name not in _ANNOTATIONS]
+    keep = [i for i, name in enumerate(names) if name not in _ANNOTATIONS]
     if keep and record_s <= 0:
         raise ValueError(f"damaged EDF header: data records of {record_s:g} s")
     header = EdfHeader(
         path=path,
-        labels=tuple(_repaired(raw_labels[i]) for i in keep),
+        labels=tuple(_repaired(names[i]) for i in keep),
         raw_labels=tuple(raw_labels[i] for i in keep),
         units=tuple(units[i] for i in keep),
+        raw_units=tuple(raw_units[i] for i in keep),
         sfreqs=tuple(samples[i] / record_s for i in keep),
         duration_s=n_records * record_s,
         start=head[168:184].decode("latin-1"),
@@ -124,7 +130,10 @@ def read_edf_header(path: str | os.PathLike) -> EdfHeader:
     )
     if head[192:197] in (b"EDF+D", b"BDF+D") and annotations:
         first, last = (_annotation_bytes(header, 0, slice(k, k + 1)) for k in (0, n_records - 1))
-        times = [float(re.match(rb"[+-][\d.]+", t)[0]) for t in (first, last)]
+        stamps = [re.match(rb"[+-]\d+(\.\d*)?", t) for t in (first, last)]
+        if None in stamps:
+            raise ValueError("EDF+D whose data records do not say when they begin")
+        times = [float(stamp[0]) for stamp in stamps]
         gap = times[1] - times[0] - (n_records - 1) * record_s
         if abs(gap) > 0.01:
             raise ValueError(f"EDF+D with gaps ({gap:g} s in all): export it as continuous EDF+")
@@ -168,6 +177,11 @@ def _decoded(text: bytes) -> str:
         return text.decode("utf-8")
     except UnicodeDecodeError:
         return text.decode("latin-1")
+
+
+def _filled(text: str) -> str:
+    """A field of the header up to the zeros with which some recorders fill it."""
+    return text.split("\x00")[0].strip(" ")
 
 
 def _repaired(label: str) -> str:
@@ -221,9 +235,9 @@ def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: f
             end = min(stop, at + _STRETCH)
             data[:, at - start : end - start] = raw.get_data(picks=picked, start=at, stop=end) * 1e6
         for i, x in zip(group, data, strict=True):
-            unit = header.units[i]
+            unit = header.raw_units[i]
             read_as = 1.0 if unit in _MNE_MICRO else 1e3 if unit == "mV" else 1e6
-            signals[i] = x * np.float32(_TO_UV.get(unit.lower(), 1.0) / read_as)
+            signals[i] = x * np.float32(_TO_UV.get(header.units[i].lower(), 1.0) / read_as)
         raw.close()
     out = []
     for plus, minus in picks:
@@ -275,10 +289,10 @@ def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
                 raise ValueError(f"no array {', '.join(missing)} in it, only {seen}")
             rest = {k: f[k] for k in f.files if k != "X"}
             X = f["X"] if signal else None
-    except (zipfile.BadZipFile, OSError, EOFError, KeyError) as err:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError) as err:
         raise ValueError(f"unreadable npz file ({err})") from err
     ch_names = tuple(str(c) for c in np.atleast_1d(rest["ch_names"]))
-    sfreq = float(rest["sfreq"])
+    sfreq = float(_one_of(rest["sfreq"], "sfreq"))
     if not 0 < sfreq < np.inf:
         raise ValueError(f"sfreq is {sfreq:g} Hz; it has to be above 0")
     y = None if "y" not in rest else np.asarray(rest["y"])
@@ -306,21 +320,21 @@ def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
     index = np.asarray(rest["epoch_index"]).reshape(-1) if "epoch_index" in rest else np.arange(n)
     if signal and len(index) != n:
         raise ValueError(f"{n} epochs and {len(index)} places in epoch_index")
-    night = rest.get("night")
     return NpzNight(
         X=X,
         y=y,
         ch_names=ch_names,
         sfreq=sfreq,
-        subject=_one_of(rest["subject"], "subject") if "subject" in rest else None,
-        night=None if night is None else night.item(),
+        subject=str(_one_of(rest["subject"].astype(str), "subject")) if "subject" in rest else None,
+        night=_one_of(rest["night"], "night") if "night" in rest else None,
         onset_s=index * (X.shape[2] / sfreq),
     )
 
 
-def _one_of(values: np.ndarray, what: str) -> str:
+def _one_of(values: np.ndarray, what: str) -> Any:
     """The one value of what may be an array with a value for each epoch."""
-    found = np.unique(np.asarray(values).astype(str))
+    found = np.unique(values).tolist()
     if len(found) != 1:
-        raise ValueError(f"{what} holds {len(found)} different values ({', '.join(found[:5])}); a file is one night")
-    return str(found[0])
+        few = ", ".join(map(str, found[:5]))
+        raise ValueError(f"{what} holds {len(found)} different values ({few}); a file is one night")
+    return found[0]

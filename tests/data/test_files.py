@@ -68,6 +68,17 @@ def test_names_that_are_not_ascii(tmp_path):
     np.testing.assert_allclose(read_edf(header, [Pick(0)], 0, 10)[0][0], sine(5, 10), atol=0.01)
 
 
+def test_header_that_is_filled_with_zeros(tmp_path):
+    path = write_edf(tmp_path / "a.edf", {"C3": sine(5, 10), "C4": sine(5, 10)}, stages=pages("W"))
+    for at, text, width in [(0, "C3", 16), (32, "EDF Annotations", 16), (3 * 96, "uV", 8), (3 * 96 + 8, "mV", 8)]:
+        patch(path, 256 + at, text.encode().ljust(width, b"\x00"))
+    header = read_edf_header(path)
+    assert header.labels == ("C3", "C4") and header.units == ("uV", "mV") and len(header.annotations) == 1
+    (x, _), (y, _) = read_edf(header, [Pick(0), Pick(1)], 0, 10)
+    np.testing.assert_allclose(x, sine(5, 10), atol=0.01)
+    np.testing.assert_allclose(y, 1000 * sine(5, 10), atol=10)
+
+
 def test_name_that_is_there_twice(tmp_path):
     path = write_edf(tmp_path / "a.edf", {"C3": sine(5, 10), "C4": sine(5, 10)})
     patch(path, 256, b"C4".ljust(16))
@@ -109,6 +120,9 @@ def test_discontinuous_files(tmp_path):
     patch(path, last, b"+99\x14\x14")
     with pytest.raises(ValueError, match=r"EDF\+D with gaps \(40 s in all\)"):
         read_edf_header(path)
+    patch(path, last, b"\x00" * 9)
+    with pytest.raises(ValueError, match="do not say when they begin"):
+        read_edf_header(path)
 
 
 def save(path, **arrays):
@@ -126,6 +140,8 @@ def test_npz(tmp_path):
     assert night.onset_s.tolist() == [40, 50, 90] and night.y.tolist() == [0, 1, -1]
     assert read_npz(path, signal=False).ch_names == ("C3", "C4")
     bare = read_npz(save(tmp_path / "b.npz", y=None))
+    same = read_npz(save(tmp_path / "c.npz", sfreq=[10.0, 10.0], subject=["anna"] * 3, night=[2, 2, 2]))
+    assert (same.sfreq, same.subject, same.night) == (10.0, "anna", 2)
     assert bare.y is None and bare.subject is None and bare.onset_s.tolist() == [0, 10, 20]
 
 
@@ -143,6 +159,8 @@ def test_npz(tmp_path):
         ({"sfreq": 0}, "sfreq is 0 Hz"),
         ({"y": ["W", "N1", "N2"]}, "y holds what is no number"),
         ({"y": [0, 1, np.nan]}, "y holds what is no number"),
+        ({"sfreq": [10.0, 20.0]}, r"sfreq holds 2 different values \(10.0, 20.0\)"),
+        ({"night": [1, 1, 2]}, r"night holds 2 different values \(1, 2\)"),
     ],
 )
 def test_npz_that_is_no_night_is_said(tmp_path, arrays, message):
@@ -153,6 +171,12 @@ def test_npz_that_is_no_night_is_said(tmp_path, arrays, message):
 def test_npz_that_is_damaged(tmp_path):
     path = save(tmp_path / "a.npz")
     path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match="unreadable npz file"):
+        read_npz(path)
+    np.savez_compressed(path, X=np.random.default_rng(0).normal(size=(3, 2, 100)), ch_names=["C3", "C4"], sfreq=10.0)
+    whole = bytearray(path.read_bytes())
+    whole[100:400] = b"\x5a" * 300
+    path.write_bytes(whole)
     with pytest.raises(ValueError, match="unreadable npz file"):
         read_npz(path)
     with open(path, "wb") as f:
