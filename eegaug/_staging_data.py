@@ -149,10 +149,17 @@ class StagingData:
         """Refuse policies and operations for other signals among the transforms of the data loader."""
         given = vars(self).get("iterator_train__transforms")
         for module in given if isinstance(given, (list, tuple)) else [given]:
-            for transform in transforms_of(module) if isinstance(module, nn.Module) else ():
-                if (policy := getattr(transform, "policy", None)) is not None:
-                    self._check_policy(signal, policy)
-                if isinstance(operation := getattr(transform, "operation", None), Operation):
+            if isinstance(module, nn.Module):
+                self._check_module(signal, module)
+
+    def _check_module(self, signal: Signal, module: nn.Module) -> None:
+        """Refuse policies and operations for other signals in transforms and augmentation layers."""
+        for part in [*module.modules(), *transforms_of(module)]:
+            if (policy := getattr(part, "policy", None)) is not None:
+                self._check_policy(signal, policy)
+            several = getattr(part, "operations", ())
+            for operation in [getattr(part, "operation", None), *(several if isinstance(several, list) else ())]:
+                if isinstance(operation, Operation):
                     get_operation(operation, sfreq=signal.sfreq, ch_names=signal.ch_names)
 
     # Classes ---------------------------------------------------------------------------------------------------------

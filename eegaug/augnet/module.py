@@ -31,7 +31,8 @@ class AugmentationModule(nn.Module):
         Of :class:`AugmentationLayer`, or of what one is made from: ``"time-frequency"``, ``"sensors"``, ``"all"`` or a
         list of operations.
     sfreq, ch_names, positions, temperature, initial_strength, selection, identity_share
-        For layers that are built here, see :class:`AugmentationLayer`.
+        For layers that are built here, see :class:`AugmentationLayer`. One that is ready-made keeps its settings and
+        has to be for this signal.
 
     Examples
     --------
@@ -67,6 +68,9 @@ class AugmentationModule(nn.Module):
                     selection=selection,
                     identity_share=identity_share,
                 )
+            else:
+                for operation in spec.operations:  # refused where it was built for another signal
+                    get_operation(operation, sfreq=sfreq, ch_names=ch_names)
             built.append(spec)
         if not built:
             raise ValueError("layers is empty; AugNet needs one layer or more.")

@@ -177,6 +177,9 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
         if signal is not None:
             for policy in self.variants_.policies:
                 self._check_policy(signal, policy)
+            for spec in specs:
+                if isinstance(spec, nn.Module):
+                    self._check_module(signal, spec)
 
     def _find_compared(self, trunks: Sequence[nn.Module]) -> None:
         if self.compare != "logits":

@@ -96,7 +96,7 @@ def as_change(
     Raises
     ------
     ValueError
-        For a policy that is for other channels or another sampling rate.
+        For a policy, transform or layer that is for other channels or another sampling rate.
     TypeError
         For anything else.
     """
@@ -114,7 +114,7 @@ def as_change(
         return Change(name or operation.name, apply, operation, usual, probability)
     if magnitude is not None:
         raise TypeError(f"only an operation has a magnitude, a {type(spec).__name__} has not.")
-    _check_policy(spec, n_channels, **about)
+    _check_signal(spec, n_channels, **about)
     if isinstance(spec, nn.Module):  # its "apply" is torch's, which does something else
         module = copy.deepcopy(spec)
 
@@ -202,7 +202,7 @@ def frozen_test_set(
     Raises
     ------
     ValueError
-        For an unknown operation, or a policy that is for other channels or another sampling rate.
+        For an unknown operation, or one or a policy that is for other channels or another sampling rate.
 
     Examples
     --------
@@ -217,12 +217,13 @@ def frozen_test_set(
     return change(windows, resolve_seed(random_state))
 
 
-def _check_policy(spec: Any, n_channels: int, sfreq: float | None = None, ch_names: Any = None, **_: Any) -> None:
-    """Refuse a policy, or a transform that applies one, in the words of the classifiers that are trained with it."""
-    policy = getattr(spec, "policy", spec)
+def _check_signal(spec: Any, n_channels: int, sfreq: float | None = None, ch_names: Any = None, **_: Any) -> None:
+    """Refuse what is for another signal, in the words of the classifiers that are trained with it."""
     signal = Signal(n_channels, 0, sfreq, None if ch_names is None else tuple(ch_names))
-    if hasattr(policy, "apply") and not isinstance(policy, nn.Module):
-        StagingData()._check_policy(signal, policy)
+    if isinstance(spec, nn.Module):
+        StagingData()._check_module(signal, spec)
+    elif hasattr(spec, "apply"):
+        StagingData()._check_policy(signal, spec)
 
 
 def usable(names: Iterable[str], n_channels: int, about: Mapping[str, Any]) -> list[str]:

@@ -216,6 +216,11 @@ def test_early_stopping_restores_the_augmentation_too():
         ({"layers": ["time-frequency"], "sfreq": None}, "sfreq"),
         ({"layers": ["sensors"], "ch_names": None}, "ch_names"),
         ({"layers": []}, "layers is empty"),
+        ({"layers": [AugmentationLayer(["frequency_shift"], sfreq=250)]}, "built for 250 Hz, the signal has 50 Hz"),
+        (
+            {"layers": [AugmentationLayer(["channels_symmetry"], ch_names=CHANNELS[::-1])]},
+            "channels_symmetry was built for other channels",
+        ),
     ],
 )
 def test_wrong_settings_are_named_before_training(wrong, words):

@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
+import torch
 from braindecode.augmentation import SignFlip
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -18,6 +19,7 @@ from eegaug import AugmentationLayer, Policy
 from eegaug.invariance import frozen_test_set, transfer_matrix
 from eegaug.operations import get_operation
 from eegaug.policy import SubPolicy
+from eegaug.transforms import FrequencyShift
 
 SIGNAL = {"sfreq": SFREQ, "ch_names": CHANNELS}
 
@@ -181,6 +183,10 @@ def test_policies_for_other_signals_are_refused(models):
     with pytest.raises(ValueError, match="the policy is for 2 channels, the windows have 4"):
         frozen_test_set(X, Policy.identity(ch_names=["Fpz", "Pz"]))
     assert frozen_test_set(X, faster).shape == X.shape  # nobody knows the rate
+    layer = AugmentationLayer(["frequency_shift"], sfreq=100)
+    for module in (layer, FrequencyShift(sfreq=100), torch.nn.Sequential(layer)):
+        with pytest.raises(ValueError, match="frequency_shift was built for 100 Hz, the signal has 50 Hz"):
+            frozen_test_set(nights(), module)
 
 
 def test_transforms_of_braindecode_are_frozen_too():
