@@ -182,9 +182,13 @@ def plot_transfer_matrix(matrix: Any, baseline: Any = None, *, title: str | None
         lowest = float(np.nanmin(matrix.to_numpy()))
         how = (matrix, rows, "Blues", min(lowest, 0.5 * lowest + 0.2), 1.0, "{:.2f}")
     else:
-        shown = matrix - (baseline if not isinstance(baseline, str) else _row(matrix, baseline))
-        if not (shown.shape == matrix.shape and list(shown.columns) == list(matrix.columns)):
-            raise ValueError("baseline has other rows or columns than the matrix.")
+        other = _row(matrix, baseline) if isinstance(baseline, str) else baseline
+        if other.ndim == 2:
+            if set(other.index) != set(matrix.index) or set(other.columns) != set(matrix.columns):
+                raise ValueError("baseline has other rows or columns than the matrix.")
+            # In the order of the rows' names: pandas itself sorts what comes in two orders.
+            other = other.reindex(index=matrix.index, columns=matrix.columns)
+        shown = matrix - other
         widest = max(float(np.nanmax(np.abs(shown.to_numpy()), initial=0.0)), 0.02)
         how = (shown, rows, "RdBu", -widest, widest, "{:+.2f}")
     return _heat_map(ax, *how, x="test windows changed by", title=title)

@@ -106,6 +106,19 @@ def test_transfer(ax, tmp_path):
         plotting.plot_transfer_matrix(matrix, matrix[["original"]].rename(columns={"original": "other"}))
 
 
+def test_transfer_from_a_baseline_in_another_order(ax):
+    matrix = pd.DataFrame({"original": [0.8, 0.9], "flip": [0.5, 0.6]}, index=["none", "AIT"])
+    baseline = pd.DataFrame({"flip": [0.55, 0.5], "original": [0.9, 0.7]}, index=["AIT", "none"])
+    plotting.plot_transfer_matrix(matrix, baseline, ax=ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["none", "AIT"]
+    assert [text.get_text() for text in ax.texts] == ["+0.10", "+0.00", "+0.00", "+0.05"]
+    index = pd.MultiIndex.from_tuples([("none", 0), ("AIT", 0), ("none", 4), ("AIT", 4)], names=["model", "stage"])
+    by_stage = pd.DataFrame({"original": [0.8, 0.9, 0.6, 0.5]}, index=index)
+    picture = plotting.plot_transfer_matrix(by_stage, "none", ax=Figure().subplots())
+    assert [label.get_text() for label in picture.get_yticklabels()] == ["none, W", "AIT, W", "none, REM", "AIT, REM"]
+    assert [text.get_text() for text in picture.texts] == ["+0.00", "+0.10", "+0.00", "-0.10"]
+
+
 def test_transfer_by_stage(ax):
     index = pd.MultiIndex.from_product([["none", "AIT"], [0, 4]], names=["model", "stage"])
     matrix = pd.DataFrame({"original": [0.8, 0.6, 0.9, 0.5]}, index=index)
