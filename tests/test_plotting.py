@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 matplotlib.use("Agg")
 
 from eegaug import plotting
+from eegaug.comparison.methods import _BUILT_IN, get_method
+from eegaug.comparison.search_methods import SEARCHES
 from eegaug.plotting.comparison import score_bands
 
 
@@ -291,6 +293,14 @@ class TestSleep:
         assert matplotlib.colors.to_hex(marked.get_color()[0]).upper() == plotting.STAGE_COLOURS["N3"].upper()
         assert rendered(ax, tmp_path) == (400, 500)
 
+    @pytest.mark.parametrize(("predicted", "share"), [([0, 1, 2, -1, -1, 2], "25 %"), ([-1] * 6, "–")])
+    def test_windows_without_a_prediction_do_not_differ(self, ax, predicted, share):
+        scored = [0, 1, 2, 3, 3, 4]
+        shown = plotting.plot_hypnogram(scored, predicted, ax=ax).get_yticklabels()[-1].get_text()
+        assert shown == f"differs\n({share})"
+        strips = plotting.plot_agreement(scored, predicted, ax=Figure().subplots())
+        assert strips.get_yticklabels()[-1].get_text() == f"differ ({share})"
+
     def test_hypnogram_refuses_scorings_of_different_length(self):
         with pytest.raises(ValueError, match="4"):
             plotting.plot_hypnogram([0, 1, 2], [0, 1, 2, 3])
@@ -301,6 +311,16 @@ class TestColours:
         assert plotting.method_style("augnet") == plotting.method_style("augnet")
         assert plotting.method_style("mine").colour == plotting.method_style("mine").colour
         assert plotting.method_style("none", "nothing").label == "nothing"
+
+    def test_no_two_methods_are_drawn_alike(self):
+        of_training = ("ait", "ait-control", "ait-augnet", "multi-ait", "dml", "augerino")
+        methods = {name: get_method(name) for name in (*_BUILT_IN, *SEARCHES, *of_training)}
+        styles = {name: plotting.method_style(name) for name in methods}
+        assert {name: style.label for name, style in styles.items()} == {n: m.label for n, m in methods.items()}
+        for part in ("line", "marker"):
+            assert len({(style.colour, str(getattr(style, part))) for style in styles.values()}) == len(methods)
+        others = [plotting.method_style(name) for name in ("mine", "mien")]  # of one colour
+        assert others[0].colour == others[1].colour and others[0].marker != others[1].marker
 
     @pytest.mark.parametrize("vision", ["full", "protan", "deutan"])
     def test_stages_and_methods_can_be_told_apart(self, vision):

@@ -6,6 +6,7 @@ style and marker too.
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, NamedTuple
 
 __all__ = ["FAMILY_COLOURS", "INK", "MUTED", "STAGE_COLOURS", "TRUTH_COLOUR", "MethodStyle", "method_style", "new_axes"]
@@ -49,12 +50,25 @@ _METHODS = {
     "autoaugment": MethodStyle("AutoAugment", "#8A6D00", (0, (5, 1, 1, 1)), "<"),
     "dna": MethodStyle("DNA", INK, "-", ">"),
     "random": MethodStyle("random search", "#A0522D", (0, (3, 1, 1, 1, 1, 1)), "p"),
+    "ait": MethodStyle("AIT", "#5E3C99", "-", "*"),
+    "ait-control": MethodStyle("two variants, no AIT", "#5E3C99", (0, (1, 1)), "s"),
+    "ait-augnet": MethodStyle("AIT on learned augmentation", "#B2182B", (0, (5, 1, 1, 1)), "*"),
+    "multi-ait": MethodStyle("multi-AIT", "#2166AC", (0, (4, 1.6)), "P"),
+    "dml": MethodStyle("mutual learning", "#2166AC", (0, (1, 2.5)), "X"),
+    "augerino": MethodStyle("Augerino", "#4D4D4D", (0, (3, 1, 1, 1)), "h"),
 }
 _SPARE = ["#5E3C99", "#1B7837", "#B2182B", "#2166AC", "#B35806", "#4D4D4D"]
+_SPARE_SHAPES: list[tuple[Any, str]] = [
+    ((0, (3, 1, 1, 1)), "h"),
+    ((0, (6, 1.5, 1, 1.5)), "v"),
+    ((0, (2, 2)), "^"),
+    ((0, (8, 2)), "o"),
+    ((0, (4, 1, 1, 1, 1, 1)), "8"),
+]
 
 
 def method_style(name: str, label: str | None = None) -> MethodStyle:
-    """Style of a method; one that the palette does not know gets a colour by its name, always the same.
+    """Style of a method; one that the palette does not know gets colour, line and marker by its name, always the same.
 
     Examples
     --------
@@ -63,8 +77,8 @@ def method_style(name: str, label: str | None = None) -> MethodStyle:
     """
     known = _METHODS.get(name)
     if known is None:
-        spare = _SPARE[sum(name.encode()) % len(_SPARE)]
-        known = MethodStyle(name, spare, (0, (3, 1, 1, 1)), "h")
+        line, marker = _SPARE_SHAPES[zlib.crc32(name.encode()) % len(_SPARE_SHAPES)]
+        known = MethodStyle(name, _SPARE[sum(name.encode()) % len(_SPARE)], line, marker)
     return known._replace(label=label) if label else known
 
 

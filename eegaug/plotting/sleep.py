@@ -77,7 +77,8 @@ def plot_hypnogram(
         Stage of each window as in :data:`eegaug.data.STAGES`; any other number is a window without a stage and
         leaves a gap.
     predicted : array-like of int, (n_windows,), optional
-        A second scoring: windows where it differs are marked below the hypnogram in the colour of the stage predicted.
+        A second scoring: windows where it differs are marked below the hypnogram in the colour of the stage predicted;
+        their share is of the windows that have a stage in both.
     window_s : float
         Length of a window in seconds.
     start_s : float
@@ -114,8 +115,9 @@ def plot_hypnogram(
             raise ValueError(f"predicted has {len(predicted)} windows, stages {len(stages)}: they must be the same")
         for code, name in enumerate(names):
             _segments(ax, hours, known & (predicted != stages) & (predicted == code), -5, STAGE_COLOURS[name], 7.0)
-        agree = float((predicted == stages)[known].mean()) if known.any() else float("nan")
-        labels.append(f"differs\n({100 * (1 - agree):.0f} %)")
+        both = known & (predicted >= 0) & (predicted < len(names))
+        share = f"{100 * (predicted != stages)[both].mean():.0f} %" if both.any() else "–"
+        labels.append(f"differs\n({share})")
     ax.set_yticks([-i for i in range(len(labels))], labels)
     ax.set_ylim(-len(labels) + 0.4, 0.6)
     ax.set_xlim(hours[0], hours[-1])
