@@ -206,14 +206,16 @@ class SearchTask:
     def new_estimator(self, policy: Any = None, seed: int | None = None, **settings: Any) -> Any:
         """An unfitted clone of the estimator, with a policy, a seed and other settings.
 
-        Its training checkpoints are left out: they are the user's, for the last training.
+        Its training checkpoints are left out: they are the user's, for the last training. Where its callbacks are
+        disabled, it has skorch's own, by which a training is scored.
         """
         made = clone(self.estimator)
-        callbacks = made.callbacks
-        if isinstance(callbacks, (list, tuple)):
-            callbacks = [cb for cb in callbacks if not isinstance(callback_of(cb), TrainingCheckpoint)]
+        if made.callbacks == "disable":
+            made.callbacks = None  # of which skorch's set_params makes nothing
+        elif isinstance(made.callbacks, (list, tuple)):
+            made.callbacks = [cb for cb in made.callbacks if not isinstance(callback_of(cb), TrainingCheckpoint)]
         seed = derive_seed(self.seed, TRAINING) if seed is None else seed
-        return made.set_params(**{"callbacks": callbacks, "policy": policy, "random_state": seed} | settings)
+        return made.set_params(**{"policy": policy, "random_state": seed} | settings)
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module, part: Part, *, policy: Any = None, generator: Any = None) -> dict[str, float]:

@@ -39,6 +39,9 @@ from eegaug.search._task import REFIT, SPLIT, STEP, Part, SearchTask, callback_o
 
 __all__ = ["PolicySearch", "SearchState", "SearchTask"]
 
+# Name of the checkpoint of the last training among its callbacks.
+_REFIT = "search_refit"
+
 
 class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimator):
     """Search an augmentation policy on training windows, then train a network with it.
@@ -414,18 +417,21 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
 
     def _train_with_policy(self, running: Running) -> None:
         estimator = self._for_refit(running.state, clone(running.task.estimator))
-        callbacks = estimator.callbacks
-        if running.file is not None and not isinstance(callbacks, str):
-            callbacks = list(callbacks or [])
-            if not any(isinstance(callback_of(one), TrainingCheckpoint) for one in callbacks):
-                callbacks.append(("search_refit", TrainingCheckpoint(running.file.beside("refit"), renew_damaged=True)))
+        own = estimator.callbacks
+        kept = isinstance(own, str) or any(isinstance(callback_of(one), TrainingCheckpoint) for one in own or [])
+        if running.file is not None and not kept:
+            checkpoint = TrainingCheckpoint(running.file.beside("refit"), renew_damaged=True)
+            estimator.callbacks = [*(own or []), (_REFIT, checkpoint)]
         seed = derive_seed(running.task.seed, REFIT) if estimator.random_state is None else estimator.random_state
-        estimator.set_params(policy=self.policy_, random_state=seed, callbacks=callbacks)
+        estimator.set_params(policy=self.policy_, random_state=seed)
         began = time.perf_counter()
         data = running.task.data
         self.best_estimator_ = estimator.fit(data.windows, data.labels)
         self.refit_time_ = time.perf_counter() - began
         self.interrupted_ = estimator.interrupted_
+        # The file is of this training alone: another one of this estimator, or of its clones, would be refused.
+        estimator.callbacks = own
+        estimator.callbacks_ = [pair for pair in estimator.callbacks_ if pair[0] != _REFIT]
 
     def __getstate__(self) -> dict[str, Any]:
         # The data, networks and open files of the search stay in this process.

@@ -490,6 +490,32 @@ def test_last_training_is_not_repeated(tmp_path):
     assert again.best_estimator_.policy == again.policy_
 
 
+def test_the_network_found_can_be_trained_on_other_data(tmp_path):
+    search = random_search(tmp_path / "s", max_steps=1).fit(X, Y, groups=GROUPS)
+    names = [
+        name
+        for name, _ in clone(search).set_params(checkpoint=None).fit(X, Y, groups=GROUPS).best_estimator_.callbacks_
+    ]
+    best = search.best_estimator_
+    assert [name for name, _ in best.callbacks_] == names
+    kept = (tmp_path / "s.refit").read_bytes()
+    passes = best.n_forward_backward_
+    for other in (clone(best), best):  # of neither is the file of the search
+        assert other.fit(X[::-1].copy(), Y[::-1]).n_forward_backward_ == passes
+    assert best.partial_fit(X[::-1].copy(), Y[::-1]).n_forward_backward_ == 2 * passes
+    assert (tmp_path / "s.refit").read_bytes() == kept
+
+
+@pytest.mark.filterwarnings("ignore:.* ended with nearly even weights")
+@pytest.mark.parametrize("name", ["random", "faster-autoaugment"])
+def test_estimators_whose_callbacks_are_disabled(name, tmp_path):
+    estimator = staging(max_epochs=1, callbacks="disable")
+    settings = {"max_steps": 1, "operations": OPERATIONS, "random_state": 0, "verbose": 0}
+    found = get_searcher(name)(estimator, checkpoint=tmp_path / "s", **settings).fit(X, Y, groups=GROUPS)
+    assert found.best_estimator_.callbacks_ == []
+    assert found.predict(X).shape == Y.shape
+
+
 # Memory --------------------------------------------------------------------------------------------------------------
 
 
