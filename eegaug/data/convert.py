@@ -188,7 +188,7 @@ def _scoring(found: Found, header: EdfHeader, p: Preprocessing, reading: Reading
     try:
         hypnogram = _hypnogram(found, header, p, reading, report)
         scored = hypnogram.windows(p.window_s, header.duration_s, reading.epoch_20s)
-    except (ValueError, OSError) as err:
+    except ValueError as err:
         where = f"hypnogram {found.hypnogram.name}: " if found.hypnogram else ""
         if reading.labels == "optional":
             if found.hypnogram:

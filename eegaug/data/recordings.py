@@ -219,7 +219,9 @@ def build(
         for one, s in zip(usable, sources, strict=True)
         if not writer.has(one.name, s, subject=one.subject, night=one.night)
     ]
-    for name, error in _converted(todo, writer, p, reading, n_jobs, verbose):
+    unread = False
+    for name, error, of_the_system in _converted(todo, writer, p, reading, n_jobs, verbose):
+        unread |= of_the_system
         if error is None:
             writer.adopt(name)
         else:
@@ -228,23 +230,27 @@ def build(
     names = [one.name for one in usable if one.name not in skipped]
     if not names:
         raise ValueError(_none_usable(problems))
-    return _told(writer.close(names, source=whole))
+    # A file that could not be read (locked, a drive that is gone) is tried again by the next call.
+    return _told(writer.close(names, source=None if unread else whole))
 
 
 def _converted(todo, writer, p, reading, n_jobs, verbose):
-    """Convert recordings, in parallel if asked; yields (name, None or the reason why not)."""
+    """Convert recordings, in parallel if asked; yields what `_one` returns."""
     from joblib import Parallel, delayed
 
     jobs = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_one)(one, s, writer, p, reading) for one, s in todo)
     yield from track(jobs, len(todo), "Recordings", unit="night", verbose=verbose)
 
 
-def _one(one: Found, source: Any, writer: NightWriter, p: Preprocessing, reading: Reading) -> tuple[str, str | None]:
+def _one(
+    one: Found, source: Any, writer: NightWriter, p: Preprocessing, reading: Reading
+) -> tuple[str, str | None, bool]:
+    """Name, None or the reason why not, and whether that is the system's: it may be another one the next time."""
     try:
         windows = convert(one, p, reading)
     except (ValueError, OSError, EOFError, IndexError, KeyError, RuntimeError) as err:
         # Whatever a damaged file makes its reader stumble over: the other nights go on.
-        return one.name, _reason(err)
+        return one.name, _reason(err), isinstance(err, OSError)
     try:
         writer.write(
             windows.X,
@@ -259,8 +265,8 @@ def _one(one: Found, source: Any, writer: NightWriter, p: Preprocessing, reading
             n_wake_trimmed=windows.n_wake_trimmed,
         )
     except ValueError as err:
-        return one.name, _reason(err)
-    return one.name, None
+        return one.name, _reason(err), False
+    return one.name, None, False
 
 
 def _reason(err: BaseException) -> str:

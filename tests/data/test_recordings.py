@@ -7,6 +7,7 @@ import joblib
 import numpy as np
 import pytest
 
+import eegaug.data.convert as convert_module
 import eegaug.data.recordings as module
 from eegaug.data import NightWriter, Preprocessing, cache_folder, load_recordings
 
@@ -314,6 +315,29 @@ def test_store_of_one_s_own(tmp_path):
     assert nights.datasets[0].path.startswith(str(tmp_path / "store"))
     with pytest.raises(ValueError, match=r"was made otherwise: .*sfreq was 100.0, now 128.0"):
         load_recordings(tmp_path / "in", store=tmp_path / "store", sfreq=128)
+
+
+@pytest.mark.parametrize("labels", ["required", "optional"])
+def test_hypnogram_that_could_not_be_opened_is_tried_again(tmp_path, monkeypatch, labels):
+    for k in range(2):
+        night(tmp_path / f"n{k}.edf", stages=(), seed=k)
+        (tmp_path / f"n{k}.csv").write_text("\n".join(STAGES))
+
+    def locked(path, **options):
+        if "n1" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path, **options)
+
+    read = convert_module.read_hypnogram
+    monkeypatch.setattr(convert_module, "read_hypnogram", locked)
+    with pytest.warns(UserWarning, match=r"n1: PermissionError: .*Permission denied: .*n1\.csv"):
+        assert load_recordings(tmp_path, labels=labels).y.tolist() == Y
+    monkeypatch.setattr(convert_module, "read_hypnogram", read)
+    seen, convert = [], module.convert
+    monkeypatch.setattr(module, "convert", lambda one, *args: seen.append(one.name) or convert(one, *args))
+    nights = load_recordings(tmp_path, labels=labels)
+    assert nights.y.tolist() == Y * 2 and seen == ["n1"]
+    assert "skipped" not in {q["kind"] for q in nights.problems}
 
 
 def test_killed_conversion_goes_on(tmp_path, monkeypatch):
