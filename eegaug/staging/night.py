@@ -355,8 +355,10 @@ def stage(
         night.notes.append(f"{there - len(night)} of {there} epochs between the first and the last are not there")
     if hypnogram is not None:
         fitting = hypnogram.lasting(prepared.onset_s[-1] + prepared.window_s, prepared.window_s)
-        night.notes += fitting.notes[len(hypnogram.notes) :]
-        if fitting.onset_s[-1] + fitting.duration_s[-1] > prepared.onset_s[-1] + 2 * prepared.window_s:
+        night.notes += fitting.notes
+        # Sleep-EDF's hypnograms go on to a day without a stage.
+        ends_s = (fitting.onset_s + fitting.duration_s)[fitting.stage != UNSCORED]
+        if ends_s.max(initial=0.0) > prepared.onset_s[-1] + 2 * prepared.window_s:
             night.notes.append("the scoring goes on after the end of the recording: is it of this night?")
         if isinstance(reference, (str, os.PathLike)) and _begins_elsewhere(Path(reference), night.start):
             night.notes.append("the scoring's header has another start time: stages were counted from the recording's")
@@ -375,7 +377,8 @@ def _begins_elsewhere(reference: Path, start: datetime.datetime | None) -> bool:
     if start is None or reference.suffix.lower() not in (".edf", ".bdf"):
         return False
     began = edf_start(read_edf_header(reference))
-    return began is not None and began != start.replace(tzinfo=None)
+    # The header has whole seconds.
+    return began is not None and abs((began - start.replace(tzinfo=None)).total_seconds()) >= 1
 
 
 def _as_hypnogram(reference: Any) -> Hypnogram | None:

@@ -204,12 +204,14 @@ def _from_continuous(
     reference: Hypnogram | None,
 ) -> Prepared:
     picks, table = match_channels(recording.ch_names, p.ch_names, channels, recording.places)
-    notes = list(reference.notes) if reference is not None else []
+    notes: list[str] = []
     first_s = 0.0
-    if reference is not None:
-        page_s = reference.page_s()
+    scored = None if reference is None else reference.stage != UNSCORED
+    if scored is not None and scored.any():
+        # What nobody scored before the first page, or a last page cut short, may last any time.
+        page_s = round(float(np.median(reference.duration_s[scored])))
         step = page_s if 0 < page_s < p.window_s and p.window_s % page_s == 0 else p.window_s
-        first_s = float(reference.onset_s[0] % step)
+        first_s = float(reference.onset_s[scored][0] % step)
         first_s = 0.0 if min(first_s, step - first_s) < 0.01 else first_s
     n = int((recording.duration_s - first_s) / p.window_s + 1e-6)
     if n < 1:

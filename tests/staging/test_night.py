@@ -79,6 +79,10 @@ class TestStage:
         found = eegaug.stage(tmp_path / "n.npz", model)
         np.testing.assert_allclose(found.proba, eegaug.stage(as_raw(signals), model).proba, atol=2e-3)
         assert found.agreement.scored.tolist() == CODES
+        (tmp_path / "n.csv").write_text("\n".join(map(str, CODES)))
+        for night in (tmp_path / "n.npz", as_raw(signals)):
+            notes = eegaug.stage(night, model, reference=tmp_path / "n.csv").notes
+            assert sum("stage numbers 0 to 4 were read as W" in note for note in notes) == 1
 
     def test_epochs_chosen_one_by_one_are_put_in_order(self, signals, model, tmp_path):
         X = np.stack([x.reshape(N_EPOCHS, 3000) for x in signals.values()], axis=1)
@@ -144,6 +148,8 @@ class TestReference:
         assert any("9 of 11 epochs have no stage" in note for note in found.notes)
 
     def test_scorings_that_may_be_of_another_night_are_noted(self, recording, model, tmp_path):
+        scored = write_edf(tmp_path / "b.edf", stages=[*pages(["2"] * N_EPOCHS), (360, 6000, "Sleep stage ?")])
+        assert not any("goes on after" in note for note in eegaug.stage(recording, model, reference=scored).notes)
         scored = write_edf(tmp_path / "b.edf", stages=pages(["2"] * (N_EPOCHS + 5)))
         header = bytearray(scored.read_bytes())
         header[168:184] = b"02.01.2023.59.00"
@@ -161,6 +167,21 @@ class TestReference:
             (tmp_path / "a.txt").write_text("\n".join(NAMES[code] for code in lines))
             found = eegaug.stage(as_raw(signals), model, reference=tmp_path / "a.txt")
             assert found.agreement.scored.tolist() == np.repeat(lines, times).tolist()
+
+    @pytest.mark.parametrize(
+        "odd", [[(0, 15, "Sleep stage ?")], [(315, 17, "Sleep stage 2")]], ids=["before the first", "the last"]
+    )
+    def test_an_odd_stretch_does_not_move_the_epochs(self, recording, model, tmp_path, odd):
+        scored = write_edf(tmp_path / "b.edf", stages=[*odd, *pages("2W" * 5, start_s=15.0)])
+        found = eegaug.stage(recording, model, reference=scored)
+        assert found.onset_s.tolist() == [15.0 + 30 * k for k in range(N_EPOCHS - 1)]
+        assert found.agreement.scored[:10].tolist() == [2, 0] * 5
+
+    def test_a_start_within_the_same_second_is_no_other(self, recording, model, tmp_path):
+        raw = mne.io.read_raw_edf(recording, preload=True, verbose="error")
+        raw.set_meas_date(raw.info["meas_date"] + datetime.timedelta(seconds=0.5))
+        found = eegaug.stage(raw, model, reference=recording.with_name("anna-Hypnogram.edf"))
+        assert not any("another start" in note for note in found.notes)
 
     def test_pages_of_20_s_count_where_the_middle_of_an_epoch_lies(self, recording, model, tmp_path):
         scored = write_edf(tmp_path / "b.edf", stages=pages(["W", "1", "2", "3"], page_s=20))
