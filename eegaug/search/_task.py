@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import clone
-from skorch.dataset import unpack_data
 from skorch.utils import is_dataset
 from torch import Tensor, nn
 from torch.utils.data import Subset, default_collate
@@ -29,6 +28,8 @@ __all__ = ["Part", "SearchState", "SearchTask", "Steps", "callback_of", "make_ta
 
 #: A sub-policy as a searcher proposes it: (index of the operation, probability, magnitude) of each step.
 Steps = Sequence[tuple[int, float, float]]
+# What a task can walk through.
+_PARTS = ("train", "valid", "data")
 # Purposes of derived seeds.
 TRUNK, TRAINING, REFIT, STEP, SPLIT, TRIALS = 1, 2, 3, 4, 5, 6
 
@@ -73,7 +74,7 @@ class Part:
         picked = rows.tolist()
         several = getattr(self.windows, "__getitems__", None)
         items = several(picked) if several else [self.windows[i] for i in picked]
-        X = unpack_data(default_collate([item[:2] for item in items]))[0].float()
+        X = default_collate([item[0] if isinstance(item, (tuple, list)) else item for item in items]).float()
         if not all_finite(X):
             raise ValueError(non_finite_message(self.windows, None) or "a batch has NaN or infinite samples.")
         return X
@@ -161,12 +162,15 @@ class SearchTask:
             yield self._fetch(part, rows)
 
     def next_batch(self, part: Part | str, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
-        """The next batch of an endless walk through ``"train"`` or ``"valid"``, shuffled anew each time round."""
-        name = part if isinstance(part, str) else ("train" if part is self.train else "valid")
+        """The next batch of an endless walk through "train", "valid" or "data", shuffled anew each time round."""
+        name = part if isinstance(part, str) else next((n for n in _PARTS if getattr(self, n) is part), None)
+        if name not in _PARTS:
+            what = repr(part) if isinstance(part, str) else "another part of the data"
+            raise ValueError(f"part is {what}; the walks go through {', '.join(map(repr, _PARTS))}.")
         part = getattr(self, name)
         size = min(batch_size or self.batch_size, len(part))
         cycle = self._cycles.get(name)
-        if cycle is None or cycle.place + size > len(part):
+        if cycle is None or cycle.place + size > len(cycle.order):
             shuffled = self._order(len(part), self.generator(f"cycle {name}", "cpu"))
             # What the round before left over comes first, so that every window is seen equally often.
             rest = shuffled[:0] if cycle is None else cycle.order[cycle.place :]
@@ -277,7 +281,11 @@ class SearchTask:
         if isinstance(which, Operation):
             return which
         if isinstance(which, str):
-            return next(op for op in self.operations if op.name == which)
+            found = next((op for op in self.operations if op.name == which), None)
+            if found is None:
+                known = ", ".join(op.name for op in self.operations)
+                raise ValueError(f"operation {which!r} is none of the search's: {known}.")
+            return found
         return self.operations[int(which)]
 
     def _is_default(self, operation: Operation) -> bool:
