@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from mne import BaseEpochs
 from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
+from skorch.helper import SliceDataset
 from torch.utils.data import ConcatDataset, Subset
+
+from eegaug._inputs import _is_list_of_epochs
 
 __all__ = ["check_groups", "hold_out", "missing_classes", "subjects_of"]
 
@@ -25,15 +28,21 @@ def subjects_of(X: Any) -> np.ndarray | None:
         known = X.metadata is not None and "subject" in X.metadata
         return X.metadata["subject"].to_numpy() if known else None
     if isinstance(X, Subset):
-        inner = subjects_of(X.dataset)
-        return None if inner is None else inner[np.asarray(X.indices)]
-    if isinstance(X, ConcatDataset):
-        parts = [subjects_of(one) for one in X.datasets]
+        return _picked(subjects_of(X.dataset), X.indices)
+    if isinstance(X, SliceDataset):
+        return _picked(subjects_of(X.dataset), X.indices_)
+    if isinstance(X, ConcatDataset) or _is_list_of_epochs(X):
+        parts = [subjects_of(one) for one in (X.datasets if isinstance(X, ConcatDataset) else X)]
         return None if any(part is None for part in parts) else np.concatenate(parts)
     description = getattr(X, "description", None)
-    if description is not None and "subject" in description and np.ndim(description["subject"]) == 0:
-        return np.full(len(X), str(description["subject"]))
+    if isinstance(description, (Mapping, pd.Series)) and "subject" in description:
+        subject = description["subject"]  # NaN where other recordings of a table have one and this has none
+        return None if np.ndim(subject) or pd.isna(subject) else np.full(len(X), str(subject))
     return None
+
+
+def _picked(subjects: np.ndarray | None, rows: Any) -> np.ndarray | None:
+    return None if subjects is None else subjects[np.asarray(rows)]
 
 
 def check_groups(groups: Any, n_windows: int) -> np.ndarray | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from skorch.helper import SliceDataset
 from small import CHANNELS, NAMES, SFREQ, X, Y, epochs, nights, staging, windows_dataset
 from torch import nn
-from torch.utils.data import Subset
+from torch.utils.data import ConcatDataset, Subset
 
 from eegaug.policies import Policy
 from eegaug.search._split import check_groups, hold_out, missing_classes, subjects_of
 from eegaug.search._task import SearchState
 from eegaug.search.base import PolicySearch
+from eegaug.search.random_search import RandomSearch
 
 GROUPS = np.arange(len(Y)) // 8
 
@@ -88,16 +91,42 @@ def test_who_the_windows_are_of():
     assert subjects_of(X) is None
     assert subjects_of(epochs()) is None
     assert subjects_of(windows_dataset()) is None
+    assert subjects_of(SliceDataset(data, indices=np.array([0, 20]))).tolist() == ["s0", "s1"]
     with pytest.raises(ValueError, match=r"groups has shape \(3,\)"):
         check_groups([1, 2, 3], 4)
+
+
+def test_recordings_without_a_subject_are_nobodys():
+    one, other = nights(n=1), nights(n=1)
+    other.datasets[0].description["subject"] = float("nan")
+    assert subjects_of(ConcatDataset([one, one])).tolist() == ["s0"] * 96
+    assert subjects_of(ConcatDataset([one, other])) is None
+
+
+def test_epochs_in_a_list_say_what_epochs_say():
+    whole = epochs()
+    whole.metadata = pd.DataFrame({"subject": [f"s{group}" for group in GROUPS]})
+    several = [whole[i] for i in range(len(whole))]  # what scikit-learn makes of them
+    assert subjects_of(several).tolist() == [f"s{group}" for group in GROUPS]
+    settings = {"operations": ["channels_symmetry", "frequency_shift"], "random_state": 0, "verbose": 0}
+    search, of_list = (RandomSearch(staging(sfreq=None, ch_names=None), max_steps=1, **settings) for _ in range(2))
+    assert np.array_equal(of_list.fit(several, Y).predict_proba(X), search.fit(whole, Y).predict_proba(X))
+    assert of_list.valid_groups_.tolist() == search.valid_groups_.tolist()
+    assert of_list.best_estimator_.signal_.ch_names == tuple(CHANNELS)
+    assert of_list.best_estimator_.signal_.sfreq == SFREQ
 
 
 # The task ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [X, torch.from_numpy(X), nights(n=4)], ids=["array", "tensor", "nights"])
+SLICED = SliceDataset(nights(n=1))
+
+
+@pytest.mark.parametrize(
+    "data", [X, torch.from_numpy(X), nights(n=4), SLICED], ids=["array", "tensor", "nights", "sliced"]
+)
 def test_parts_are_what_they_were(data):
-    y = None if data is not X and not isinstance(data, torch.Tensor) else Y
+    y = None if data is not X and data is not SLICED and not isinstance(data, torch.Tensor) else Y
     groups = GROUPS if y is not None else subjects_of(data)
     task = task_of(data, y, groups)
     assert len(task.train) + len(task.valid) == len(Y)
@@ -127,6 +156,23 @@ def test_endless_walk_sees_every_window_equally_often():
     drawn = torch.cat([task.next_batch("train", 7)[0] for _ in range(len(task.train))])  # seven times round
     _, counts = torch.unique(drawn, dim=0, return_counts=True)
     assert counts.tolist() == [7] * len(task.train)
+
+
+def test_endless_walk_keeps_no_more_than_it_needs():
+    task, other = task_of(), task_of()
+    drawn = torch.cat([task.next_batch("train", 7)[0] for _ in range(3 * len(task.train))])
+    assert len(task.state_dict()["cycles"]["train"]["order"]) < len(task.train) + 7
+    rounds = [torch.randperm(len(task.train), generator=other.generator("cycle train", "cpu")) for _ in range(21)]
+    assert torch.equal(drawn, other.train.read(torch.cat(rounds)))  # one round after the other
+
+
+def test_walks_go_through_what_the_task_has():
+    task = task_of()
+    assert len(task.next_batch(task.data, 1000)[0]) == len(Y)
+    with pytest.raises(ValueError, match="part is another part of the data; the walks go through 'train', 'valid'"):
+        task.next_batch(task.train.take(np.arange(4)))
+    with pytest.raises(ValueError, match="part is 'test'; the walks"):
+        task.next_batch("test")
 
 
 def test_task_goes_on_where_it_was_saved():
@@ -177,6 +223,8 @@ def test_policies_of_a_task():
         sfreq=SFREQ,
         ch_names=CHANNELS,
     )
+    with pytest.raises(ValueError, match="operation 'time_reverse' is none of the search's: sign_flip, gaussian_noise"):
+        task.policy([[("time_reverse", 1.0, 0.0)]])
 
 
 # States --------------------------------------------------------------------------------------------------------------
