@@ -296,7 +296,7 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
         verbose=given["verbose"],
     )
     sizes = {name: given[name] for name in ("n_train", "n_valid", "n_test")}
-    if folds is None and given["data_args"] is None and not any(sizes.values()):
+    if folds is None and given["data_args"] is None and set(sizes.values()) == {None}:
         sizes = default_for("sizes", data)
     splits = get_folds(default_for("folds", data, folds), nights, sizes, given["split_seed"])
     plan = make_plan(methods, len(splits), given["seeds"], given["fractions"])

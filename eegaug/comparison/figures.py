@@ -27,13 +27,20 @@ def comparison_figure(result: Comparison) -> Any:
     size = (5.0 + 0.62 * methods, 3.6) if methods <= 5 else (5.6 + 0.5 * methods, 4.2)
     figure = Figure(figsize=size, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[size[0] - 0.8 - 0.45 * methods, 0.45 * methods], sharey=True)
-    folds, runs = drawn["fold"].nunique(), drawn.groupby("method").size().max()
-    words = [f"median and quartiles of {runs} runs"] if runs > 1 else []
+    by_method = drawn.groupby("method")
+    folds, runs = by_method["fold"].nunique(), by_method.size()
+    words = [f"median and quartiles of {_from_to(runs)} runs"] if runs.max() > 1 else []
     words += [f"{100 * fractions.max():.3g} % of the training subjects"] if fractions.nunique() > 1 else []
     result.plot(left, title=", ".join(words))
-    result.plot_scores(right, title=f"{folds} folds" if folds > 1 else None)
+    result.plot_scores(right, title=f"{_from_to(folds)} folds" if folds.max() > 1 else None)
     right.set_ylabel("")
     return figure
+
+
+def _from_to(counts: Any) -> str:
+    """How many of each method: not all have as many where runs are missing."""
+    low, high = counts.min(), counts.max()
+    return f"{high}" if low == high else f"{low} to {high}"
 
 
 def invariances_figure(result: Comparison) -> Any:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,7 @@ def training_settings(
         # braindecode's default is 0.25; Chambon et al. (2018) and the AugNet experiments use 0.5.
         trunk_args = {"drop_prob": 0.5} if trunk == "SleepStagerChambon2018" else {}
     check_arguments(resolve_trunk(trunk), trunk_args)
-    if not float(lr) > 0:
+    if not (isinstance(lr, Real) and 0 < lr < float("inf")):
         raise ValueError(f"lr must be positive, got {lr!r}")
     return {
         "trunk": trunk,
@@ -282,6 +283,6 @@ def _finished_epochs(estimator: Any, scored: bool) -> list[dict[str, Any]]:
 
 
 def _at_least_one(name: str, value: Any) -> int:
-    if isinstance(value, bool) or int(value) != value or value < 1:
+    if isinstance(value, bool) or not (isinstance(value, Real) and float(value).is_integer() and value >= 1):
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     return int(value)

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +127,17 @@ def make_plan(
 
 def _axis(name: str, values: Any, kind: type) -> list[Any]:
     """The values of one axis of the plan: each of the right kind, none missing, none twice."""
-    values = [values] if np.isscalar(values) else list(values)
+    values = [values] if np.isscalar(values) or values is None else list(values)
     if not values:
         raise ValueError(f"{name} is empty: give at least one")
-    if kind is int and any(isinstance(v, bool) or int(v) != v for v in values):
-        raise ValueError(f"{name} must be integers, got {values!r}")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, Real) or (kind is int and int(value) != value):
+            raise ValueError(f"{name} must be {'integers' if kind is int else 'numbers'}, got {values!r}")
+        if kind is int and not 0 <= value < 2**32:
+            raise ValueError(f"{name} must lie between 0 and 2**32 - 1, got {value!r}")
     values = [kind(v) for v in values]
-    if len(set(values)) != len(values):
+    # Fractions are told apart by what the folders of their runs are called.
+    if len({f"{v:g}" if kind is float else v for v in values}) != len(values):
         raise ValueError(f"{name} holds a value twice: {values}")
     return values
 

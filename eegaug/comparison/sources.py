@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,15 @@ def default_for(name: str, data: Any, given: Any = None) -> Any:
 def augnet_options(data: Any, penalty: float | None = None, n_copies: int = 4) -> dict[str, Any]:
     """Options of AugNet for this data, with the penalty given or the default."""
     return {
-        "penalty": float(default_for("penalty", data, penalty)),
-        "n_copies": int(n_copies),
+        "penalty": _as(float, default_for("penalty", data, penalty)),
+        "n_copies": _as(int, n_copies),
         "augmentation_lr": default_for("augmentation_lr", data),
     }
+
+
+def _as(kind: type, value: Any) -> Any:
+    """The number as plain data; what is none of this kind stays as it is, for the method to refuse."""
+    return kind(value) if isinstance(value, Real) and value == kind(value) else value
 
 
 def search_options(data: Any, name: str) -> dict[str, Any]:
@@ -126,7 +132,7 @@ def get_nights(
     Parameters
     ----------
     data : str, path or Nights
-        ``"simulated"``, ``"sleep-edf"``, ``"mass"``, a folder of recordings, or nights.
+        ``"simulated"``, ``"sleep-edf"``, ``"mass"``, a folder of recordings, or nights, which are taken as they are.
     root : path, optional
         Folder of a source that needs one (MASS), or to download to (Sleep-EDF).
     preprocessing : Preprocessing, optional
@@ -146,6 +152,11 @@ def get_nights(
             raise TypeError(
                 f"data must be nights, a folder, 'simulated', 'sleep-edf' or 'mass', not {type(data).__name__}; "
                 "arrays have no subjects to split by: wrap them in eegaug.data.Nights"
+            )
+        given = {"root": root, "preprocessing": preprocessing, "data_args": data_args or None}
+        if unused := [name for name, value in given.items() if value is not None]:
+            raise ValueError(
+                f"data are nights already, of which {', '.join(unused)} would change nothing; leave it out"
             )
         return data, "nights"
     data_args = dict(data_args or {})
@@ -167,14 +178,19 @@ def get_folds(folds: Any, nights: Any, sizes: Mapping[str, int | None], random_s
     Every fold needs validation subjects, on whom training stops, and test subjects.
     """
     subjects = sorted(set(nights.subjects))
-    if isinstance(folds, bool) or folds is None:
-        raise TypeError(f"folds must be a number, a file of splits or splits, got {folds!r}")
-    if isinstance(folds, int):
-        splits = subject_folds(subjects, folds, random_state=random_state, **sizes)
+    if isinstance(folds, Iterable) and not isinstance(folds, str):
+        folds = list(folds)
+        unfit = [split for split in folds if not isinstance(split, Split)]
+    else:
+        unfit = [] if isinstance(folds, str | os.PathLike | Integral) and not isinstance(folds, bool) else [folds]
+    if unfit:
+        raise TypeError(f"folds must be a number, a file of splits or eegaug.data.Split objects, got {unfit[0]!r}")
+    if isinstance(folds, Integral):
+        splits = subject_folds(subjects, int(folds), random_state=random_state, **sizes)
     else:
         if any(size is not None for size in sizes.values()):
             raise ValueError("n_train, n_valid and n_test go with a number of folds; the folds given say it already")
-        splits = load_splits(folds) if isinstance(folds, str | os.PathLike) else list(folds)
+        splits = load_splits(folds) if isinstance(folds, str | os.PathLike) else folds
     if not splits:
         raise ValueError("folds is empty: give at least one split")
     for number, split in enumerate(splits):

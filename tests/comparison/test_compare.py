@@ -18,7 +18,7 @@ from eegaug import Policy, compare
 from eegaug.comparison import Comparison, Method, SettingsMismatchError, load_comparison
 from eegaug.comparison.estimators import uninterrupted
 from eegaug.comparison.job import ERROR, ROW
-from eegaug.data import NightDataset, Nights, Split, save_splits
+from eegaug.data import NightDataset, Nights, Preprocessing, Split, save_splits
 from eegaug.data.planted import Planted
 
 from .conftest import SMALL
@@ -152,6 +152,21 @@ class TestSummary:
         assert summary.loc["augnet", "folds_gained"] == 2
         assert summary.loc["none", "median"] == 0.5
 
+    def test_gain_where_runs_are_missing(self):
+        # Of the second fold there is one seed: the gains by fold are the mean of 0.1 and 0.3, 0.1, and 0.6.
+        gains = {(0, 0): 0.1, (2, 0): 0.5, (0, 1): 0.3, (1, 1): 0.1, (2, 1): 0.7}
+        rows = [
+            {"method": method, "fold": fold, "seed": seed, "fraction": 1.0, "test_balanced_accuracy": 0.1 * fold + more}
+            for (fold, seed), gain in gains.items()
+            for method, more in (("none", 0.0), ("net", gain))
+        ]
+        table = pd.DataFrame(rows).assign(test_kappa=0.0, train_seconds=1.0)
+        empty = pd.DataFrame()
+        summary = Comparison(table, empty, empty, empty, {}, Path(".")).summary().set_index("method")
+        assert summary.loc["net", "gain"] == pytest.approx(0.3)
+        assert summary.loc["net", "gain_sd"] == pytest.approx(np.std([0.2, 0.1, 0.6], ddof=1))
+        assert summary.loc["net", "folds_paired"] == 3
+
     @pytest.mark.parametrize(
         ("scores", "words"),
         [
@@ -261,6 +276,11 @@ class TestFailures:
             ({"method_options": {"augnet": {"colour": 1}}}, "does not take colour"),
             ({"max_epochs": 0}, "max_epochs must be"),
             ({"lr": 0}, "lr must be positive"),
+            ({"lr": "fast"}, "lr must be positive, got 'fast'"),
+            ({"batch_size": "many"}, "batch_size must be a whole number of at least 1, got 'many'"),
+            ({"n_copies": 2.5}, "n_copies of method 'augnet' is 2.5; a whole number is due"),
+            ({"penalty": "much"}, "penalty of method 'augnet' is 'much'; a number is due"),
+            ({"data_args": None, "folds": None, "n_valid": 0}, "fold 0 has no subject to validate on"),
             ({"budget": "soon"}, "budget 'soon'"),
             ({"folds": 9}, "9 folds"),
             ({"folds": []}, "folds is empty"),
@@ -276,6 +296,18 @@ class TestFailures:
     def test_arrays_have_no_subjects(self, tmp_path):
         with pytest.raises(TypeError, match="arrays have no subjects"):
             compare(data=np.zeros((3, 2, 100)), out=tmp_path)
+
+    @pytest.mark.parametrize("folds", [2.0, True, [{"train": ["sim-001"]}]], ids=str)
+    def test_what_are_no_folds(self, tmp_path, small, folds):
+        with pytest.raises(
+            TypeError, match=r"folds must be a number, a file of splits or eegaug\.data\.Split objects, got"
+        ):
+            compare(["none"], out=tmp_path, **{**small, "folds": folds})
+
+    @pytest.mark.parametrize("unused", [{"root": "/nights"}, {"data_args": SMALL}, {"preprocessing": Preprocessing()}])
+    def test_what_nights_leave_no_choice_of(self, tmp_path, small, nights, unused):
+        with pytest.raises(ValueError, match=f"data are nights already, of which {next(iter(unused))} would change"):
+            compare(["none"], out=tmp_path, **{**small, "data": nights, "data_args": None, **unused})
 
     def test_output_that_cannot_be_written_is_found_before_the_work(self, tmp_path):
         (tmp_path / "file").write_text("")

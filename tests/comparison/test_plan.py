@@ -57,6 +57,11 @@ class TestPlan:
             ({"seeds": [0, 0]}, "twice"),
             ({"seeds": []}, "seeds is empty"),
             ({"seeds": [0.5]}, "integers"),
+            ({"seeds": ["a"]}, r"seeds must be integers, got \['a'\]"),
+            ({"seeds": None}, "seeds must be integers"),
+            ({"seeds": [0, -1]}, r"seeds must lie between 0 and 2\*\*32 - 1, got -1"),
+            ({"fractions": ["half"]}, "fractions must be numbers, got"),
+            ({"fractions": [1 / 3, 0.333333]}, "fractions holds a value twice"),  # one folder for both
             ({"fractions": [0]}, r"\(0, 1\]"),
             ({"fractions": [1.2]}, "1.2"),
         ],

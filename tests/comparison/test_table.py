@@ -65,6 +65,13 @@ def test_several_fractions(tmp_path):
     assert "with 100 % of the training subjects, " in found.sentence()
 
 
+def test_figure_where_runs_are_missing(tmp_path):
+    found = load_comparison(comparison(tmp_path, [("none", 0), *(("other", fold) for fold in range(3))]))
+    left, right, *_ = comparison_figure(found).axes
+    titles = [ax.get_title(loc="left") for ax in (left, right)]
+    assert titles == ["median and quartiles of 1 to 3 runs", "1 to 3 folds"]
+
+
 def test_many_policies_are_drawn_of_the_first_fold_that_has_some(tmp_path):
     found = load_comparison(comparison(tmp_path, [("none", 0), *((f"search-{i}", 2) for i in range(13))]))
     assert found.save()["policies"].stat().st_size > 0
