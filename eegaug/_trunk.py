@@ -163,6 +163,11 @@ def twice_differentiable(network: nn.Module) -> Iterator[None]:
         yield
 
 
+def uncompiled_network(network: nn.Module) -> nn.Module:
+    """A network without the wrapper of ``torch.compile``, which changes the names of its weights."""
+    return getattr(network, "_orig_mod", network)
+
+
 def copy_network(network: nn.Module) -> nn.Module:
     """A deep copy, also of a network that keeps what it last computed: of that without its graph."""
     for module in network.modules():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from braindecode.augmentation import Transform
 from skorch.callbacks import Callback, PrintLog
 from skorch.history import History
 from skorch.utils import is_dataset
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from eegaug._checkpoint_file import DamagedError, check_settings, check_writable, read_state, write_state
 from eegaug._random import restore_rng, rng_states
+from eegaug._trunk import uncompiled_network
 from eegaug._version import __version__
 
 __all__ = ["TrainingCheckpoint"]
@@ -42,6 +44,8 @@ _FREE = {
 }
 # Predictions that scoring callbacks collect during an epoch.
 _PASSING = {"y_trues_", "y_preds_"}
+# Attributes that every module has: whether it is in training, say.
+_OF_ANY_MODULE = set(vars(nn.Module()))
 # Windows by which data are known again: enough that a recording that was replaced shows.
 _LOOKED_AT = 256
 
@@ -130,7 +134,9 @@ class TrainingCheckpoint(Callback):
             found, self.complete_ = result, True
         if _epochs(found) > net.max_epochs:
             raise ValueError(f"{path} has done {_epochs(found)} epochs, more than max_epochs={net.max_epochs}.")
-        net.module_.load_state_dict(found["module"])
+        weights = {name.removeprefix("_orig_mod."): value for name, value in found["module"].items()}
+        uncompiled_network(net.module_).load_state_dict(weights)
+        net.seed_ = found.get("seed", net.seed_)
         net.history_ = History(json.loads(found["history"]))
         net.n_forward_backward_ = found["n_forward_backward"]
         net.resumed_epochs_ = net.max_epochs if self.complete_ else len(net.history)
@@ -142,6 +148,9 @@ class TrainingCheckpoint(Callback):
             return
         self._restore_optimizers(net)  # schedules have just set the rates
         if self.complete_:  # nothing is left for callbacks to do
+            rng = self.loaded_["result"].get("rng")  # what is measured after training draws as it did
+            if rng is not None:
+                restore_rng(rng, net.device)
             self.loaded_ = None
             return
         for name, callback in net.callbacks_:
@@ -169,7 +178,8 @@ class TrainingCheckpoint(Callback):
             return
         state = self._read(self.file_) or self._state(net)
         # Apart from the state after the last epoch: early stopping may just have put its best weights into the network.
-        state["result"] = _network(net) | {"by_callback": len(net.history) < net.max_epochs}
+        by_callback = len(net.history) < net.max_epochs
+        state["result"] = _network(net) | {"by_callback": by_callback, "rng": rng_states(net.device)}
         write_state(self.file_, state)
 
     def _read(self, path: Path) -> dict[str, Any] | None:
@@ -201,7 +211,8 @@ class TrainingCheckpoint(Callback):
 
 def _network(net: Any) -> dict[str, Any]:
     return {
-        "module": net.module_.state_dict(),
+        "module": uncompiled_network(net.module_).state_dict(),
+        "seed": net.seed_,
         "history": json.dumps([dict(row) | {"batches": []} for row in net.history], default=_number),
         "n_forward_backward": net.n_forward_backward_,
     }
@@ -274,7 +285,7 @@ def training_settings(net: Any, X: Any, y: Any) -> dict[str, Any]:
     """Everything that decides what is trained, as plain data: parameters, callbacks, training data."""
     settings: dict[str, Any] = {"estimator": type(net).__name__}
     for name, value in net.get_params(deep=False).items():
-        if name not in _FREE:
+        if name not in _FREE and not name.startswith("compile__"):
             settings[name] = _describe(value)
     for name, callback in net.callbacks_:
         if isinstance(callback, (TrainingCheckpoint, PrintLog)):
@@ -300,7 +311,8 @@ def _describe(value: Any) -> Any:
     if isinstance(value, functools.partial):
         return [_describe(value.func), _describe(value.args), _describe(value.keywords)]
     if isinstance(value, nn.Module):
-        return f"{type(value).__name__} {_checksum(*(t for t in value.state_dict().values() if isinstance(t, Tensor)))}"
+        weights = (t for t in value.state_dict().values() if isinstance(t, Tensor))
+        return f"{type(value).__name__} {_checksum(*weights, json.dumps(_parts_of(value), sort_keys=True))}"
     if is_dataset(value):
         return _describe_data(value, None)
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -314,6 +326,24 @@ def _describe(value: Any) -> Any:
             return _describe(getattr(value, method)())
     text = repr(value)
     return type(value).__name__ if " at 0x" in text or isinstance(value, np.random.RandomState) else text
+
+
+def _parts_of(module: nn.Module) -> list[Any]:
+    """What tells modules apart beside their weights: their kinds and settings, operations, what is listed in them."""
+    parts = []
+    for name, part in module.named_modules():
+        own = {k: v for k, v in vars(part).items() if not k.startswith("_") and k not in _OF_ANY_MODULE and _tells(v)}
+        if isinstance(part, Transform):  # whose probability is a property
+            own["probability"] = part.probability
+        parts.append([name, type(part).__qualname__, _describe(own)])
+    return parts
+
+
+def _tells(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_tells(item) for item in value)
+    known = isinstance(value, (bool, numbers.Number, str, nn.Module)) or inspect.isclass(value)
+    return known or hasattr(value, "get_config") or hasattr(value, "model_dump")
 
 
 def _describe_data(X: Any, y: Any) -> str:

@@ -12,14 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from braindecode.augmentation import Compose, FrequencyShift, SignFlip, TimeReverse
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from small import CHANNELS, SFREQ, SmallNet, X, Y, tones
+from torch import nn
 
-from eegaug import AugNetClassifier, StagingClassifier, _checkpoint_file
+from eegaug import AugmentationLayer, AugmentationModule, AugNetClassifier, Policy, StagingClassifier, _checkpoint_file
 from eegaug._checkpoint_file import write_state
-from eegaug.checkpoint import TrainingCheckpoint
+from eegaug.checkpoint import TrainingCheckpoint, training_settings
+from eegaug.operations import get_operation
+from eegaug.transforms import OperationTransform
 
 VALID = Dataset(*tones(24, seed=1))
 
@@ -329,3 +333,73 @@ def test_a_relative_path_stays_where_it_was(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     estimator("training.pt", Leaves(), max_epochs=2).fit(X, Y)
     assert (tmp_path / "training.pt").exists()
+
+
+def described(value):
+    return training_settings(StagingClassifier(value).initialize_callbacks(), X, Y)["module"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda: nn.Dropout(0.1), lambda: nn.Dropout(0.5)),
+        (lambda: nn.Sequential(nn.ReLU()), lambda: nn.Sequential(nn.ELU())),
+        (lambda: FrequencyShift(0.5, 50, max_delta_freq=1), lambda: FrequencyShift(0.5, 50, max_delta_freq=2)),
+        (lambda: Compose([SignFlip(0.5)]), lambda: Compose([SignFlip(0.1)])),
+        (lambda: Compose([SignFlip(0.5)]), lambda: Compose([TimeReverse(0.5)])),
+        (lambda: AugmentationLayer(["gaussian_noise"]), lambda: AugmentationLayer(["time_masking"])),
+        (
+            lambda: AugmentationModule([["gaussian_noise"]]),
+            lambda: AugmentationModule([[get_operation("gaussian_noise", max_strength=0.5)]]),
+        ),
+        (
+            lambda: OperationTransform("gaussian_noise"),
+            lambda: OperationTransform("gaussian_noise", max_strength=0.5),
+        ),
+        (
+            lambda: Policy.uniform(sfreq=50, operations="time-frequency").to_braindecode(),
+            lambda: Policy.uniform(sfreq=50, operations=["gaussian_noise"]).to_braindecode(),
+        ),
+    ],
+)
+def test_modules_are_told_apart_by_more_than_their_weights(one, other):
+    assert described(one()) == described(one())
+    assert described(one()) != described(other())
+
+
+def test_another_layer_is_another_training(tmp_path):
+    def fit(operation):
+        layer = AugmentationLayer([operation], sfreq=SFREQ)
+        return estimator(tmp_path / "training.pt", layers=[layer], max_epochs=1).fit(X, Y)
+
+    fit("frequency_shift")
+    with pytest.raises(ValueError, match=r"layers was \['AugmentationLayer .*'\], is \['AugmentationLayer"):
+        fit("gaussian_noise")
+
+
+def test_a_finished_training_has_measured_the_same(tmp_path):
+    layers = [["frequency_shift", "sign_flip", "gaussian_noise"]]
+    settings = {"layers": layers, "selection": "single", "penalty": None, "max_epochs": 2, "lr_schedule": "constant"}
+    first, again = (estimator(tmp_path / "training.pt", **settings).fit(X, Y) for _ in range(2))
+    assert again.invariances_.equals(first.invariances_)
+    assert first.invariances_["signal_change"].notna().all()
+
+
+def test_without_a_random_state_the_seed_is_the_first_ones(tmp_path):
+    """Which of the windows judge, say, is drawn from it."""
+    settings = {"layers": [["gaussian_noise"]], "selection": "single", "penalty": None, "lr_schedule": "constant"}
+    settings |= {"judge_share": 0.5, "random_state": None}
+    first, again = (estimator(tmp_path / "training.pt", max_epochs=n, **settings).fit(X, Y) for n in (1, 2))
+    assert again.seed_ == first.seed_
+    assert again.judge_indices_ == first.judge_indices_
+    assert len(again.history) == 2
+
+
+def test_a_network_may_be_compiled_at_the_second_start(tmp_path, whole):
+    path = tmp_path / "training.pt"
+    compiled = {"compile": True, "compile__backend": "eager"}
+    estimator(path, max_epochs=2).fit(X, Y)
+    estimator(path, max_epochs=4, **compiled).fit(X, Y)
+    again = estimator(path).fit(X, Y)
+    assert len(again.history) == 6
+    np.testing.assert_allclose(again.predict_proba(X), whole.predict_proba(X), atol=1e-3)

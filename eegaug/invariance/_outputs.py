@@ -16,6 +16,7 @@ from eegaug._hooks import find_layer, recorded
 from eegaug._inputs import Signal, as_windows, signal_of
 from eegaug._precision import widest
 from eegaug._staging_data import is_nights
+from eegaug._trunk import uncompiled_network
 
 __all__ = ["features_of", "labels_by", "outputs_of", "signal_for", "stages_in", "windows_array"]
 
@@ -84,8 +85,7 @@ def features_of(model: Any, X: np.ndarray, layer: str | None = None) -> tuple[np
             raise ValueError(f"a {type(model).__name__} has no layers; pass layer=None.")
         outputs = outputs_of(model, X)
         return outputs, outputs
-    root = getattr(model, "module_", model)
-    root = getattr(root, "_orig_mod", root)
+    root = uncompiled_network(getattr(model, "module_", model))
     trunk = getattr(root, "trunk", root)
     if layer is not None:
         found, reads = find_layer(trunk if layer in dict(trunk.named_modules()) else root, layer), False
