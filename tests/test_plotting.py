@@ -159,6 +159,13 @@ class TestComparison:
         assert [0.0, pytest.approx(0.3)] in points and [1.0, 0.6] in points
         assert rendered(ax, tmp_path) == (400, 500)
 
+    def test_scores_of_one_fold_are_joined(self, ax):
+        rows = [("none", 0, 0.5), ("augnet", 0, 0.6), ("augnet", 2, 0.35), ("none", 1, 0.6), ("augnet", 1, 0.7)]
+        table = pd.DataFrame(rows, columns=["method", "fold", "test_balanced_accuracy"]).assign(fraction=1.0)
+        plotting.plot_scores(table, ax=ax)
+        joined = np.array([line.get_ydata() for line in ax.lines])
+        np.testing.assert_array_equal(joined, [[0.5, 0.6], [0.6, 0.7], [np.nan, 0.35]])
+
 
 class TestInvariances:
     def test_strength_in_physical_units_and_weight(self, ax, tmp_path):

@@ -97,7 +97,7 @@ class Comparison:
             raise ValueError(f"the table has no column {metric!r}")
         rows = []
         for fraction, part in self.table.groupby("fraction"):
-            # pandas' unstack(sort=False) puts values beside wrong folds and seeds where a run is missing.
+            # Sorted: before pandas 3.1 unstack(sort=False) puts values beside the wrong folds and seeds.
             methods = part["method"].unique()
             folds = part.groupby(["method", "fold"])[metric].mean().unstack("method")[methods]
             paired = part.groupby(["method", "fold", "seed"])[metric].mean().unstack("method")[methods]

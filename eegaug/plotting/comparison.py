@@ -204,9 +204,8 @@ def plot_scores(
     """
     if metric not in table:
         raise ValueError(f"the table has no column {metric!r}")
-    folds = table.groupby(["method", "fraction", "fold"], sort=False)[metric].mean().unstack("method", sort=False)
     methods = list(dict.fromkeys(table["method"]))
-    folds = folds[methods]
+    folds = table.groupby(["method", "fraction", "fold"])[metric].mean().unstack("method")[methods]
     ax = new_axes(ax, 0.9 + 0.75 * len(methods), 3.1)
     for values in folds.to_numpy():
         ax.plot(range(len(methods)), values, color="#C9C9C9", linewidth=0.8, zorder=1)
