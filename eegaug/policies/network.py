@@ -211,7 +211,7 @@ def _trunk_config(trunk: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
         "braindecode": braindecode_name(type(trunk)),
         "class": f"{type(trunk).__module__}:{type(trunk).__qualname__}",
         "arguments": kept,
-        "not_kept": sorted(set(given) - set(kept) - {"chs_info"}),
+        "not_kept": sorted(set(arguments) - set(kept)),
         "n_outputs": _n_outputs(trunk),
     }
 

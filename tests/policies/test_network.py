@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from braindecode.models import ShallowFBCSPNet, SleepStagerChambon2018
+from braindecode.models import EEGNet, ShallowFBCSPNet, SleepStagerChambon2018
 from small import CHANNELS, SFREQ, SmallNet
 from torch import nn
 
@@ -157,6 +157,25 @@ def test_arguments_that_are_no_plain_data_need_a_ready_made_trunk():
     again = AugmentationNetwork.from_config(config, SmallNet(n_chans=4, n_outputs=3))
     again.load_state_dict(network.state_dict())
     assert again.config() == network.config()
+
+
+@pytest.mark.filterwarnings("ignore:Parameter 'final_layer:DeprecationWarning")
+def test_what_a_ready_made_trunk_was_built_with_is_kept_or_missed():
+    class Mine(nn.Tanh):
+        pass
+
+    X, settings = batch(), {"n_chans": 4, "n_outputs": 3, "n_times": 100}
+    for activation, missed in ((nn.Tanh, []), (Mine, ["activation"])):
+        trunk = EEGNet(**settings, activation=activation)
+        network = AugmentationNetwork(trunk, 3, SIGNAL, {"width": 2}).eval()  # of a function that built the trunk
+        config = json.loads(json.dumps(network.config()))
+        assert config["trunk"]["not_kept"] == missed
+        if missed:  # with another activation the same weights would be another network
+            with pytest.raises(ValueError, match="not known with which activation the trunk"):
+                AugmentationNetwork.from_config(config)
+        again = AugmentationNetwork.from_config(config, EEGNet(**settings, activation=Mine) if missed else None).eval()
+        again.load_state_dict(network.state_dict())
+        assert torch.equal(again(X).log_weights, network(X).log_weights)
 
 
 def test_policies_start_near_even_whatever_the_number_of_features():
