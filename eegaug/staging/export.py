@@ -44,7 +44,7 @@ _LEVELS = {
 }
 
 
-def save_night(night: Any, folder: str | os.PathLike, *, page: bool = True, made_from: str | None = None) -> list[Path]:
+def save_night(night: Any, folder: str | os.PathLike, *, page: bool = True, made_from: Any = None) -> list[Path]:
     """Write a night's files; those of an earlier run are replaced.
 
     ``night.json`` is written last: where it is, the folder is whole.
@@ -56,8 +56,8 @@ def save_night(night: Any, folder: str | os.PathLike, *, page: bool = True, made
         Made if it does not exist.
     page : bool
         Draw the page too; it takes most of the time.
-    made_from : str, optional
-        Kept in ``night.json``: what the files were made from.
+    made_from : optional
+        Plain data kept in ``night.json``: what the files were made from.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def save_night(night: Any, folder: str | os.PathLike, *, page: bool = True, made
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
+    for name in reversed(FILES):  # night.json, which says that the others are there, first
         (folder / name).unlink(missing_ok=True)
     contents: dict[str, Callable[[], str | bytes]] = {
         "hypnogram.csv": lambda: _rounded(night.hypnogram).to_csv(index=False),

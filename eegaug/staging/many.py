@@ -9,6 +9,7 @@ import json
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,7 +135,8 @@ def stage_files(
 ) -> StagedFiles:
     """Stage recordings and write their files and a table of all of them.
 
-    A recording that cannot be staged is noted and the others go on. Ctrl-C leaves what is finished, and the same call
+    A recording that cannot be staged is noted and the others go on; so is one whose folder holds the results of another
+    recording of its name. Ctrl-C leaves what is finished, and the same call
     goes on from there.
 
     Parameters
@@ -175,17 +177,22 @@ def stage_files(
     out.mkdir(parents=True, exist_ok=True)
     settings = [_file_mark(Path(model) / "model.json"), _plain(channels), n_copies, lights, page, __version__]
     marks = {task: _mark(task, settings) for task in tasks}
-    todo = [task for task in tasks if again or _finished_mark(task) != marks[task]]
+    todo = [task for task in tasks if again or _made_from(task).get("mark") != marks[task]]
     result.n_kept = len(tasks) - len(todo)
+    errors: dict[Path, str | None] = {
+        task.path: f"{task.folder} holds the results of {other}: pass another folder for the results"
+        for task in todo
+        if (other := _other_recording(task)) is not None
+    }
+    todo, refused = [task for task in todo if task.path not in errors], len(errors)
     jobs = Parallel(n_jobs=min(n_jobs, max(1, len(todo))), return_as="generator")(
         delayed(_stage_one)(task, str(model), channels, lights, page, n_copies, device, marks[task]) for task in todo
     )
-    errors: dict[Path, str | None] = {}
     try:
         for task, error in track(jobs, len(todo), "Recordings", unit="night", verbose=verbose):
             errors[task.path] = error
     except KeyboardInterrupt:
-        result.interrupted, result.n_left = True, len(todo) - len(errors)
+        result.interrupted, result.n_left = True, len(todo) - (len(errors) - refused)
     for task in tasks:
         if errors.get(task.path) is not None:
             result.failed.append({"recording": str(task.path), "reason": errors[task.path]})
@@ -229,7 +236,7 @@ def _stage_one(
             night.notes += [task.note] if task.note and night.agreement is None else []
             if night.agreement is not None and task.subject in _seen_subjects(model):
                 night.notes.append(f"the model was trained or stopped on {task.subject}: the agreement flatters it")
-            night.save(task.folder, page=page, made_from=mark)
+            night.save(task.folder, page=page, made_from={"file": str(task.path), "mark": mark})
     except Exception as error:  # whatever a damaged file makes its reader stumble over: the other nights go on
         text = " ".join(str(error).split()) or "no message"
         return task, text if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
@@ -261,12 +268,19 @@ def _plain(channels: Any) -> Any:
     return sorted(channels.items()) if isinstance(channels, Mapping) else None if channels is None else list(channels)
 
 
-def _finished_mark(task: Task) -> str | None:
-    """The fingerprint of a night's finished files, if they are there."""
+def _made_from(task: Task) -> dict[str, str]:
+    """What finished files in the task's folder were made from: the recording's path and a fingerprint of all."""
     try:
-        return json.loads((task.folder / "night.json").read_text(encoding="utf-8")).get("made_from")
-    except (OSError, ValueError):
-        return None
+        found = json.loads((task.folder / "night.json").read_text(encoding="utf-8"))["made_from"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _other_recording(task: Task) -> str | None:
+    """Another recording that is still there, whose results an earlier call put into the task's folder."""
+    other = _made_from(task).get("file")
+    return other if other and Path(other).exists() and not Path(other).samefile(task.path) else None
 
 
 def _subject(found: Found) -> str:
@@ -295,24 +309,27 @@ def _expanded(source: str | os.PathLike) -> Iterator[Path]:
 
 
 def _folders(paths: Sequence[Path]) -> dict[Path, str]:
-    """Names of folders: the recording's, with as many parents before it as it takes to tell them apart."""
+    """Names of folders: the recording's, with as many parents before it as it takes to tell them apart.
+
+    They differ in more than upper and lower case, which are one folder on Windows and macOS.
+    """
     names, depth = {path: _plain_name(path.stem) for path in paths}, 1
-    while len(set(names.values())) < len(paths) and depth < 20:
+    while len({name.casefold() for name in names.values()}) < len(paths) and depth < 20:
         depth += 1
-        taken = list(names.values())
+        taken = Counter(name.casefold() for name in names.values())
         for path in paths:
-            if taken.count(names[path]) > 1:
+            if taken[names[path].casefold()] > 1:
                 names[path] = _plain_name("_".join([*path.parent.parts[1:][-depth + 1 :], path.stem]))
-    if len(set(names.values())) < len(paths):  # night.edf and night.bdf in one folder
+    if len({name.casefold() for name in names.values()}) < len(paths):  # night.edf and night.bdf in one folder
         names = {path: f"{name}{path.suffix}" for path, name in names.items()}
-    taken: set[str] = set()
+    used: set[str] = set()
     for path, name in names.items():  # "night 1.edf" and "night_1.edf" in one folder
         number, unique = 1, name
-        while unique in taken:
+        while unique.casefold() in used:
             number += 1
             unique = f"{name}-{number}"
         names[path] = unique
-        taken.add(unique)
+        used.add(unique.casefold())
     return names
 
 

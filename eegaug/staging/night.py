@@ -245,7 +245,7 @@ class StagedNight:
 
         return write_page(self, path)
 
-    def save(self, folder: str | os.PathLike, *, page: bool = True, made_from: str | None = None) -> list[Path]:
+    def save(self, folder: str | os.PathLike, *, page: bool = True, made_from: Any = None) -> list[Path]:
         """Write all files of the night into a folder; see :func:`eegaug.staging.save_night`."""
         from eegaug.staging.export import save_night
 

@@ -71,6 +71,14 @@ def test_all_files_and_nothing_of_an_earlier_run(folder, night, recording, model
     assert not (folder / "agreement.csv").exists()
 
 
+def test_a_folder_that_was_left_half_emptied_does_not_look_whole(night, tmp_path):
+    night.save(tmp_path / "out", page=False)
+    (tmp_path / "out" / "report.png").mkdir()  # a file that cannot be removed
+    with pytest.raises(OSError):
+        night.save(tmp_path / "out", page=False)
+    assert not (tmp_path / "out" / "night.json").exists()
+
+
 class TestPage:
     def test_html_needs_no_other_file(self, night, tmp_path):
         night.name = "anna <1>"

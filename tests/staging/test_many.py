@@ -67,6 +67,13 @@ class TestFindTasks:
         tasks = find_tasks([folder / "s1", folder / "s 2"], tmp_path)
         assert [task.folder.name for task in tasks] == ["s1_night", "s_2_night"]
 
+    def test_names_that_differ_in_upper_case_get_folders_of_their_own(self, folder, tmp_path):
+        for name in ("s1/Night.edf", "s2/night.edf"):
+            (folder / name).parent.mkdir()
+            shutil.copy(folder / "anna.edf", folder / name)
+        tasks = find_tasks([folder / "s1", folder / "s2", folder / "anna.edf"], tmp_path)
+        assert [task.folder.name for task in tasks] == ["s1_Night", "s2_night", "anna"]
+
     def test_names_that_differ_in_a_space_get_folders_of_their_own(self, folder, tmp_path):
         for name in ("night 1.edf", "night_1.edf"):
             shutil.copy(folder / "anna.edf", folder / name)
@@ -110,6 +117,21 @@ class TestStageFiles:
         assert stage_files(tasks, bundle, out=out, page=False, n_copies=2).n_kept == 0
         assert stage_files(tasks, bundle, out=out, page=False, n_copies=2, again=True).n_kept == 0
         assert stage_files(tasks, bundle, out=out, page=False, n_copies=2).n_kept == 2
+
+    def test_another_recording_of_the_name_does_not_replace_it(self, folder, bundle, tmp_path):
+        out, files = tmp_path / "out", [folder / name / "night.edf" for name in ("s1", "s2")]
+        for path in files:
+            path.parent.mkdir()
+            shutil.copy(folder / "anna.edf", path)
+        stage_files(find_tasks(files[:1], out), bundle, out=out, page=False)
+        before = (out / "night" / "night.json").read_bytes()
+        result = stage_files(find_tasks([files[1], folder / "bert.edf"], out), bundle, out=out, page=False)
+        assert [one["recording"] for one in result.done] == ["bert"]
+        assert result.failed[0]["reason"].startswith(f"{out / 'night'} holds the results of {files[0]}: pass another")
+        assert (out / "night" / "night.json").read_bytes() == before
+        files[0].unlink()  # moved away, perhaps to where the other is
+        result = stage_files(find_tasks(files[1:], out), bundle, out=out, page=False)
+        assert json.loads((out / "night" / "night.json").read_text())["made_from"]["file"] == str(files[1])
 
     def test_a_model_trained_anew_is_noticed(self, folder, model, tmp_path):
         out, saved = tmp_path / "out", model.save(tmp_path / "model")
