@@ -158,12 +158,13 @@ def main(arguments: list[str] | None = None) -> None:
         delayed(run)(seed, options) for seed in range(options.seeds)
     )
     RESULTS.mkdir(exist_ok=True)
+    name = "consistency-quick" if options.quick else "consistency"
     done: list[dict] = []
     for rows in tqdm(jobs, total=options.seeds):
         done += rows
         runs = pd.DataFrame(done)
-        runs.to_csv(RESULTS / "consistency-runs.csv", index=False, float_format="%.5g")
-    print(write("consistency", summary(runs), note(options)).read_text())
+        runs.to_csv(RESULTS / f"{name}-runs.csv", index=False, float_format="%.5g")
+    print(write(name, summary(runs), note(options)).read_text())
 
 
 if __name__ == "__main__":

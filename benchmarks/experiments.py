@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         out=options.out,
         n_jobs=options.jobs,
     )
-    name = f"{options.name}-{options.label}" if options.label else options.name
+    name = "-".join([options.name, *([options.label] if options.label else []), *(["quick"] if options.quick else [])])
     folder = RESULTS / "experiments"
     folder.mkdir(parents=True, exist_ok=True)
     for kept in [key for key in KEPT if key in result.tables]:

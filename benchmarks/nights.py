@@ -232,7 +232,7 @@ def against_none(subjects: pd.DataFrame, fraction: float) -> dict[str, tuple[str
     if not len(subjects):
         return {}
     scores = subjects[subjects["fraction"] == fraction]
-    pairs = compare_pairs(scores[["method", "subject", "balanced_accuracy"]])
+    pairs = compare_pairs(scores)
     pairs = pairs[(pairs["method"] == "none") | (pairs["other"] == "none")]
     found = {}
     for (_, row), p in zip(pairs.iterrows(), holm(pairs["p"].to_numpy()), strict=True):

@@ -114,8 +114,9 @@ def main() -> None:
         f"Windows of {N_TIMES} samples, float32, magnitude {MAGNITUDE}; medians (quartiles) of {arguments.repeats} "
         "interleaved repeats. Times faster: braindecode's median over eegaug's."
     )
-    path = write("operations", table, note, arguments.device)
-    write("operations-headline", headline(table), f"{note} All sizes: `operations.md`.", arguments.device)
+    path = write("operations-quick" if arguments.quick else "operations", table, note, arguments.device)
+    if not arguments.quick:
+        write("operations-headline", headline(table), f"{note} All sizes: `operations.md`.", arguments.device)
     slower = table[table["times faster"].astype(float) < 1]
     print(path.read_text())
     print(f"{len(table) - len(slower)} of {len(table)} at least as fast as braindecode; the table is in {path}")
