@@ -236,9 +236,12 @@ def comparison_lines(result: Comparison) -> list[str]:
     lines = []
     if len(result.table):
         lines += [_summary_table(result), "", *_pair_lines(result)]
-    lines += [
-        f"failed: {row.method}, fold {row.fold}, seed {row.seed}: {row.error}" for row in result.failed.itertuples()
-    ]
+    several = len({*result.table.get("fraction", ()), *result.failed.get("fraction", ())}) > 1
+    for row in result.failed.itertuples():
+        where = f"{row.method}, fold {row.fold}, seed {row.seed}" + (
+            f", fraction {row.fraction:.3g}" if several else ""
+        )
+        lines.append(f"failed: {where}: {row.error}")
     if len(result.failed):
         lines += [
             f"{len(result.failed)} of {len(result.failed) + len(result.table)} runs failed; "

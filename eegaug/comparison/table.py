@@ -130,7 +130,7 @@ class Comparison:
         metric : str
             A column of ``subjects``.
         fraction : float, optional
-            Of the training subjects. Default: the largest.
+            Of the training subjects, one that there are runs of. Default: the largest.
 
         Returns
         -------
@@ -140,6 +140,8 @@ class Comparison:
         if not len(self.subjects):
             return compare_pairs(pd.DataFrame(columns=["method", "fold", "subject", metric]), metric)
         chosen = self.subjects["fraction"].max() if fraction is None else fraction
+        if chosen not in (known := sorted(set(self.subjects["fraction"]))):
+            raise ValueError(f"no run has fraction {fraction!r}; there are runs of {', '.join(map(str, known))}")
         return compare_pairs(self.subjects[self.subjects["fraction"] == chosen], metric)
 
     def pairs_by_fraction(self, metric: str = "balanced_accuracy") -> pd.DataFrame:

@@ -65,3 +65,13 @@ class TestPairs:
             ("none", "b"),
             ("a", "b"),
         ]
+
+
+def test_failed_runs_are_told_apart():
+    found = comparison({"none": [0.5], "a": [0.6]})
+    error = {"method": "b", "fold": 0, "seed": 1, "error": "OSError: disk full"}
+    found.failed = pd.DataFrame([{**error, "fraction": 1.0}])
+    assert "failed: b, fold 0, seed 1: OSError: disk full" in comparison_lines(found)
+    found.failed = pd.DataFrame([{**error, "fraction": fraction} for fraction in (1 / 3, 1.0)])
+    lines = [line for line in comparison_lines(found) if line.startswith("failed")]
+    assert lines == [f"failed: b, fold 0, seed 1, fraction {of}: OSError: disk full" for of in ("0.333", "1")]

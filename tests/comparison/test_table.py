@@ -63,6 +63,8 @@ def test_several_fractions(tmp_path):
     assert written["fraction"].tolist() == [0.5, 1.0]
     assert len(load_comparison(tmp_path).pairs()) == 1
     assert "with 100 % of the training subjects, " in found.sentence()
+    with pytest.raises(ValueError, match=r"no run has fraction 0.3; there are runs of 0.25, 0.5, 1.0"):
+        found.pairs(fraction=0.3)
 
 
 def test_figure_where_runs_are_missing(tmp_path):
