@@ -63,8 +63,8 @@ class Forecast:
 def forecast(runs: Sequence[RunSpec], work: Work, n_jobs: int) -> Forecast:
     """Look at what is there, and measure what is not known; see :func:`eegaug.comparison.describe_plan`."""
     found = [_look(run, work.out) for run in runs]
-    per_window, measured = _earlier(work.out), {}
     training = work.settings["training"]
+    per_window, measured = _earlier(work.out, training["max_epochs"]), {}
     for run, row in zip(runs, found, strict=True):
         if row["state"] == "finished":
             continue
@@ -91,14 +91,18 @@ def _look(run: RunSpec, out: Path) -> dict[str, Any]:
     return {**run.as_dict(), "state": state, "seconds": 0.0 if state == "finished" else None, "estimated_from": None}
 
 
-def _earlier(out: Path) -> dict[str, float]:
-    """Method → seconds that its finished runs took for each training window, tests and all."""
+def _earlier(out: Path, max_epochs: int) -> dict[str, float]:
+    """Method → seconds for each training window by its finished runs, tests and all, had they gone to the last epoch.
+
+    How far a search goes is in its own settings: its runs are taken as they were.
+    """
     found: dict[str, list[float]] = {}
     for path in (out / "runs").glob(f"*/{ROW}"):
         if (row := read_row(path.parent)) is None:
             continue
         # The wall's clock began anew where a run was killed and continued.
         seconds = max(row["wall_seconds"], row["train_seconds"])
+        seconds *= 1 if row.get("steps") else max_epochs / row["epochs"]
         found.setdefault(row["method"], []).append(seconds / row["train_windows"])
     return {method: float(np.median(values)) for method, values in found.items()}
 

@@ -10,11 +10,17 @@ from eegaug.comparison.plan import write_json
 class TestDescribePlan:
     def test_a_run_that_was_continued_took_as_long_as_its_training(self, tmp_path):
         for fold, (wall, training) in enumerate([(30.0, 20.0), (1.0, 20.0), (25.0, 20.0)]):  # the second was killed
-            row = {"method": "none", "wall_seconds": wall, "train_seconds": training, "train_windows": 10}
+            row = {"method": "none", "wall_seconds": wall, "train_seconds": training, "train_windows": 10, "epochs": 5}
             write_json(tmp_path / "runs" / f"fold{fold}" / ROW, row)
-        assert _earlier(tmp_path) == {"none": 2.5}
+        assert _earlier(tmp_path, 5) == {"none": 2.5}
         write_json(tmp_path / "runs" / "fold2" / ROW, row | {"wall_seconds": 1.0})
-        assert _earlier(tmp_path) == {"none": 2.0}
+        assert _earlier(tmp_path, 5) == {"none": 2.0}
+
+    def test_a_run_that_stopped_early_tells_what_the_last_epoch_would_take(self, tmp_path):
+        row = {"method": "none", "wall_seconds": 20.0, "train_seconds": 10.0, "train_windows": 10, "epochs": 5}
+        write_json(tmp_path / "runs" / "a" / ROW, row)
+        write_json(tmp_path / "runs" / "b" / ROW, {**row, "method": "adda", "steps": 6})
+        assert _earlier(tmp_path, 50) == {"none": 20.0, "adda": 2.0}
 
     def test_what_is_there_what_is_new_and_where_times_come_from(self, tmp_path, small):
         compare(["none"], out=tmp_path, **small)
