@@ -265,7 +265,8 @@ def _run_shared(shared: str, run: RunSpec, session: str) -> None:
                 )
             _loaded.clear()
             _loaded[session] = cloudpickle.loads(Path(shared).read_bytes())
-    _loaded[session].run(run, session)
+        work = _loaded[session]  # here: in another thread another comparison may take its place
+    work.run(run, session)
 
 
 @contextmanager

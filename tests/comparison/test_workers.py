@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
 from eegaug import StagingClassifier, compare
-from eegaug.comparison import Method
+from eegaug.comparison import Method, workers
 from eegaug.comparison.job import ATTEMPT, ERROR, ROW
 from eegaug.comparison.workers import check_backend
 
@@ -107,6 +108,25 @@ class TestDask:
         rows = [json.loads(path.read_text()) for path in (tmp_path / "out" / "runs").glob(f"*/{ROW}")]
         assert {row["test_subjects"] for row in rows} == {result.table["test_subjects"].iloc[0]}
         assert not (tmp_path / "out" / "runs" / "none-fold0-seed0-fraction1" / ERROR).exists()
+
+    def test_another_comparison_on_the_same_worker_takes_no_work_away(self, monkeypatch):
+        made = []
+
+        class Lock:
+            """Beside which, as soon as it is given back, a thread loads another comparison."""
+
+            def __enter__(self):
+                pass
+
+            def __exit__(self, *error):
+                workers._loaded.clear()
+
+        monkeypatch.setattr(workers, "_loading", Lock())
+        monkeypatch.setitem(
+            workers._loaded, "one", SimpleNamespace(run=lambda run, session: made.append((run, session)))
+        )
+        workers._run_shared("nowhere", "a run", "one")
+        assert made == [("a run", "one")]
 
     def test_missing(self, monkeypatch):
         original = builtins.__import__
