@@ -106,7 +106,7 @@ def _table(tables: dict[str, pd.DataFrame], what: str, paper: dict[float, str], 
         by_arm = {arm: part[part["arm"] == arm].set_index("seed")["balanced_accuracy"] for arm in ARMS}
         row: dict[str, Any] = {what: f"{100 * level:.0f} %", "seeds": part["seed"].nunique()}
         row |= {ARMS[arm]: _spread(values) for arm, values in by_arm.items()}
-        row["the loss adds"] = _spread(by_arm["ait"] - by_arm["variants"], sign=True)
+        row["the loss adds"] = _spread((by_arm["ait"] - by_arm["variants"]).dropna(), sign=True)
         row[paper_title] = paper.get(level, "")
         row["seconds"] = f"{part['seconds'].median():.0f}"
         rows.append(row)
@@ -114,6 +114,8 @@ def _table(tables: dict[str, pd.DataFrame], what: str, paper: dict[float, str], 
 
 
 def _spread(values: pd.Series, sign: bool = False) -> str:
+    if not len(values):
+        return ""
     mean = f"{values.mean():+.3f}" if sign else f"{values.mean():.3f}"
     return mean if len(values) < 2 else f"{mean} ± {values.std():.3f}"
 

@@ -123,6 +123,18 @@ def test_label_noise_and_fractions(name, what, level):
         assert runs["n_windows"].iloc[0] < 40
 
 
+def test_a_seed_that_failed_in_one_arm_leaves_its_difference_out():
+    rows = [
+        {"wrong": 0.5, "arm": arm, "seed": seed, "balanced_accuracy": score + seed / 10, "seconds": 1.0}
+        for arm, score in (("none", 0.4), ("variants", 0.5), ("ait", 0.6))
+        for seed in (0, 1)
+    ]
+    adds = [
+        get_experiment("label-noise").table({"runs": pd.DataFrame(rows[:n])})["the loss adds"][0] for n in (6, 5, 4)
+    ]
+    assert adds == ["+0.100 ± 0.000", "+0.100", ""]
+
+
 def test_stage_policies():
     entries = [entry | {"steps": 1} for entry in planned("stage-policies", objective=("joint",))]
     with warnings.catch_warnings(record=True) as caught:
