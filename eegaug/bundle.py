@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 import safetensors
-import torch
 from safetensors.torch import load_file, save_file
 from skorch.history import History
 from torch import nn
 
 from eegaug._inputs import Signal
 from eegaug._plain_data import decode, keep, plain
-from eegaug._trunk import braindecode_name, resolve_trunk
+from eegaug._trunk import braindecode_name, resolve_trunk, uncompiled_network
 from eegaug._version import __version__
 
 __all__ = ["load_model", "save_model"]
@@ -103,7 +102,7 @@ def save_model(
         else:
             # Where what makes the variants cannot be saved, the network is built without it again.
             as_they_are = bool(variants) and isinstance(variants, list) and not any(variants)
-            model = _inner(clf) if as_they_are else clf.module_
+            model = _inner(clf) if as_they_are else uncompiled_network(clf.module_)
             weights = {name: v.detach().cpu().clone().contiguous() for name, v in model.state_dict().items()}
             part = folder / f".{WEIGHTS}.part"
             save_file(weights, part)
@@ -194,7 +193,7 @@ def _estimators() -> dict[str, type]:
 
 def _inner(clf: Any) -> nn.Module:
     """The trunk of a model, without layers that the estimator has put before it and without a compiler's wrapper."""
-    module = getattr(clf.module_, "_orig_mod", clf.module_)
+    module = uncompiled_network(clf.module_)
     return getattr(module, "trunk", module) if hasattr(clf, "_learned_layers") else module
 
 
@@ -224,6 +223,8 @@ def _warn_of_lost(clf: Any) -> None:
 
 
 def _document(clf: Any, digest: str | None, variants: Any) -> dict[str, Any]:
+    from eegaug.augnet._start import starts_of
+
     layers = getattr(clf.module_, "augmentation", None) if hasattr(clf, "_learned_layers") else None
     layers = layers if hasattr(layers, "get_config") else None
     signal = dataclasses.asdict(clf.signal_)
@@ -248,7 +249,7 @@ def _document(clf: Any, digest: str | None, variants: Any) -> dict[str, Any]:
         "policy": plain(clf.policy) if hasattr(clf.policy, "model_dump") else None,
         "layers": None if layers is None else plain(layers.get_config()),
         "layers_given": keep({}, "layers", getattr(clf, "layers", None)).get("layers"),
-        "layers_start": None if layers is None else _starts(clf.layers),
+        "layers_start": None if layers is None else starts_of(clf.layers),
         "invariances": None if layers is None else plain(layers.describe()),
         "variants": variants,
         "weights": None if digest is None else {"file": WEIGHTS, "sha256": digest},
@@ -258,13 +259,6 @@ def _document(clf: Any, digest: str | None, variants: Any) -> dict[str, Any]:
         "n_forward_backward": clf.n_forward_backward_,
         "history": [plain({k: v for k, v in row.items() if k != "batches"}) for row in clf.history],
     }
-
-
-def _starts(layers: Any) -> list[list[float] | None]:
-    """Strengths that layers begin with, where they were given as layers with settings of their own."""
-    from eegaug.augnet import AugmentationLayer
-
-    return [one.strengths.detach().tolist() if isinstance(one, AugmentationLayer) else None for one in layers]
 
 
 def _variants_document(clf: Any) -> Any:
@@ -376,30 +370,25 @@ def _initialize(clf: Any, document: Mapping[str, Any], ready_made: bool) -> None
     if not ready_made:
         params.update(arguments)
     if document["layers"] is not None:
-        from eegaug.augnet import AugmentationModule
+        from eegaug.augnet._start import rebuilt
 
-        rebuilt = list(AugmentationModule.from_config(document["layers"]).layers)
-        clf.layers = rebuilt
+        clf.layers = layers = list(rebuilt(document["layers"], document.get("layers_start")).layers)
     verbose, clf.verbose = clf.verbose, 0
     clf.initialize()
     clf.verbose = verbose
     if document["layers"] is not None:
-        clf.layers = _layers_as_given(document, rebuilt)
+        clf.layers = _layers_as_given(document, layers)
     for key in arguments:
         if ready_made or key.removeprefix("module__") not in trunk["given"]:
             params.pop(key, None)
 
 
-def _layers_as_given(document: Mapping[str, Any], rebuilt: list[Any]) -> Any:
+def _layers_as_given(document: Mapping[str, Any], layers: list[Any]) -> Any:
     """The parameter ``layers`` as it was."""
     if document["layers_given"] is not None:
         return decode(document["layers_given"])
-    layers = []
-    for layer, start in zip(rebuilt, document.get("layers_start") or [None] * len(rebuilt), strict=True):
-        if start is not None:
-            layer.strengths.data.copy_(torch.tensor(start))
-        layers.append(layer.operations if start is None else layer)
-    return layers
+    starts = document.get("layers_start") or [None] * len(layers)
+    return [layer.operations if start is None else layer for layer, start in zip(layers, starts, strict=True)]
 
 
 def _load_weights(model: nn.Module, folder: Path, document: Mapping[str, Any]) -> None:
@@ -409,6 +398,7 @@ def _load_weights(model: nn.Module, folder: Path, document: Mapping[str, Any]) -
     if hashlib.sha256(path.read_bytes()).hexdigest() != document["weights"]["sha256"]:
         raise ValueError(f"{path} is damaged or belongs to another model: its checksum is not that of {DOCUMENT}.")
     try:
-        model.load_state_dict(load_file(path))
+        weights = {name.removeprefix("_orig_mod."): value for name, value in load_file(path).items()}
+        uncompiled_network(model).load_state_dict(weights)
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"the weights of {folder} do not fit the module: {error}") from error

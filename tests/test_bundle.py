@@ -347,6 +347,37 @@ def test_layers_with_settings_of_their_own_come_back(tmp_path):
     refit = again.set_params(random_state=0).fit(X, Y)
     assert np.array_equal(refit.predict_proba(X), clf.predict_proba(X))
     assert layer.strengths.tolist() == pytest.approx([0.9, 0.9])
+    edit(tmp_path / "model", layers_start=[[0.9, 0.9], None])  # as it was written before weights were kept, too
+    assert load_model(tmp_path / "model").layers[0].strengths.tolist() == pytest.approx([0.9, 0.9])
+
+
+@pytest.mark.parametrize("frozen", ["weight_logits", "strengths"])
+def test_a_loaded_model_is_trained_anew_as_it_was(frozen, tmp_path):
+    """From the weights and strengths that its layers began with, and without what was not to be learned."""
+    layer = AugmentationLayer(["gaussian_noise", "frequency_shift"], sfreq=SFREQ, initial_strength=0.4)
+    with torch.no_grad():
+        layer.weight_logits[1] = 1.02
+    getattr(layer, frozen).requires_grad_(False)
+    clf = augnet(SmallNet, layers=[layer]).fit(X, Y)
+    again = load_model(clf.save(tmp_path / "model"), module=SmallNet)
+    assert torch.equal(again.layers[0].weights, layer.weights)
+    before = getattr(again.module_.augmentation.layers[0], frozen).clone()
+    again.partial_fit(X, Y)
+    assert torch.equal(getattr(again.module_.augmentation.layers[0], frozen), before)
+    again.set_params(random_state=0, max_epochs=2).fit(X, Y)
+    assert again.invariances_.equals(clf.invariances_)
+
+
+@pytest.mark.parametrize("method", [StagingClassifier, AugNetClassifier])
+def test_compiled_networks_come_back_compiled_or_not(method, tmp_path):
+    clf = method(SmallNet, sfreq=SFREQ, ch_names=CHANNELS, max_epochs=1, verbose=0, compile=True)
+    clf.set_params(compile__backend="eager").fit(X, Y)
+    folder = clf.save(tmp_path / "model")
+    assert not any(name.startswith("_orig_mod") for name in load_file(folder / "model.safetensors"))
+    proba = clf.predict_proba(X)
+    assert np.array_equal(load_model(folder, module=SmallNet).predict_proba(X), proba)
+    edit(folder, settings__compile=False)
+    np.testing.assert_allclose(load_model(folder, module=SmallNet).predict_proba(X), proba, atol=1e-6)
 
 
 def test_a_network_with_layers_of_its_own_comes_back_as_a_network(tmp_path):

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from skorch.history import History
 
 from eegaug._trunk import resolve_trunk
+from eegaug.augnet._start import rebuilt, starts_of
 from eegaug.augnet.layers import AugmentationLayer
 from eegaug.augnet.module import AugmentationModule
 from eegaug.operations import Operation
@@ -59,8 +60,7 @@ def _plain(source: Any) -> Any:
     if isinstance(source, AugmentationLayer):
         source = AugmentationModule([source])
     if isinstance(source, AugmentationModule):
-        frozen = not any(parameter.requires_grad for parameter in source.parameters())
-        return {"augmentation": source.get_config(), "frozen": frozen}
+        return {"augmentation": source.get_config(), "starts": starts_of(source.layers)}
     if isinstance(source, BasePolicy) and not hasattr(source, "with_weights"):
         return {"policy": source.model_dump(mode="json")}
     if isinstance(source, Operation):
@@ -98,8 +98,8 @@ def variants_from_document(document: Any) -> Any:
     if kind == "operation":
         return get_operation(**{"warn": False} | content)
     if kind == "augmentation":
-        module = AugmentationModule.from_config(content)
-        return module.requires_grad_(False) if document["frozen"] else module
+        module = rebuilt(content, document.get("starts"))
+        return module.requires_grad_(False) if document.get("frozen") else module  # that of older files
     raise ValueError(f"the model has a variant {kind!r}, which is not loaded.")
 
 

@@ -95,6 +95,26 @@ def test_learned_augmentation_comes_back(frozen, tmp_path):
     assert load_model(clf.save(tmp_path / "layer"), module=SmallNet).invariances_.equals(clf.invariances_)
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_variants_begin_as_they_began(frozen, tmp_path):
+    module = AugmentationModule([["gaussian_noise", "time_masking"]], initial_strength=0.7).requires_grad_(not frozen)
+    with torch.no_grad():
+        module.layers[0].weight_logits[1] = 1.02
+    clf = ait(variants=module).fit(X, Y)
+    again = load_model(clf.save(tmp_path / "model"), module=SmallNet)
+    assert torch.equal(again.variants.layers[0].weights, module.layers[0].weights)
+    assert again.variants.strengths[0].requires_grad != frozen
+    again.set_params(random_state=0, max_epochs=2).fit(X, Y)
+    assert same_parameters(again.module_, clf.module_)
+
+
+def test_a_compiled_network_whose_variants_cannot_be_saved_predicts(tmp_path):
+    clf = ait(variants=lambda X: X + 1, compile=True, compile__backend="eager").fit(X, Y)
+    with pytest.warns(UserWarning, match="trains on windows as they are"):
+        folder = clf.save(tmp_path / "model")
+    assert np.array_equal(load_model(folder, module=SmallNet).predict_proba(X), clf.predict_proba(X))
+
+
 def test_networks_that_learned_together(tmp_path):
     module = AugmentationModule([["gaussian_noise"]])
     clf = mutual(modules=[SmallNet, Linear], variants=[module, None], predict_with=1).fit(X, NAMES[Y])
