@@ -134,6 +134,18 @@ def load_recordings(
 
 def as_preprocessing(preprocessing: Preprocessing | dict | None, options: dict, **defaults: Any) -> Preprocessing:
     """One `Preprocessing` from a record or a dict, single fields, and defaults for what neither names."""
+    given = given_fields(preprocessing, options)
+    try:
+        return Preprocessing(**{**defaults, **given})
+    except ValidationError as err:
+        reasons = [
+            f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip().removeprefix("Value error, ") for e in err.errors()
+        ]
+        raise ValueError("; ".join(reasons)) from err
+
+
+def given_fields(preprocessing: Preprocessing | dict | None, options: dict) -> dict:
+    """What a record or a dict, and single fields, which go first, say; none is filled in."""
     if isinstance(preprocessing, Preprocessing):
         given = preprocessing.model_dump(exclude_unset=True)
     else:
@@ -145,13 +157,7 @@ def as_preprocessing(preprocessing: Preprocessing | dict | None, options: dict, 
             )
     if isinstance(options.get("ch_names"), str):
         raise TypeError(f"ch_names={options['ch_names']!r} is one string: pass a list of names.")
-    try:
-        return Preprocessing(**{**defaults, **given, **options})
-    except ValidationError as err:
-        reasons = [
-            f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip().removeprefix("Value error, ") for e in err.errors()
-        ]
-        raise ValueError("; ".join(reasons)) from err
+    return {**given, **options}
 
 
 def cache_folder() -> Path:

@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from eegaug.data.atomic import plain
 from eegaug.data.nights import Nights
 from eegaug.data.preprocessing import Preprocessing
-from eegaug.data.recordings import as_preprocessing, load_recordings
+from eegaug.data.recordings import as_preprocessing, given_fields, load_recordings
 from eegaug.data.store import open_store
 
 __all__ = ["SOURCES", "load_nights"]
@@ -89,7 +90,8 @@ def _stored(folder: Path, preprocessing: Preprocessing | dict | None, store: Any
     if store is not None:
         raise ValueError(f"{folder} is a store already: leave store= out.")
     nights = open_store(folder)
-    wanted = as_preprocessing(preprocessing, options).model_dump(exclude_unset=True, mode="json")
+    # Only what was said counts: beside the defaults of the rest it may not even be possible.
+    wanted = plain(given_fields(preprocessing, options))
     differs = [
         f"{k} is {nights.preprocessing.get(k)!r}, not {v!r}"
         for k, v in wanted.items()
@@ -108,7 +110,7 @@ def _simulated(preprocessing: Preprocessing | dict | None, store: Any, options: 
     known = inspect.signature(simulate_nights).parameters
     strange = sorted(set(options) - set(known))
     if strange:
-        raise ValueError(f"simulated nights know no {strange[0]!r}; they take {', '.join(known)}.")
+        raise TypeError(f"simulated nights know no {strange[0]!r}; they take {', '.join(known)}.")
     given = as_preprocessing(preprocessing, {}).model_dump(exclude_unset=True)
     taken = {k: v for k, v in given.items() if k in known and not (k == "ch_names" and v is None)}
     return simulate_nights(**{**taken, **options}, **({} if store is None else {"store": store}))

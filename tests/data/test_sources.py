@@ -27,8 +27,14 @@ def test_store(folder, tmp_path):
     made = load_nights(folder, store=tmp_path / "store")
     assert load_nights(tmp_path / "store").y.tolist() == made.y.tolist()
     assert len(load_nights(tmp_path / "store", sfreq=100)) == 16
-    with pytest.raises(ValueError, match=r"was made otherwise: sfreq is 100\.0, not 128\.0"):
+    with pytest.raises(ValueError, match=r"was made otherwise: sfreq is 100\.0, not 128"):
         load_nights(tmp_path / "store", sfreq=128)
+    load_nights(folder, store=tmp_path / "slow", sfreq=50, h_freq=20, ch_names=["Pz-Oz"])
+    assert load_nights(tmp_path / "slow", sfreq=50, ch_names=("Pz-Oz",)).sfreq == 50
+    with pytest.raises(ValueError, match=r"was made otherwise: sfreq is 50\.0, not 40"):
+        load_nights(tmp_path / "slow", sfreq=40)
+    with pytest.raises(TypeError, match="Unknown option labels"):
+        load_nights(tmp_path / "slow", labels="optional")
 
 
 def test_simulated():
@@ -86,5 +92,5 @@ def test_short_windows_of_a_text_hypnogram(tmp_path):
 
 
 def test_simulated_nights_name_what_they_do_not_take():
-    with pytest.raises(ValueError, match=r"simulated nights know no 'windows'; they take n_subjects, .*n_windows"):
+    with pytest.raises(TypeError, match=r"simulated nights know no 'windows'; they take n_subjects, .*n_windows"):
         load_nights("simulated", n_subjects=1, windows=6)
