@@ -330,7 +330,7 @@ def _into_store(
     index, had = folder / "store.json", None
     if index.exists():
         had = read_json(index).get("source")
-        if had is not None and {k: had.get(k) for k in source} != source:
+        if had is not None and (not isinstance(had, dict) or {k: had.get(k) for k in source} != source):
             raise ValueError(
                 f"The store {folder} holds other nights than the ones asked for: choose another store folder, "
                 "or delete this one."

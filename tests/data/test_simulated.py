@@ -339,6 +339,10 @@ def test_store_holds_the_same_nights_and_goes_on_after_a_kill(tmp_path, monkeypa
     assert open_store(tmp_path / "store").truth == expected.truth
     with pytest.raises(ValueError, match="holds other nights"):
         simulate_nights(3, store=tmp_path / "store", n_windows=6, random_state=3)
+    index = tmp_path / "store" / "store.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "source": [["a", "a", 1, []]]}))  # of recordings
+    with pytest.raises(ValueError, match="holds other nights"):
+        simulate_nights(3, store=tmp_path / "store", **options)
 
 
 @pytest.mark.parametrize(
