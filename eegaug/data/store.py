@@ -356,7 +356,6 @@ def open_store(store_dir: str | os.PathLike) -> Nights:
         night = read_json(path)
         signal = store_dir / night["signal"]
         _check_size(signal, night, header)
-        _FILES.forget(str(signal))
         datasets.append(
             NightDataset(
                 signal,
@@ -371,6 +370,7 @@ def open_store(store_dir: str | os.PathLike) -> Nights:
                 **night["description"],
             )
         )
+        _FILES.forget(datasets[-1].path)
     return Nights(
         datasets,
         preprocessing=header["preprocessing"],

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -229,6 +230,15 @@ def test_file_that_shrinks_while_it_is_read_is_named(tmp_path):
     os.truncate(next(tmp_path.glob("*.f32")), 900)
     with pytest.raises(OSError, match="ends 300 bytes too early"):
         nights.read([0, 1, 2])
+
+
+def test_store_that_was_made_again_is_read_anew_wherever_one_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    want = fill("store", n_nights=1).read()
+    (signal,) = Path("store").glob("*.f32")
+    os.truncate(signal, 900)  # and an open file sees it
+    signal.unlink()
+    np.testing.assert_array_equal(fill("store", n_nights=1).read(), want)
 
 
 def test_empty_store_is_refused(tmp_path):
