@@ -1,7 +1,9 @@
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import wilcoxon
+from scipy.stats import rankdata, wilcoxon
 
 from eegaug.comparison import compare_pairs
 from eegaug.comparison.statistics import holm
@@ -49,6 +51,23 @@ class TestPairs:
         assert row["p_holm"] == row["p"]
         assert row["median_difference"] == pytest.approx(np.median(a - b))
         assert row["better_in"] == (a > b).sum()
+
+    @pytest.mark.parametrize("ties", [[1, 1, 1], [1, 1, 2, -2, 3, 3], [1, -1, 2, 2, 2, 3, 4, 4, 5, 0], [2, 2, -1, 1]])
+    def test_tied_ranks_are_counted_out(self, ties):
+        ranks = rankdata(np.abs([t for t in ties if t]))
+        sums = np.array([ranks @ signs for signs in product([-1, 1], repeat=len(ranks))])
+        seen = ranks @ np.sign([t for t in ties if t])
+        row = compare_pairs(scores(a=0.5 + np.array(ties) / 100, b=[0.5] * len(ties))).iloc[0]
+        assert row["p"] == pytest.approx(np.mean(np.abs(sums) >= abs(seen)))
+
+    def test_one_tie_among_many_subjects_changes_little(self):
+        gain = np.random.default_rng(0).normal(0.05, 0.05, 45)
+        tied = np.where(np.arange(45) == 1, gain[0], gain)
+        p = [compare_pairs(scores(a=0.5 + g, b=[0.5] * 45))["p"].item() for g in (gain, tied)]
+        assert p[0] == pytest.approx(wilcoxon(gain, method="exact").pvalue) and 1e-12 < p[0] < 1e-5
+        assert 0.5 < p[1] / p[0] < 2
+        more = np.random.default_rng(0).normal(0.02, 0.05, 60)
+        assert compare_pairs(scores(a=0.5 + more, b=[0.5] * 60))["p"].item() == pytest.approx(wilcoxon(more).pvalue)
 
     def test_seeds_of_a_subject_are_averaged(self):
         table = compare_pairs(scores(a=[[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]], b=[[0.1, 0.2, 0.3]] * 2))
