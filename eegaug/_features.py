@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eegaug._hooks import evaluating
 from eegaug._spatial import spatial_products
 
 __all__ = ["TrunkFeatures"]
@@ -59,13 +60,9 @@ class TrunkFeatures(nn.Module):
 
     @torch.no_grad()
     def _count(self, n_channels: int, n_times: int) -> int:
-        training = self.trunk.training
         like = next(self.trunk.parameters(), torch.empty(0))
-        self.trunk.eval()  # a dry run leaves no trace in BatchNorm
-        try:
+        with evaluating(self.trunk):  # a dry run leaves no trace in BatchNorm
             return self(torch.zeros(1, n_channels, n_times, dtype=like.dtype, device=like.device)).shape[1]
-        finally:
-            self.trunk.train(training)
 
 
 def _take_off_head(trunk: nn.Module) -> None:

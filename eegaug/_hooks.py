@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-__all__ = ["find_layer", "recorded"]
+__all__ = ["evaluating", "find_layer", "recorded"]
 
 
 def find_layer(model: nn.Module, name: str) -> nn.Module:
@@ -39,6 +39,18 @@ def recorded(layer: nn.Module, *, input: bool = False) -> Iterator[list[Tensor]]
         yield seen
     finally:
         handle.remove()
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """A network in evaluation while a block runs; afterwards every layer is in the mode that it was in."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def _tensor(output: Tensor | tuple) -> Tensor:

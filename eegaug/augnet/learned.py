@@ -13,6 +13,7 @@ import torch
 from skorch.utils import to_tensor
 from torch.utils.data import Subset
 
+from eegaug._hooks import evaluating
 from eegaug.augnet.effects import measure_effects, measure_full_changes
 from eegaug.augnet.layers import AugmentationLayer, physical
 
@@ -130,17 +131,12 @@ class LearnedAugmentation:
         known = getattr(self, "judge_indices_", None) or range(len(windows))
         some = np.asarray(known)[_spread(len(known))]
         batches = self.get_iterator(Subset(self.get_dataset(windows, labels), some.tolist()), training=False)
-        modes = {module: module.training for module in self.module_.modules()}
-        self.module_.eval()
-        try:
+        with evaluating(self.module_):
             measure_effects(
                 layers,
                 ((to_tensor(X, device=self.device), y) for X, y in batches),
                 lambda X, y: self.get_loss(trunk(X), y, X=X, training=False),
             )
-        finally:
-            for module, training in modes.items():
-                module.training = training
 
     @property
     def invariances_(self) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from skorch import NeuralNet
 from skorch.utils import is_dataset
 from torch import Tensor, nn
 
-from eegaug._hooks import find_layer, recorded
+from eegaug._hooks import evaluating, find_layer, recorded
 from eegaug._inputs import Signal, as_windows, signal_of
 from eegaug._precision import widest
 from eegaug._staging_data import is_nights
@@ -118,15 +118,11 @@ def _forward(model: Any, X: np.ndarray) -> Iterator[Tensor]:
         with _silence():
             yield from model.forward_iter(X)
         return
-    like = next(model.parameters(), torch.empty(0))
-    was_training = model.training
-    model.eval()
-    try:
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    with evaluating(model):
         for start in range(0, len(X), _BATCH):
             with torch.no_grad():
-                yield model(torch.from_numpy(X[start : start + _BATCH]).to(like.device))
-    finally:
-        model.train(was_training)
+                yield model(torch.from_numpy(X[start : start + _BATCH]).to(like))
 
 
 def _flat(out: Any) -> np.ndarray:

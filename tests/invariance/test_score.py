@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -142,6 +144,16 @@ def test_batches_do_not_matter(fitted):
     net = fitted.module_
     np.testing.assert_allclose(invariance_score(net, X, SHIFT, 0.3).values, expected.values, rtol=1e-3, atol=1e-4)
     assert not net.training
+
+
+def test_a_network_is_left_as_it_was():
+    """Each layer in the mode that it was in, and of any precision."""
+    net = nn.Sequential(nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(400, 3)).double().train()
+    net[0].eval()
+    before = copy.deepcopy(net.state_dict())
+    assert np.isfinite(float(invariance_score(net, X, "sign_flip")))
+    assert [layer.training for layer in net] == [False, True, True] and net.training
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
 @pytest.mark.parametrize("kind", ["epochs", "nights", "tensor", "float64"])
