@@ -101,7 +101,7 @@ def signal_of(X: Any) -> Signal:
             "or (windows, channels, times) for a sequence."
         )
     ch_names, sfreq = _recording_info(X)
-    preprocessing = getattr(X, "preprocessing", None)
+    preprocessing = getattr(_whole(X), "preprocessing", None)
     return Signal(
         int(first.shape[-2]),
         int(first.shape[-1]),
@@ -110,6 +110,11 @@ def signal_of(X: Any) -> Signal:
         dict(preprocessing) if preprocessing else None,
         n_windows=int(first.shape[0]) if first.ndim == 3 else None,
     )
+
+
+def _whole(dataset: Any) -> Any:
+    """The dataset that a subset is one of."""
+    return _whole(dataset.dataset) if isinstance(dataset, Subset) else dataset
 
 
 def _recording_info(dataset: Any) -> tuple[tuple[str, ...] | None, float | None]:
@@ -133,6 +138,11 @@ def _recording_info(dataset: Any) -> tuple[tuple[str, ...] | None, float | None]
         if info is not None:
             return tuple(info["ch_names"]), float(info["sfreq"])
     return None, None
+
+
+def count_windows(X: Any) -> int:
+    """Number of windows, or of sequences of windows, of any supported input."""
+    return sum(len(one) for one in X) if _is_list_of_epochs(X) else len(X)
 
 
 def labels_of(X: Any) -> np.ndarray | None:

@@ -25,7 +25,7 @@ def check_windows(X: Any, name: str = "X") -> Any:
     Returns
     -------
     numpy.ndarray or torch.Tensor
-        `X` itself where it is one already; nothing is copied.
+        `X` itself where it is one already; nothing is copied but bfloat16, as float32.
 
     Raises
     ------
@@ -42,6 +42,8 @@ def check_windows(X: Any, name: str = "X") -> Any:
     if not numeric:
         complex_data = "Complex data not supported: " if "complex" in str(X.dtype) else ""
         raise ValueError(f"{complex_data}{name} holds {X.dtype}; windows are real numbers, e.g. float32 in µV.")
+    if isinstance(X, torch.Tensor) and X.dtype == torch.bfloat16:  # which NumPy does not know
+        X = X.float()
     if X.ndim not in (3, 4):
         raise ValueError(
             f"{name} has shape {tuple(X.shape)}; windows have three dimensions (windows, channels, times)"

@@ -19,7 +19,7 @@ from sklearn.metrics import accuracy_score
 from skorch.callbacks import Callback, EpochScoring, PrintLog
 from torch import nn
 
-from eegaug._inputs import Signal, WindowLoader, as_windows, check_labels, labels_of, signal_of
+from eegaug._inputs import Signal, WindowLoader, as_windows, check_labels, count_windows, labels_of, signal_of
 from eegaug._random import contained_rng, derive_seed, resolve_seed
 from eegaug._staging_data import StagingData, is_nights
 from eegaug._staging_loop import StagingLoop
@@ -360,7 +360,7 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
         y = labels_of(X) if y is None else y
         if y is None:
             raise ValueError("score requires y to be passed: the windows have no labels of their own.")
-        y = check_labels(y, len(X), signal_of(X).n_windows)
+        y = check_labels(y, count_windows(X), signal_of(X).n_windows)
         y, predicted = y.ravel(), self.predict(X).ravel()
         sample_weight = None if sample_weight is None else np.asarray(sample_weight).ravel()
         if is_nights(X):

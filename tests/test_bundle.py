@@ -17,6 +17,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, nights, staging
 from torch import nn
+from torch.utils.data import Subset
 
 from eegaug import (
     AugAveragedModel,
@@ -126,6 +127,7 @@ def test_document_says_what_there_is(fitted, tmp_path):
 def test_nights_travel_with_their_preprocessing(tmp_path):
     made = {"l_freq": 0.3, "h_freq": 30.0, "standardise": "window"}
     clf = staging(CHAMBON).fit(nights(preprocessing=made))
+    assert staging().fit(Subset(nights(preprocessing=made), range(40))).preprocessing_ == made
     again = StagingClassifier.load(clf.save(tmp_path / "model"))
     assert again.preprocessing_ == made
     assert again.classes_.tolist() == [0, 1, 2, 3, 4]

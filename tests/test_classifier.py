@@ -95,6 +95,13 @@ def test_every_kind_of_input_gives_the_same_network(kind):
     assert clf.signal_.ch_names == tuple(CHANNELS)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_read_as_it_is(dtype):
+    half = torch.from_numpy(X).to(dtype)
+    clf, expected = staging().fit(half, Y), staging().fit(half.float(), Y)
+    np.testing.assert_array_equal(clf.predict_proba(half), expected.predict_proba(half.float()))
+
+
 def test_nights_bring_stages_and_preprocessing():
     data = nights(preprocessing={"l_freq": 0.3, "h_freq": 30.0})
     clf = staging(sfreq=None, ch_names=None).fit(data)
@@ -468,6 +475,12 @@ def test_epochs_with_other_channels_than_eeg():
 def test_epochs_in_cross_validation():
     scores = cross_val_score(staging(max_epochs=1), epochs(), Y, cv=2, error_score="raise")
     assert scores.shape == (2,) and np.isfinite(scores).all()
+    two = [epochs(X[:20], Y[:20]), epochs(X[20:], Y[20:])]
+    clf = staging(max_epochs=1).fit(two)
+    assert clf.score(two) == clf.score(epochs())
+    assert invariance_score(clf, two, "sign_flip").by_stage.equals(
+        invariance_score(clf, epochs(), "sign_flip").by_stage
+    )
     differing = [epochs()[0], epochs(ch_names=CHANNELS[::-1])[1]]
     with pytest.raises(ValueError, match="epochs of the list differ"):
         staging(max_epochs=1).fit(differing, Y[:2])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eegaug._inputs import check_labels, labels_of
+from eegaug._inputs import check_labels, count_windows, labels_of
 from eegaug._random import RandomState, derive_seed, resolve_seed
 from eegaug.invariance._outputs import outputs_of, signal_for, stages_in, windows_array
 from eegaug.invariance.frozen import Change, as_change, as_changes
@@ -324,4 +324,4 @@ def _stage_row(values: np.ndarray) -> dict[str, float]:
 
 def _labels(X: Any, y: Any) -> np.ndarray | None:
     y = labels_of(X) if y is None else y
-    return None if y is None else check_labels(y, len(X))
+    return None if y is None else check_labels(y, count_windows(X))
