@@ -31,7 +31,7 @@ class Settings:
         Further arguments of the source. For nights that are recordings ``n_subjects`` and ``n_windows`` take a part of
         them: the first subjects, and so many windows of each night.
     device : str
-        Where networks are trained.
+        Where networks are trained, of experiments that need nights.
 
     Examples
     --------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,9 +114,10 @@ def reproduce(
     seeds : int | None
         Number of seeds; None is the experiment's own.
     data, root, data_args
-        Nights of the experiments on sleep; see :func:`eegaug.data.load_nights`.
+        Nights of the experiments on sleep; see :func:`eegaug.data.load_nights`. The others have data of their own, and
+        a warning says so.
     device : str
-        Where networks are trained.
+        Where networks of the experiments on sleep are trained; those of the others are too small for any but the CPU.
     verbose : bool
         Show progress on standard error.
 
@@ -143,6 +146,9 @@ def reproduce(
         device=device,
     )
     plan = [plain(entry) for entry in experiment.plan(settings)]
+    elsewhere = dataclasses.replace(settings, data="simulated", root=None, data_args={})
+    if settings != elsewhere and plan == [plain(entry) for entry in experiment.plan(elsewhere)]:
+        warnings.warn(f"{experiment.name} has data of its own: which nights to take has no effect on it", stacklevel=2)
     if out is None:
         out = Path("eegaug-reproduce") / (f"{experiment.name}-quick" if quick else experiment.name)
     out = writable_folder(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 
 import pandas as pd
 import pytest
@@ -40,6 +41,22 @@ def test_quick_and_seeds(tmp_path):
     assert len(reproduce(ADDITIONS, seeds=2, out=tmp_path / "s", verbose=False).runs) == 4
     with pytest.raises(ValueError, match="seeds is 0"):
         Settings(seeds=0)
+
+
+@pytest.mark.parametrize("nights", [{"data": "nights/"}, {"data_args": {"n_subjects": 6}}, {"root": "mass/"}])
+def test_nights_that_have_no_effect_are_named(tmp_path, nights):
+    with pytest.warns(UserWarning, match="additions has data of its own: which nights to take has no effect on it"):
+        reproduce(ADDITIONS, quick=True, out=tmp_path, verbose=False, **nights)
+
+    def plan(settings):
+        return [{"kind": "a", "seed": 0, "source": settings.nights()}]
+
+    def run(kind, seed, source):
+        return {"score": seed}
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reproduce(dataclasses.replace(ADDITIONS, plan=plan, run=run), out=tmp_path, verbose=False, **nights)
 
 
 def test_finished_runs_are_not_made_again(tmp_path, monkeypatch):
