@@ -216,7 +216,7 @@ data_options = options(
         "--root",
         type=click.Path(path_type=Path),
         metavar="FOLDER",
-        help="Folder of MASS, or where Sleep-EDF is downloaded to.",
+        help="Folder of MASS, or of Sleep-EDF that is there already (else it is fetched).",
     ),
     click.option(
         "--data-arg",
@@ -332,7 +332,8 @@ def get_preprocessing(given: dict[str, Any]) -> Any:
         return None
     from eegaug.data import Preprocessing
 
-    return Preprocessing(**asked)
+    # Checked where the data's own defaults for the rest are known.
+    return Preprocessing.model_construct(**asked)
 
 
 def get_training(given: dict[str, Any]) -> dict[str, Any]:

@@ -139,7 +139,10 @@ def as_preprocessing(preprocessing: Preprocessing | dict | None, options: dict, 
         return Preprocessing(**{**defaults, **given})
     except ValidationError as err:
         reasons = [
-            f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip().removeprefix("Value error, ") for e in err.errors()
+            f"{'.'.join(map(str, e['loc']))} is {e['input']!r}: {e['msg'][:1].lower()}{e['msg'][1:]}"
+            if e["loc"]
+            else e["msg"].removeprefix("Value error, ")
+            for e in err.errors()
         ]
         raise ValueError("; ".join(reasons)) from err
 

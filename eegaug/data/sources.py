@@ -10,7 +10,7 @@ from typing import Any
 from eegaug.data.atomic import plain
 from eegaug.data.nights import Nights
 from eegaug.data.preprocessing import Preprocessing
-from eegaug.data.recordings import as_preprocessing, given_fields, load_recordings
+from eegaug.data.recordings import given_fields, load_recordings
 from eegaug.data.store import open_store
 
 __all__ = ["SOURCES", "load_nights"]
@@ -111,6 +111,6 @@ def _simulated(preprocessing: Preprocessing | dict | None, store: Any, options: 
     strange = sorted(set(options) - set(known))
     if strange:
         raise TypeError(f"simulated nights know no {strange[0]!r}; they take {', '.join(known)}.")
-    given = as_preprocessing(preprocessing, {}).model_dump(exclude_unset=True)
+    given = given_fields(preprocessing, {})
     taken = {k: v for k, v in given.items() if k in known and not (k == "ch_names" and v is None)}
     return simulate_nights(**{**taken, **options}, **({} if store is None else {"store": store}))

@@ -39,6 +39,14 @@ def test_dry_run_says_what_would_run_and_leaves_nothing(configured, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_preprocessing_goes_with_the_defaults_of_the_data(configured):
+    rate = ("--methods", "none", "--dry-run", "--sfreq")
+    assert configured(*rate, 48).exit_code == 0  # the simulated nights end at 20 Hz, not at 30
+    for wrong, message in ((30, "h_freq=20 Hz cannot be kept at sfreq=30 Hz"), (-1, "sfreq is -1.0: input should be")):
+        result = configured(*rate, wrong)
+        assert result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+
+
 def test_dry_run_knows_what_is_there(configured, tmp_path):
     assert configured("--methods", "none").exit_code == 0
     result = configured("--dry-run", "--json", "--jobs", 2)

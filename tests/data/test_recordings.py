@@ -360,6 +360,11 @@ def test_killed_conversion_goes_on(tmp_path, monkeypatch):
     assert len(load_recordings(tmp_path)) == 24 and seen == ["n2"]
 
 
+def test_options_out_of_range_are_named_with_their_values(tmp_path):
+    with pytest.raises(ValueError, match=r"^sfreq is -1: input should be greater than 0; .*window_s is 'x': input "):
+        load_recordings(tmp_path, sfreq=-1, window_s="x")
+
+
 def test_store_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     night(tmp_path / "a.edf")
     (tmp_path / "file").write_text("")

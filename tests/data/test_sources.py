@@ -44,6 +44,10 @@ def test_simulated():
     nights = load_nights("simulated", preprocessing=p, n_subjects=1, n_windows=6, random_state=0)
     assert (nights.ch_names, nights.sfreq) == (["C3"], 64)
     assert nights.read().std() > 5  # µV
+    options = {"n_subjects": 1, "n_windows": 6, "random_state": 0}
+    assert load_nights("simulated", preprocessing={"sfreq": 50}, h_freq=20, **options).sfreq == 50
+    with pytest.raises(ValueError, match="h_freq=30 Hz cannot be kept at sfreq=50 Hz"):
+        load_nights("simulated", preprocessing={"sfreq": 50}, **options)
 
 
 def test_mass_needs_its_folder(folder):
