@@ -111,20 +111,19 @@ class BilevelSearch(PolicySearch):
         ):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; it is one of {', '.join(map(repr, known))}.")
-        if not (isinstance(self.policy_lr, (int, float)) and 0 < self.policy_lr < math.inf):
+        if not 0 < self.policy_lr < math.inf:
             raise ValueError(f"policy_lr is {self.policy_lr!r}; it is a number above 0.")
         betas = self.policy_betas
         if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(map(_is_share, betas)):
             raise ValueError(f"policy_betas is {betas!r}; it is two numbers in [0, 1).")
-        if isinstance(self.warm_start, bool) or not isinstance(self.warm_start, int) or self.warm_start < 0:
+        if self.warm_start < 0:
             raise ValueError(f"warm_start is {self.warm_start!r}; it is a number of epochs, 0 or more.")
 
     def _n_choices(self) -> int:
         return len(self.operations_)
 
     def _n_steps(self) -> int:
-        # Anything else is refused by name, in _check.
-        return super()._n_steps() + (self.warm_start if isinstance(self.warm_start, int) and self.warm_start > 0 else 0)
+        return super()._n_steps() + max(0, self.warm_start)  # below 0 is refused by name, in _check
 
     def _next_phase(self) -> str:
         begun = any(row["phase"] == "search" for row in self._rows)
@@ -148,7 +147,8 @@ class BilevelSearch(PolicySearch):
         return state
 
     def _adam(self, module: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
-        return torch.optim.Adam(module.parameters(), lr=self.policy_lr if lr is None else lr, betas=self.policy_betas)
+        betas = tuple(map(float, self.policy_betas))
+        return torch.optim.Adam(module.parameters(), lr=float(self.policy_lr if lr is None else lr), betas=betas)
 
     def _step(self, task: SearchTask, state: SearchState) -> dict[str, Any]:
         criterion = task.new_criterion()

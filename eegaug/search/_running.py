@@ -16,6 +16,7 @@ from sklearn.base import clone
 from eegaug._durations import duration
 from eegaug.classifier import StagingClassifier
 from eegaug.search._checkpoint import SearchFile, own_settings
+from eegaug.search._state import plain_numbers
 from eegaug.search._task import SearchTask
 
 __all__ = [
@@ -49,7 +50,7 @@ class Running:
             "seed": self.task.seed,
             "history": json.dumps(rows),
             "task": self.task.state_dict(),
-            "state": self.state.state_dict(),
+            "state": plain_numbers(self.state.state_dict()),
         }
         if self.file is not None:
             self.file.write(self.settings, content)
@@ -85,7 +86,7 @@ def checked_clone(estimator: Any, **signal: Any) -> Any:
 
 
 def check_numbers(search: Any) -> None:
-    """Refuse what is no number where a parameter of a search is annotated as one.
+    """Refuse what is no number where a parameter of a search is annotated as one, and policies of nothing.
 
     Raises
     ------
@@ -100,6 +101,8 @@ def check_numbers(search: Any) -> None:
         number, words = kinds[kind]
         if isinstance(value, bool) or not isinstance(value, number):
             raise ValueError(f"{name} is {value!r}; it is {words}{' or None' if rest else ''}.")
+        if name in ("n_sub_policies", "n_operations") and value < 1:
+            raise ValueError(f"{name} is {value}; it is 1 or more.")
 
 
 def refuse_changes(search: Any, free: frozenset[str], settings: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from eegaug._validation import all_finite
 from eegaug.checkpoint import TrainingCheckpoint
 from eegaug.operations import Operation, get_operation
 from eegaug.policies import Policy, PolicyOperation, SubPolicy
-from eegaug.search._state import SearchState
+from eegaug.search._state import SearchState, plain_numbers
 
 __all__ = ["Part", "SearchState", "SearchTask", "Steps", "callback_of", "make_task", "take"]
 
@@ -197,7 +197,8 @@ class SearchTask:
         """The estimator's optimiser with its settings, for a network's parameters."""
         if self.estimator.optimizer is torch.optim.LBFGS:
             raise ValueError("this search takes steps of its own, which LBFGS has not; use another optimizer, as Adam.")
-        args, kwargs = self.estimator.get_params_for_optimizer("optimizer", list(module.named_parameters()))
+        found = self.estimator.get_params_for_optimizer("optimizer", list(module.named_parameters()))
+        args, kwargs = plain_numbers(found)  # as a checkpoint gives them back
         return self.estimator.optimizer(*args, **kwargs)
 
     def new_criterion(self) -> nn.Module:

@@ -70,9 +70,6 @@ class TrialSearch(PolicySearch):
     def _check(self, task: SearchTask) -> None:
         if self.trial_unit not in ("policy", "sub_policy"):
             raise ValueError(f"trial_unit is {self.trial_unit!r}; use 'policy' or 'sub_policy'.")
-        for name in ("n_sub_policies", "n_operations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is 1 or more.")
         if self.n_jobs == 0:
             raise ValueError("n_jobs is 0; it is 1 or more, or -1 for all cores.")
 

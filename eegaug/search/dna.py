@@ -199,7 +199,7 @@ class DNASearch(PolicySearch):
             trunk=trunk,
             network=network,
             trunk_optimizer=task.new_optimizer(trunk),
-            network_optimizer=torch.optim.Adam(network.parameters(), lr=self.policy_lr, betas=(0.5, 0.999)),
+            network_optimizer=torch.optim.Adam(network.parameters(), lr=float(self.policy_lr), betas=(0.5, 0.999)),
         )
 
     def _step(self, task: SearchTask, state: SearchState) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import time
 import warnings
 from typing import Any, ClassVar
@@ -119,12 +120,12 @@ class FastAutoAugmentSearch(PolicySearch):
 
     def _check(self, task: SearchTask) -> None:
         require_optuna(type(self).__name__)
-        for name in ("n_folds", "n_copies", "n_best", "n_sub_policies", "n_operations"):
+        for name in ("n_folds", "n_copies", "n_best"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is 1 or more.")
         if self.aggregate not in ("mean", "max"):
             raise ValueError(f"aggregate is {self.aggregate!r}; use 'mean' or 'max'.")
-        if self.n_folds > 1 and not isinstance(self.valid_size, (int, float)):
+        if self.n_folds > 1 and not isinstance(self.valid_size, numbers.Real):
             raise ValueError(f"n_folds={self.n_folds} splits cannot all hold out the subjects of valid_size; use 1.")
 
     def _begin(self, task: SearchTask) -> _Folds:

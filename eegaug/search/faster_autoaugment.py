@@ -197,8 +197,8 @@ class FasterAutoAugmentSearch(PolicySearch):
         return SearchState(
             critic=critic,
             stages=stages,
-            critic_optimizer=torch.optim.Adam(critic.parameters(), lr=self.critic_lr, betas=(0.0, 0.999)),
-            policy_optimizer=torch.optim.Adam(stages.parameters(), lr=self.policy_lr, betas=(0.0, 0.999)),
+            critic_optimizer=torch.optim.Adam(critic.parameters(), lr=float(self.critic_lr), betas=(0.0, 0.999)),
+            policy_optimizer=torch.optim.Adam(stages.parameters(), lr=float(self.policy_lr), betas=(0.0, 0.999)),
         )
 
     def _step(self, task: SearchTask, state: SearchState) -> dict[str, Any]:

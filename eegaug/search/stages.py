@@ -7,6 +7,7 @@ not grow with the number of sub-policies, and hardly with that of operations.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -208,7 +209,7 @@ class Stages(PerClass):
     ):
         super().__init__(n_classes)
         for name, value in (("n_sub_policies", n_sub_policies), ("n_operations", n_operations)):
-            if not (isinstance(value, int) and value >= 1):
+            if not (isinstance(value, numbers.Integral) and value >= 1):
                 raise ValueError(f"{name} is {value!r}; it is an integer of 1 or more.")
         if choice not in CHOICES:
             raise ValueError(f"choice is {choice!r}; it is one of {', '.join(map(repr, CHOICES))}.")
@@ -222,10 +223,10 @@ class Stages(PerClass):
         if not operations:
             raise ValueError("operations is empty; a stage needs one or more.")
         self.operations = list(operations)
-        self.n_sub_policies, self.n_stages = n_sub_policies, n_operations
+        self.n_sub_policies, self.n_stages = int(n_sub_policies), int(n_operations)
         self.choice, self.temperature = choice, float(temperature)
         self.mask, self.mask_temperature = mask, float(mask_temperature)
-        shape = (n_sub_policies, n_operations, len(self.operations))
+        shape = (self.n_sub_policies, self.n_stages, len(self.operations))
         low, high = initial
         n = n_classes or 1
 

@@ -198,6 +198,14 @@ def test_steps_are_counted_in_whole_numbers(steps):
         walk(max_steps=steps).fit(X, Y, groups=GROUPS)
 
 
+@pytest.mark.parametrize("name", list_searchers())
+@pytest.mark.parametrize(("parameter", "value"), [("n_sub_policies", 0), ("n_operations", -1)])
+def test_policies_of_nothing_are_refused_at_once(name, parameter, value):
+    search = get_searcher(name)(staging(), verbose=0, **{parameter: value})
+    with pytest.raises(ValueError, match=f"{parameter} is {value}; it is 1 or more"):
+        search.fit(X, Y, groups=GROUPS)
+
+
 def test_max_epochs_is_another_name():
     assert len(walk(max_epochs=3).fit(X, Y, groups=GROUPS).history_) == 3
 

@@ -8,7 +8,7 @@ import torch
 from skorch.callbacks import Callback
 from small import X, Y, staging
 
-from eegaug.search import AutoAugmentSearch, PolicySearch, RandomSearch, SearchState
+from eegaug.search import AutoAugmentSearch, PolicySearch, RandomSearch, SearchState, get_searcher
 
 GROUPS = np.arange(len(Y)) // 8
 SETTINGS = {"operations": ["sign_flip", "gaussian_noise"], "refit": False, "verbose": 0}
@@ -71,6 +71,24 @@ def test_what_a_search_keeps_can_be_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(Counting, "kept", {"best": [np.zeros(2)]})
     with pytest.raises(TypeError, match=r"keeps a ndarray in its 'kept', which its checkpoint cannot hold: keep tens"):
         counting(tmp_path / "other.pt").fit(X, Y, groups=GROUPS)
+
+
+@pytest.mark.filterwarnings("ignore:.* ended with nearly even weights")
+@pytest.mark.parametrize("rate", [np.float64(0.02), np.float32(0.02)], ids=["float64", "float32"])
+@pytest.mark.parametrize("name", ["adda", "faster-autoaugment", "dna"])
+def test_rates_out_of_an_array_do_not_stop_a_search_from_going_on(name, rate, tmp_path):
+    def search(max_steps, checkpoint):
+        estimator = staging(lr=rate, optimizer__betas=(np.float64(0.5), 0.9))
+        own = {"warm_start": np.int64(1), "policy_betas": (rate, 0.9)} if name == "adda" else {}
+        numbers = {"max_steps": max_steps, "n_sub_policies": np.int64(2), "policy_lr": rate, "random_state": 0}
+        return get_searcher(name)(estimator, checkpoint=checkpoint, **SETTINGS | numbers | own)
+
+    whole = search(3, None).fit(X, Y, groups=GROUPS)
+    assert whole._running.saved()["seed"] == 0  # what Ctrl-C goes back to
+    search(1, tmp_path / "s").fit(X, Y, groups=GROUPS)
+    resumed = search(3, tmp_path / "s").fit(X, Y, groups=GROUPS)
+    assert resumed.history_.drop(columns="seconds").equals(whole.history_.drop(columns="seconds"))
+    assert resumed.policy_ == whole.policy_
 
 
 class Dies(Callback):
