@@ -11,7 +11,6 @@ import torch
 from sklearn.exceptions import NotFittedError
 from torch import Tensor, nn
 
-from eegaug._durations import parse_budget
 from eegaug._spatial import spatial_products
 from eegaug.policy import BasePolicy, ClassPolicy
 from eegaug.search._choices import Relax
@@ -129,7 +128,7 @@ class BilevelSearch(PolicySearch):
         begun = any(row["phase"] == "search" for row in self._rows)
         if begun or len(self._rows) >= self.warm_start:
             return "search"
-        budget = parse_budget(self.time_budget, "time_budget")
+        budget = self._running.budget
         spent = sum(row["seconds"] for row in self._rows)
         return "warm start" if budget is None or spent < _WARM_START_SHARE * budget else "search"
 

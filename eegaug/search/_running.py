@@ -42,6 +42,7 @@ class Running:
         self.state: Any = None
         self.kept: bytes | None = None
         self.n_steps, self.unnoted_seconds = 0, 0.0
+        self.budget: float | None = None  # in seconds, of the present call
         self.broken = False  # whether a step was begun that never came to its end
 
     def save(self, rows: list[dict[str, Any]]) -> None:

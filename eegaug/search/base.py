@@ -349,6 +349,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
 
     def _run(self, n_steps: int, budget: float | None) -> Self:
         running, self.interrupted_ = self._running, False
+        running.budget = budget
         self._count_steps(n_steps)
         bar = SearchBar(self.name, running.n_steps, len(self._rows), bool(self.verbose))
         try:

@@ -7,6 +7,7 @@ import copy
 import gc
 import math
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,16 +80,31 @@ def test_the_warm_start_changes_the_network_and_not_the_policy(choice):
 
 
 def test_the_warm_start_leaves_most_of_a_budget_to_the_search():
-    begun = search(warm_start=50, max_steps=2, time_budget="30s")
-    begun._running, begun._rows = None, [{"phase": "warm start", "seconds": 3.0}] * 3
+    begun = search(warm_start=50, max_steps=2)
+    begun._running, begun._rows = SimpleNamespace(budget=30.0), [{"phase": "warm start", "seconds": 3.0}] * 3
     assert begun._next_phase() == "warm start"
     begun._rows = begun._rows + [{"phase": "warm start", "seconds": 3.0}]
     assert begun._next_phase() == "search"
     begun._rows = [{"phase": "warm start", "seconds": 1.0}, {"phase": "search", "seconds": 1.0}]
     assert begun._next_phase() == "search"  # and there is no way back, whatever a longer budget would allow
-    begun.time_budget = None
+    begun._running.budget = None
     begun._rows = [{"phase": "warm start", "seconds": 99.0}] * 49
     assert begun._next_phase() == "warm start"
+
+
+@pytest.mark.parametrize(("first", "then", "warm"), [(None, "90s", 3), ("30s", None, 5)])
+def test_the_warm_start_goes_by_the_budget_of_the_call(first, then, warm, monkeypatch):
+    def stop(search, row):
+        search.step_callback = None
+        raise KeyboardInterrupt
+
+    step = ADDASearch._step
+    monkeypatch.setattr(ADDASearch, "_step", lambda *given: step(*given) | {"seconds": 10.0})
+    begun = search(warm_start=5, max_steps=2, time_budget=first, step_callback=stop)
+    with pytest.warns(UserWarning, match="was stopped"):
+        begun.fit(*bumps())
+    begun.continue_fit(time_budget=then)
+    assert begun.history_["phase"].tolist() == ["warm start"] * warm + ["search"] * 2
 
 
 def state_of(search):
