@@ -116,7 +116,10 @@ class PolicyOperation(PlainData):
     @classmethod
     def _short_forms(cls, data: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
         if isinstance(data, (tuple, list)):
-            data = dict(zip(("operation", "probability", "magnitude", "options"), data, strict=False))
+            names = ("operation", "probability", "magnitude", "options")
+            if len(data) > len(names):
+                raise ValueError(f"an operation is ({', '.join(names)}), got {len(data)} values: {data!r}")
+            data = dict(zip(names, data, strict=False))
         if not (isinstance(data, Mapping) and isinstance(data.get("operation"), Operation)):
             return build(data)
         operation: Operation = data["operation"]

@@ -82,6 +82,11 @@ class Policy(ReadyMade, BasePolicy):
             raise ValueError(f"the weights of the sub-policies are too large: their sum is {total}")
         if abs(total - 1.0) > 1e-9:
             scaled = tuple(sub.model_copy(update={"weight": sub.weight / total}) for sub in self.sub_policies)
+            lost = next(
+                (sub.weight for sub, one in zip(self.sub_policies, scaled, strict=True) if not one.weight), None
+            )
+            if lost is not None:
+                raise ValueError(f"a sub-policy of weight {lost} would never be drawn beside the others: leave it out")
             object.__setattr__(self, "sub_policies", scaled)
         known: dict[PolicyOperation, int] = {}
         built: list[Operation] = []

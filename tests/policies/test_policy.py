@@ -77,6 +77,14 @@ class TestData:
             ([{"operations": [("sign_flip", 1.5)]}], "less than or equal to 1"),
             ([{"operations": [], "weight": 0}], "greater than 0"),
             ([{"operations": [], "weight": 1e308}] * 2, "too large: their sum is inf"),
+            (
+                [{"operations": [], "weight": 1e-320}, {"operations": [], "weight": 1e10}],
+                "weight 1e-320 would never be",
+            ),
+            (
+                [{"operations": [("sign_flip", 1.0, None, {}, 0.5)]}],
+                "an operation is .*magnitude, options.*, got 5 val",
+            ),
             ([{"operations": [], "weight": "1"}], "must be a number, got '1'"),
             ([{"operations": [("sign_flip", True)]}], "must be a number, got True"),
             ([{"operations": [("gaussian_noise", 0.5, 0.5, {"colour": "pink"})]}], "no option 'colour'"),
