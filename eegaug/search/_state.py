@@ -19,8 +19,9 @@ class SearchState:
     Parameters
     ----------
     **parts
-        Kept as attributes; further ones may be set at any time. Whatever has a ``state_dict`` is saved through it, and
-        tensors are restored in place, so that optimisers that hold them stay valid.
+        Kept as attributes; further ones that are tensors or plain data may be set at any time. Whatever has a
+        ``state_dict`` is saved through it, and has to be there from the beginning. Tensors are restored in place, so
+        that optimisers that hold them stay valid.
 
     Examples
     --------
@@ -45,10 +46,21 @@ class SearchState:
         return saved
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` gave.
+
+        Raises
+        ------
+        ValueError
+            When it is of a part with a ``state_dict`` that is not there.
+        """
         for name, one in saved.items():
             present = getattr(self, name, None)
             if "state_dict" in one:
+                if not hasattr(present, "load_state_dict"):
+                    raise ValueError(
+                        f"the search kept the state of its {name!r}, which is not there to restore it: what has a "
+                        "state_dict is made in _begin."
+                    )
                 present.load_state_dict(one["state_dict"])
             elif isinstance(present, Tensor) and isinstance(one["value"], Tensor):
                 with torch.no_grad():

@@ -250,3 +250,12 @@ def test_state_restores_in_place(tmp_path):
     assert torch.equal(resumed.net.weight, part.net.weight)
     assert resumed.best == [1, {"a": 0.5}]
     assert torch.equal(steps(resumed, 3).p, whole.p)
+
+
+def test_state_of_a_part_that_was_made_later_is_missed_by_name():
+    state = SearchState(best=None)
+    state.seen, state.net = 3, nn.Linear(2, 2)
+    resumed, saved = SearchState(best=None), state.state_dict()
+    with pytest.raises(ValueError, match=r"kept the state of its 'net', .* made in _begin"):
+        resumed.load_state_dict(saved)
+    assert resumed.seen == 3
