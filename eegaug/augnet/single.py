@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from eegaug.functional.sensors import full_precision
+
 if TYPE_CHECKING:
     from eegaug.augnet.layers import AugmentationLayer
 
@@ -102,7 +104,8 @@ def comparison_of_losses(layer: AugmentationLayer, losses: Tensor) -> Tensor:
         both = torch.stack([~applied, applied]).to(losses.dtype)
         counts = both.sum(1)
         keep = _MEMORY**counts
-        layer.running_sums[:, q] = layer.running_sums[:, q] * keep + both @ losses[rows]
+        with full_precision(losses):  # what counts is a small difference between sums
+            layer.running_sums[:, q] = layer.running_sums[:, q] * keep + both @ losses[rows]
         layer.running_counts[:, q] = layer.running_counts[:, q] * keep + counts
         seen = layer.running_counts[:, q]
         means = layer.running_sums[:, q] / seen.clamp(min=1.0)

@@ -152,6 +152,18 @@ def test_losses_of_changed_and_unchanged_windows_are_compared():
     assert layer.strengths.grad[:2].tolist() == [0.0, 0.0] and layer.strengths.grad[2] != 0
 
 
+def test_losses_are_compared_in_full_precision():
+    gradients = []
+    for mixed in (False, True):
+        layer = AugmentationLayer(["sign_flip"], selection="single", initial_strength=1.0)
+        layer.compares_losses = True
+        layer(torch.ones(64, 1, 8), seeded())
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            comparison_of_losses(layer, torch.linspace(1.0, 1.01, 64)).backward()
+        gradients.append(layer.strengths.grad)
+    assert gradients[0] != 0 and torch.equal(*gradients)
+
+
 def test_running_means_forget_and_wait_for_both_kinds():
     layer = AugmentationLayer(["sign_flip"], selection="single", initial_strength=0.0)
     layer.compares_losses = True
