@@ -17,6 +17,7 @@ from eegaug._named_operations import is_one_operation, named_operation
 from eegaug._random import RandomState, contained_rng, derive_seed, resolve_seed
 from eegaug._staging_data import StagingData
 from eegaug._transform_draws import reseed
+from eegaug.augnet import AugmentationLayer, AugmentationModule
 from eegaug.invariance._outputs import signal_for, windows_array
 from eegaug.operations import FAMILIES, Operation
 
@@ -117,6 +118,8 @@ def as_change(
     _check_signal(spec, n_channels, **about)
     if isinstance(spec, nn.Module):  # its "apply" is torch's, which does something else
         module = copy.deepcopy(spec)
+        for part in module.modules():  # in evaluation they would do one thing to all windows
+            part.training |= isinstance(part, (AugmentationLayer, AugmentationModule))
 
         def transform(X: Tensor, generator: torch.Generator) -> Tensor:
             reseed(module)

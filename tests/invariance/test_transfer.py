@@ -199,3 +199,7 @@ def test_transforms_of_braindecode_are_frozen_too():
     assert (flipped | (frozen == X).all((1, 2))).all() and 0 < flipped.sum() < len(X)
     layer = AugmentationLayer(["sign_flip"], initial_strength=1.0)
     assert frozen_test_set(X, layer).shape == X.shape
+    # As in training, whatever a prediction has last been made with.
+    assert np.array_equal(frozen_test_set(X, layer.eval()), frozen_test_set(X, layer.train()))
+    assert 0 < (frozen_test_set(X, layer.eval()) == -X).all((1, 2)).sum() < len(X)
+    assert not layer.training
