@@ -194,7 +194,8 @@ def _estimators() -> dict[str, type]:
 def _inner(clf: Any) -> nn.Module:
     """The trunk of a model, without layers that the estimator has put before it and without a compiler's wrapper."""
     module = uncompiled_network(clf.module_)
-    return getattr(module, "trunk", module) if hasattr(clf, "_learned_layers") else module
+    layered = hasattr(clf, "_has_layers_before_trunk") and clf._has_layers_before_trunk()
+    return getattr(module, "trunk", module) if layered else module
 
 
 # Writing -------------------------------------------------------------------------------------------------------------

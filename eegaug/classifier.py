@@ -237,6 +237,8 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
 
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[tuple, dict]:
         """Arguments of the optimiser; the default betas only where it takes betas."""
+        # By the names that they have in a network that is not compiled.
+        named_parameters = [(name.removeprefix("_orig_mod."), parameter) for name, parameter in named_parameters]
         args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
         takes = inspect.signature(getattr(self, prefix)).parameters
         if "betas" not in takes and kwargs.get("betas") == _DEFAULT_BETAS:

@@ -505,3 +505,10 @@ def test_initialize_knows_the_rate_before_any_data():
     arguments = {"module__n_chans": 2, "module__n_times": 300, "module__n_outputs": 5}
     clf = StagingClassifier(sfreq=100, ch_names=["C3", "C4"], verbose=0, **arguments).initialize()
     assert clf.module_(torch.zeros(1, 2, 300)).shape == (1, 5)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_groups_of_parameters_go_by_the_names_of_the_network(compiled):
+    groups = [("conv.*", {"lr": 0.5})]
+    clf = staging(compile=compiled, optimizer__param_groups=groups, module__n_chans=4, module__n_outputs=3).initialize()
+    assert [(group["lr"], len(group["params"])) for group in clf.optimizer_.param_groups] == [(0.5, 2), (0.01, 2)]

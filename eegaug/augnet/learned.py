@@ -38,8 +38,14 @@ class LearnedAugmentation:
     def _learned_layers(self) -> list[AugmentationLayer]:
         return list(self.module_.augmentation.layers)
 
+    def _has_layers_before_trunk(self) -> bool:
+        """Whether ``module_`` is a trunk together with its augmentation, and not a trunk alone."""
+        return True
+
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[tuple, dict]:
         """Two groups of parameters: the trunk's, and those of the augmentation with their own rate and decay."""
+        if not self._has_layers_before_trunk():  # which may have parts of the same names
+            return super().get_params_for_optimizer(prefix, named_parameters)
         trunk, augmentation = [], []
         for name, parameter in named_parameters:
             if _is_augmentation(name):

@@ -189,6 +189,9 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
     def _learned_layers(self) -> list[AugmentationLayer]:
         return self.module_.augmentation.layers if self.variants_.n_modules else []
 
+    def _has_layers_before_trunk(self) -> bool:
+        return self.variants_.n_modules > 0
+
     # Training --------------------------------------------------------------------------------------------------------
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
@@ -197,7 +200,7 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
         Xi, yi = unpack_data(batch)
         X, y = self._make_variants(Xi, yi)
         n = len(self.variants_)
-        with self._compared(getattr(self.module_, "trunk", self.module_)) as seen:
+        with self._compared(self.module_.trunk if self._has_layers_before_trunk() else self.module_) as seen:
             y_pred = self.infer(X, **fit_params)
         cross_entropy = self.get_loss(y_pred, y, X=X, training=True)
         difference = self._difference((seen[0] if seen else y_pred).chunk(n))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 
 import numpy as np
@@ -413,3 +414,23 @@ def test_a_list_of_one_source_is_that_source():
 def test_an_operation_is_the_same_by_name_and_as_a_layer_has_it():
     clf = ait(variants=["ft_surrogate"]).fit(X, Y)
     assert clf.variants_.policies[0].operations == (get_operation("ft_surrogate", sfreq=SFREQ, ch_names=CHANNELS),)
+
+
+class Parts(nn.Module):
+    """A network with parts of the names that estimators give to theirs."""
+
+    def __init__(self, n_chans, n_outputs):
+        super().__init__()
+        self.trunk, self.augmentation = nn.Conv1d(n_chans, 4, 15), nn.Linear(4, 4)
+        self.head = nn.Linear(4, n_outputs)
+
+    def forward(self, X):
+        return self.head(self.augmentation(self.trunk(X).square().mean(-1)))
+
+
+def test_parts_of_the_network_are_its_own_whatever_their_names(tmp_path):
+    clf = ait(Parts, augmentation_lr=0.0, compare="head").fit(X, Y)
+    assert len(clf.optimizer_.param_groups) == 1
+    assert json.loads((clf.save(tmp_path / "model") / "model.json").read_text())["trunk"]["class"].endswith(":Parts")
+    layered = ait(Parts, variants=AugmentationLayer(["gaussian_noise"]), compare="head").fit(X, Y)
+    assert [len(group["params"]) for group in layered.optimizer_.param_groups] == [6, 2]
