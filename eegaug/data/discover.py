@@ -18,7 +18,7 @@ HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt")
 _WORDS = r"hypnograms?|hypno|stages?|staging|scoring|scores?|labels?|events|annotations?|sleep[ _-]?stages?"
 _HYPNOGRAM_NAME = re.compile(rf"(^|[ ._-])({_WORDS}|hypnogram.*)$", re.IGNORECASE)
 _SUFFIX = re.compile(rf"([ ._-]+({_WORDS}|base))?$", re.IGNORECASE)
-_SLEEP_EDF = re.compile(r"^(S[CT]\d\d\d)(\d)([A-Z])", re.IGNORECASE)
+_SLEEP_EDF = re.compile(r"^(SC4\d\d|ST7\d\d)(\d)([A-Z])", re.IGNORECASE)
 _MASS = re.compile(r"^(01-0[1-5]-\d{4})(?: (.*))?$")
 # Folders that are nights of many subjects rather than a subject.
 _VISIT = re.compile(
@@ -148,7 +148,10 @@ def _files(source) -> tuple[Path, list[Path], list[Path]]:
         if gone := [str(p) for p in files if not p.is_file()]:
             raise FileNotFoundError(f"There is no file {', '.join(gone)}.")
         files = [p.absolute() for p in files]
-        root = Path(os.path.commonpath([p.parent for p in files]))
+        try:
+            root = Path(os.path.commonpath([p.parent for p in files]))
+        except ValueError:  # on two drives of Windows
+            root = files[0].parent
     elif Path(source).is_dir():
         root = Path(source)
         files = _walk(root)

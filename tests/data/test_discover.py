@@ -180,6 +180,22 @@ def test_sleep_edf_that_somebody_scored_again(tmp_path):
     assert one.problem == "several hypnograms could be its own: SC4001E0_stages.csv, SC4001EC-Hypnogram.edf"
 
 
+def test_recordings_on_two_drives(tmp_path, monkeypatch):
+    touch(tmp_path, "c/a.edf", "d/b.edf", "d/b.csv")
+
+    def commonpath(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr("os.path.commonpath", commonpath)
+    assert pairs([tmp_path / "c" / "a.edf", tmp_path / "d" / "b.edf"]) == {"a": (None, "a", 1), "b": ("b.csv", "b", 1)}
+
+
+def test_names_like_those_of_sleep_edf_are_not_its_own(tmp_path):
+    touch(tmp_path, "SC1011A.edf", "SC1012A.edf", "SC4011E0-PSG.edf", "ST7012J0-PSG.edf")
+    found, _ = find_recordings(tmp_path)
+    assert [(one.subject, one.night) for one in found] == [("SC1011A", 1), ("SC1012A", 1), ("SC401", 1), ("ST701", 2)]
+
+
 def test_links_are_followed_once(tmp_path):
     touch(tmp_path, "real/s1/a.edf", "data/s2/b.edf")
     (tmp_path / "data" / "s1").symlink_to(tmp_path / "real" / "s1")
