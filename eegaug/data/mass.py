@@ -86,7 +86,7 @@ def load_mass(
         hint = " (scored in 20-s pages: pass epoch_20s='reepoch' too)" if set(there) & set(_PAGES_20S) else ""
         raise FileNotFoundError(f"{root} holds sessions {there} of MASS, not {session}: pass session={there[0]}{hint}.")
     reading = Reading(epoch_20s=epoch_20s)
-    return build(kept, p, reading, label=str(root), store=store, n_jobs=n_jobs, verbose=verbose)
+    return build(kept, p, reading, label=str(Path(root).absolute()), store=store, n_jobs=n_jobs, verbose=verbose)
 
 
 def _session(subject: str) -> int | None:

@@ -25,7 +25,7 @@ from eegaug.data.files import NpzNight
 from eegaug.data.hypnograms import stage_numbers
 from eegaug.data.nights import Nights
 from eegaug.data.preprocessing import Preprocessing
-from eegaug.data.store import VERSION, NightWriter, open_store
+from eegaug.data.store import VERSION, NightWriter, opened
 
 __all__ = ["cache_folder", "load_recordings"]
 
@@ -125,9 +125,9 @@ def load_recordings(
         problems.append({"recording": guessed[0].name, "kind": "note", "reason": reason, "n_windows": 0})
     label = str(source) if isinstance(source, (str, os.PathLike)) else f"{len(found)} recordings"
     # A folder may get more recordings and keep its store; another list is another store, as are other hypnograms.
-    told = label if hypnograms is None else f"{label}, {Path(hypnograms).absolute()}"
-    if not isinstance(source, (str, os.PathLike)):
-        told += ", ".join(sorted(str(one.path) for one in found))
+    alone = isinstance(source, (str, os.PathLike))
+    told = str(Path(source).absolute()) if alone else ", ".join(sorted(str(one.path) for one in found))
+    told = told if hypnograms is None else f"{told}, {Path(hypnograms).absolute()}"
     options = {"n_jobs": n_jobs, "verbose": verbose, "problems": problems}
     return build(found, p, reading, label=label, told=told, store=store, **options)
 
@@ -209,7 +209,7 @@ def build(
     sources = [_fingerprint(one, reading) for one in usable]
     whole = [[one.name, one.subject, one.night, s] for one, s in zip(usable, sources, strict=True)] + problems
     default = store is None
-    store = Path(store) if store is not None else _store_in_cache(label, told or label, usable, p, reading)
+    store = Path(store) if store is not None else _store_in_cache(label, told or label, p, reading)
     if nights := _already_there(store, p, whole):
         return _told(nights)
     if default and (store / "store.json").exists() and not _readable(store):
@@ -342,10 +342,8 @@ def _fingerprint(one: Found, reading: Reading) -> list:
     return [stats, one.problem, asdict(reading)]
 
 
-def _store_in_cache(label: str, told: str, usable: Sequence[Found], p: Preprocessing, reading: Reading) -> Path:
-    paths = sorted(str(one.path.resolve()) for one in usable)
-    common = os.path.commonpath(paths) if len(paths) > 1 else paths[0]
-    key = json.dumps([VERSION, common, told, p.model_dump(), asdict(reading)], default=str)
+def _store_in_cache(label: str, told: str, p: Preprocessing, reading: Reading) -> Path:
+    key = json.dumps([VERSION, told, p.model_dump(), asdict(reading)], default=str)
     slug = re.sub(r"[^A-Za-z0-9]+", "-", Path(label).name)[:30].strip("-") or "recordings"
     return cache_folder() / f"{slug}-{hashlib.sha1(key.encode()).hexdigest()[:12]}"
 
@@ -367,7 +365,7 @@ def _already_there(store: Path, p: Preprocessing, whole: list) -> Nights | None:
     if not (header.get("complete") and same and header.get("source") == json.loads(json.dumps(whole))):
         return None
     try:
-        return open_store(store)
+        return opened(store, header)
     except (ValueError, FileNotFoundError):
         return None
 

@@ -78,7 +78,7 @@ def load_sleep_edf(
             f"Subjects {numbers} have no night {nights}: subject 13 has no second, 36 and 52 have no first."
         )
     if root is not None:
-        found, where = _in_folder(root, numbers, nights), str(root)
+        found, where = _in_folder(root, numbers, nights), str(Path(root).absolute())
     else:
         found, where = _fetched(list(SUBJECTS) if numbers is None else numbers, nights), "sleep-edf"
     return build(found, p, Reading(), label=where, store=store, n_jobs=n_jobs, verbose=verbose)

@@ -9,6 +9,7 @@ count as memory of the process, so a training run over mapped nights grows with 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import warnings
@@ -285,8 +286,10 @@ class NightWriter:
             raise ValueError(f"No night was stored in {self.store_dir}.")
         problems = self.problems + [p for r in order for p in read_json(self._entry(r))["problems"]]
         more = {"complete": True, "source": source, "nights": order, "problems": problems, "truth": truth}
-        write_json(self.store_dir / "store.json", {**self.header, **more})
-        return open_store(self.store_dir)
+        header = json.loads(json.dumps(plain({**self.header, **more})))
+        write_json(self.store_dir / "store.json", header)
+        # Not read again: another process may have chosen other nights of the folder since.
+        return opened(self.store_dir, header)
 
 
 def refuse_not_finite(X: np.ndarray, ch_names: Sequence[str], recording: str) -> None:
@@ -337,7 +340,12 @@ def open_store(store_dir: str | os.PathLike) -> Nights:
     index = store_dir / "store.json"
     if not index.exists():
         raise FileNotFoundError(f"{store_dir} holds no store.json: it is not a store of nights.")
-    header = read_json(index)
+    return opened(store_dir, read_json(index))
+
+
+def opened(store_dir: Path, header: dict) -> Nights:
+    """The nights that the content of a ``store.json`` names."""
+    index = store_dir / "store.json"
     if header.get("format") != FORMAT or header.get("version") != VERSION:
         raise ValueError(
             f"{index} is {header.get('format')!r} version {header.get('version')!r}, not {FORMAT!r} {VERSION}."

@@ -298,6 +298,16 @@ def test_second_call_opens_what_the_first_one_made(tmp_path, monkeypatch, cache)
     assert len(seen) == 4  # another preprocessing, another store
 
 
+def test_a_folder_that_grows_keeps_its_store(tmp_path, monkeypatch):
+    seen, convert = [], module.convert
+    monkeypatch.setattr(module, "convert", lambda one, *args: seen.append(one.name) or convert(one, *args))
+    for name in ("a/n0", "a/n1", "b/n2"):
+        night(tmp_path / "in" / f"{name}.edf", seed=len(seen))
+        load_recordings(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    assert len(load_recordings("in")) == 24 and seen == ["n0", "n1", "n2"]
+
+
 def test_damaged_cache_is_made_again(tmp_path):
     night(tmp_path / "a.edf")
     first = load_recordings(tmp_path)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from eegaug.data import NightWriter, Preprocessing, open_store
+from eegaug.data import NightWriter, Preprocessing, open_store, store
 from eegaug.data.nights import _FILES
 
 P = Preprocessing(ch_names=["C3", "C4"], sfreq=10, l_freq=None, h_freq=None, window_s=5)
@@ -67,6 +67,24 @@ def test_night_that_is_replaced_is_read_anew(tmp_path):
     w.add(windows(seed=9), [0] * 6, subject="s0", night=1)
     np.testing.assert_array_equal(w.close().read(), windows(seed=9))
     assert len(list(tmp_path.glob("*.f32"))) == 1  # the old signal is gone
+
+
+def test_nights_are_those_of_the_call_whatever_another_process_chose_meanwhile(tmp_path, monkeypatch):
+    whole = fill(tmp_path)
+    mine = writer(tmp_path)
+    mine.has("s0-1")
+
+    def write_json(path, content):
+        write(path, content)
+        if path.name == "store.json" and content["nights"] == ["s0-1"]:
+            monkeypatch.undo()
+            writer(tmp_path).close(["s1-1", "s2-1"])
+
+    write = store.write_json
+    monkeypatch.setattr(store, "write_json", write_json)
+    nights = mine.close()
+    assert set(nights.subjects) == {"s0"} and set(open_store(tmp_path).subjects) == {"s1", "s2"}
+    np.testing.assert_array_equal(nights.read(), whole.read(np.arange(6)))
 
 
 def test_truth_and_problems_are_kept(tmp_path):
