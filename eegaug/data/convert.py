@@ -201,6 +201,8 @@ def _scoring(found: Found, header: EdfHeader, p: Preprocessing, reading: Reading
     if scored.n_outside:
         reason = f"the hypnogram is longer than the recording ({header.duration_s:g} s): scored beyond its end"
         report.append(("dropped", reason, scored.n_outside))
+    if scored.n_edge:
+        report.append(("dropped", "no signal beside short pages at the recording's ends", scored.n_edge))
     if scored.n_partial:
         report.append(("dropped", "ends of stages that do not last a whole number of windows", scored.n_partial))
     if scored.n_missing:

@@ -33,6 +33,8 @@ class ScoredWindows:
     """Windows scored as movement or unknown."""
     n_outside: int = 0
     """Windows with a stage outside the recording."""
+    n_edge: int = 0
+    """Short pages of the recording with a stage, beside which it has no signal to lengthen them with."""
     n_missing: int = 0
     """Windows of the recording that the hypnogram does not cover."""
     n_partial: int = 0
@@ -82,6 +84,9 @@ class Hypnogram:
             raise ValueError(f"no sleep stage among its labels ({', '.join(map(repr, seen[:8])) or 'there is none'})")
         other = [(at, str(label)) for at, long, label in zip(onset, duration >= _LONG_S, labels, strict=True) if long]
         onset, duration = onset[keep], duration[keep]
+        if not np.isfinite(onset).all():
+            label = np.asarray(labels, dtype=object)[keep][int(np.argmin(np.isfinite(onset)))]
+            raise ValueError(f"a stage ({str(label)!r}) has no onset")
         order = np.argsort(onset, kind="stable")
         onset, duration, stage = onset[order], duration[order], stage[order]
         # Some exporters leave the duration out: a stage then lasts until the next one.
@@ -181,6 +186,8 @@ class Hypnogram:
             at = start[int(np.diff(start).argmin())]
             raise ValueError(f"stages overlap at {at:g} s: are there two scorings in one file?")
         inside = (start >= -0.005) & (start + window_s <= recording_s + 0.005)
+        page_start = start + margin
+        of_recording = (page_start >= -0.005) & (page_start + step <= recording_s + 0.005)
         scored = y != UNSCORED
         if not (inside & scored).any():
             raise ValueError(
@@ -194,7 +201,8 @@ class Hypnogram:
             onset_s=start[inside & scored],
             y=y[inside & scored].astype(np.int64),
             n_unscored=int((inside & ~scored).sum()),
-            n_outside=int((~inside & scored).sum()),
+            n_outside=int((~of_recording & scored).sum()),
+            n_edge=int((of_recording & ~inside & scored).sum()),
             n_missing=max(0, math.floor((recording_s - within.sum()) / step + 1e-6)),
             n_partial=math.floor(left_over.clip(min=0)[within > 0].sum() / step + 1e-6),
         )

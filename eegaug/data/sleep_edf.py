@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ def load_sleep_edf(
         If a file has to be fetched and cannot be; an OSError. It says what to do.
     """
     p = as_preprocessing(preprocessing, options, ch_names=CHANNELS, sfreq=100.0)
-    numbers = None if subjects is None else [subjects] if isinstance(subjects, int) else [int(s) for s in subjects]
+    if isinstance(subjects, str):
+        raise ValueError(f"subjects={subjects!r} is text: pass a number, or a list such as [0, 1].")
+    numbers = None if subjects is None else [subjects] if isinstance(subjects, Integral) else [int(s) for s in subjects]
     if numbers is not None and (wrong := [s for s in numbers if s not in SUBJECTS]):
         raise ValueError(f"Sleep-EDF has no subject {wrong}: there are 0 to 82 without 39, 68, 69, 78 and 79.")
     nights = [nights] if isinstance(nights, int) else list(nights)

@@ -124,6 +124,7 @@ def test_pages_of_twenty_seconds_that_only_their_number_tells(tmp_path):
         ("onset,duration,kind\n0,30,W\n", "no column with sleep stages among"),
         ("onset,stage\n22:00:30,W\n22:01:00,N1\n", "onsets must be in seconds, not '22:00:30'"),
         ("onset,duration,stage\n0,30,W\n30,30\n", "row 2 has 2 cells where the first has 3"),
+        ("onset,duration,stage\n0,30,N1\nn/a,30,N2\n60,30,N3\n", "a stage \\('N2'\\) has no onset"),
         ("1,spam\n2,ham\n", "no column with a stage in every row"),
     ],
 )
@@ -179,7 +180,9 @@ def test_pages_of_twenty_seconds_are_refused_or_lengthened():
     found = h.windows(30, 120, epoch_20s="reepoch")
     # The first page lacks 5 s before it, the last 5 s after it.
     assert found.onset_s.tolist() == [15, 35, 55] and found.y.tolist() == [0, 1, 2]
-    assert (found.n_unscored, found.n_outside) == (1, 2)
+    assert (found.n_unscored, found.n_outside, found.n_edge) == (1, 0, 2)
+    found = h.windows(30, 95, epoch_20s="reepoch")
+    assert (found.y.tolist(), found.n_outside, found.n_edge) == ([0, 1, 2], 1, 1)
     assert hypnogram("WW12?R", page_s=20).windows(20, 120).y.tolist() == [0, 0, 1, 2, 4]
     with pytest.raises(ValueError, match="epoch_20s='yes'"):
         h.windows(30, 120, epoch_20s="yes")

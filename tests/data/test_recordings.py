@@ -225,6 +225,13 @@ def test_mismatches_are_cut_and_told(tmp_path):
     assert "short: the hypnogram does not cover the whole recording (3 windows)" in text
 
 
+def test_short_pages_that_cannot_be_lengthened_are_told(tmp_path):
+    night(tmp_path / "a.edf", stages=(), duration_s=180)
+    write_edf(tmp_path / "a-Hypnogram.edf", stages=pages("WW1223R2W", page_s=20))
+    with pytest.warns(UserWarning, match=r"^a: no signal beside short pages at the recording's ends \(2 windows\)$"):
+        assert load_recordings(tmp_path, epoch_20s="reepoch").y.tolist() == [0, 1, 2, 2, 3, 4, 2]
+
+
 def test_a_minute_that_nobody_scored_is_counted_and_not_warned_of(tmp_path):
     night(tmp_path / "a.edf", stages="W" + "2" * 100, duration_s=101 * 30 + 50)
     with warnings.catch_warnings():

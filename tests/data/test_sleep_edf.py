@@ -56,6 +56,8 @@ def test_subjects_and_nights_are_chosen(root):
         ([0], [3], r"nights=\[3\] must be 1, 2 or both"),
         ([0], [], r"nights=\[\] must be"),
         ([13], [2], "subject 13 has no second"),
+        ("0,1", [2], r"subjects='0,1' is text: pass a number, or a list such as \[0, 1\]"),
+        (np.int64(13), [2], r"Subjects \[13\] have no night|subject 13 has no second"),
     ],
 )
 def test_what_does_not_exist_is_refused(subjects, nights, message):
