@@ -84,6 +84,10 @@ class Judged:
         finally:
             self.judge_windows_ = self.judge_batches_ = None  # not to be pickled; made anew by the next fit
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A callback may pickle or copy the estimator in the middle of a training.
+        return super().__getstate__() | {"judge_windows_": None, "judge_batches_": None}
+
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Forward and backward for one batch and, for the strengths, for a batch of judges."""
         if self.judge_batches_ is None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, Checkpoint
 from skorch.dataset import ValidSplit
 from small import CHANNELS, SFREQ, SmallNet, X, Y, nights
 from torch.utils.data import Subset
@@ -129,3 +129,11 @@ def test_judges_who_make_no_batch_are_refused():
     with pytest.raises(ValueError, match=r"makes 5 judges, .* smaller than 16"):
         judged(judge_share=0.1, iterator_train__drop_last=True).fit(X, Y)
     assert len(judged(judge_share=0.5, iterator_train__drop_last=True).fit(X, Y).history) == 2
+
+
+def test_an_estimator_can_be_pickled_while_it_is_trained(tmp_path):
+    saving = Checkpoint(monitor=None, f_params=None, f_optimizer=None, f_history=None, f_pickle=f"{tmp_path}/net.pkl")
+    clf = judged(callbacks=[saving]).fit(X, Y)
+    saved = pickle.loads((tmp_path / "net.pkl").read_bytes())
+    assert np.array_equal(saved.predict_proba(X), clf.predict_proba(X))
+    assert saved.partial_fit(X, Y).judge_indices_ == clf.judge_indices_
