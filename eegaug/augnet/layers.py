@@ -169,6 +169,8 @@ class AugmentationLayer(nn.Module):
         windows = as_batch(X)
         if self.selection == "single":
             return one_operation_each(self, windows, generator).reshape(X.shape)
+        if windows.numel() == 0:
+            return X.clone()
         draws = self.draw(windows, generator)
         total = fused_sum(self, windows, draws) if self.fused else self.weighted_sum(windows, draws)
         return total.reshape(X.shape)

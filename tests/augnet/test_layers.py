@@ -160,6 +160,13 @@ def test_shapes_and_dtypes_are_kept(shape, dtype):
     assert torch.equal(X, before)
 
 
+@pytest.mark.parametrize("selection", ["weighted", "single"])
+def test_no_windows_are_no_windows(selection):
+    layer = AugmentationLayer("time-frequency", sfreq=100, selection=selection)
+    for mode in (True, False):
+        assert layer.train(mode)(torch.zeros(0, 2, 100)).shape == (0, 2, 100)
+
+
 def test_gradient_reaches_signal_weights_and_strengths():
     layer = mass_layer(initial_strength=0.5)
     X = windows(16, n_times=300).requires_grad_()
