@@ -36,20 +36,21 @@ def _plan(settings: Settings, what: str, levels: tuple[float, ...], quick: tuple
     ]
 
 
-def with_wrong_labels(y: np.ndarray, share: float, n_classes: int, seed: int) -> np.ndarray:
-    """Labels of which a share is replaced by another class, drawn uniformly.
+def with_wrong_labels(y: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Labels of which a share is replaced by another class of these windows, drawn uniformly.
 
     Examples
     --------
-    >>> y = np.zeros(10, dtype=int)
-    >>> int((with_wrong_labels(y, 0.3, 5, seed=0) != y).sum())
-    3
+    >>> y = np.array([0, 2, 3, 4] * 5)
+    >>> wrong = with_wrong_labels(y, 0.3, seed=0)
+    >>> int((wrong != y).sum()), np.unique(wrong).tolist()
+    (6, [0, 2, 3, 4])
     """
     rng = np.random.default_rng(seed)
-    y = np.array(y)
+    classes, codes = np.unique(y, return_inverse=True)
     wrong = rng.choice(len(y), round(share * len(y)), replace=False)
-    y[wrong] = (y[wrong] + rng.integers(1, n_classes, len(wrong))) % n_classes
-    return y
+    codes[wrong] = (codes[wrong] + rng.integers(1, len(classes), len(wrong))) % len(classes)
+    return classes[codes]
 
 
 def share_of_windows(y: np.ndarray, subjects: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -76,7 +77,7 @@ def _train(
     common = sleep.training_settings(source, train, seed=seed, epochs=epochs, device=device)
     X, y, subjects = train.as_arrays()
     rows = share_of_windows(y, subjects, share, seed)
-    X, y = X[rows], with_wrong_labels(y[rows], wrong, len(np.unique(y)), seed)
+    X, y = X[rows], with_wrong_labels(y[rows], wrong, seed)
     if arm == "none":
         clf = StagingClassifier(**common)
     else:

@@ -75,13 +75,22 @@ def test_a_part_of_recordings(tmp_path):
 
 def test_wrong_labels():
     y = np.arange(1000) % 5
-    wrong = with_wrong_labels(y, 0.2, 5, seed=0)
+    wrong = with_wrong_labels(y, 0.2, seed=0)
     assert (wrong != y).sum() == 200
     assert set(wrong) == set(range(5))
-    assert (with_wrong_labels(y, 0.2, 5, seed=0) == wrong).all()
+    assert (with_wrong_labels(y, 0.2, seed=0) == wrong).all()
     # Every other class is as likely.
     jumps = np.bincount((wrong - y)[wrong != y] % 5, minlength=5)
     assert jumps[0] == 0 and (np.abs(jumps[1:] - 50) < 25).all()
+
+
+def test_wrong_labels_are_stages_that_there_are():
+    y = np.array([0, 2, 3, 4])[np.arange(1000) % 4]  # nobody was in N1
+    wrong = with_wrong_labels(y, 0.4, seed=0)
+    assert (wrong != y).sum() == 400 and set(wrong) == set(y)
+    for stage in (0, 2, 3, 4):
+        others, counts = np.unique(wrong[(wrong != y) & (y == stage)], return_counts=True)
+        assert others.tolist() == [s for s in (0, 2, 3, 4) if s != stage] and (np.abs(counts - 33) < 20).all()
 
 
 def test_share_of_windows():
