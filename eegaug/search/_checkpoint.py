@@ -17,6 +17,7 @@ from eegaug._checkpoint_file import DamagedError, check_settings, check_writable
 from eegaug._version import __version__
 from eegaug.checkpoint import _FREE as _FREE_OF_ESTIMATOR
 from eegaug.checkpoint import _checksum, _describe, _describe_data
+from eegaug.search._state import plain_numbers
 
 __all__ = ["SearchFile", "own_settings", "search_settings"]
 
@@ -141,12 +142,21 @@ def search_settings(
 
 
 def plain_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the history with nothing in it but numbers, text and None."""
+    """A row of the history with nothing in it but what a checkpoint can hold: numbers, text, None, and lists of them.
+
+    Raises
+    ------
+    TypeError
+        For anything else; the message names the column.
+    """
     plain = {}
     for name, value in row.items():
         if isinstance(value, torch.Tensor):
-            value = value.detach().cpu().tolist()
-        elif isinstance(value, np.generic):
-            value = value.item()
+            value = value.detach().cpu()
+        value = value.tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else plain_numbers(value)
+        try:
+            json.dumps(value)
+        except TypeError as error:
+            raise TypeError(f"column {name!r} of the history holds a value that no checkpoint can: {error}.") from None
         plain[str(name)] = value
     return plain

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from eegaug._inputs import Signal
+from eegaug.montage import electrode_positions
 from eegaug.operations import Operation, get_operation, list_operations
 
 __all__ = ["resolve_operations"]
@@ -26,14 +27,20 @@ def resolve_operations(operations: Any, signal: Signal, positions: Any = None) -
     Raises
     ------
     TypeError
-        For what is neither a name nor a list.
+        For what is neither a name nor a list, and for a set.
     ValueError
-        For an empty list, an operation listed twice, an unknown name, or when sampling rate or channels are not known
-        and are needed.
+        For an empty list, an operation listed twice, an unknown name, positions of nobody, or when sampling rate or
+        channels are not known and are needed.
     """
+    if positions is not None:  # as every policy would, after the search
+        if signal.ch_names is None:
+            raise ValueError("positions need ch_names=[...], which say whose they are.")
+        electrode_positions(signal.ch_names, positions)
     about = {"sfreq": signal.sfreq, "ch_names": signal.ch_names, "positions": positions, "warn": False}
     if not isinstance(operations, (str, Iterable)):
         raise TypeError(f"operations is {operations!r}; name a group, such as 'all', or list operations.")
+    if isinstance(operations, (set, frozenset)):
+        raise TypeError("operations is a set, whose order is another in each process: pass a list.")
     if not isinstance(operations, str):
         built = [get_operation(one, **about) for one in operations]
         if not built:

@@ -31,6 +31,7 @@ from eegaug.search._running import (
     check_end,
     check_numbers,
     checked_clone,
+    name_batch_of_one,
     refuse_changes,
     spell_out_parameters,
 )
@@ -389,7 +390,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         if running.file is not None:
             running.file.beside("refit").unlink(missing_ok=True)  # a training with the policy of another step
         began = time.perf_counter()
-        with contained_rng(derive_seed(task.seed, STEP, number), task.device):
+        with contained_rng(derive_seed(task.seed, STEP, number), task.device), name_batch_of_one(task):
             columns = self._step(task, running.state)
             if task.device.type == "cuda":
                 torch.cuda.synchronize(task.device)
@@ -404,7 +405,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         self._sum_up()
         if self.step_callback is not None:
             self.step_callback(self, row)
-            row.update(plain_row(row))
+            row = self._rows[-1] = plain_row(row)
         running.save(self._rows)
         running.broken = False
         return row

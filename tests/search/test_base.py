@@ -22,6 +22,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from small import CHANNELS, NAMES, SFREQ, X, Y, global_random_states, nights, staging
+from torch import nn
 
 from eegaug.policies import Policy
 from eegaug.search import PolicySearch, RandomSearch, SearchState, get_searcher, list_searchers
@@ -180,6 +181,33 @@ def test_operations_that_make_no_sense():
             walk(operations=operations).fit(X, Y, groups=GROUPS)
     with pytest.raises(TypeError, match="operations is None; name a group"):
         walk(operations=None).fit(X, Y, groups=GROUPS)
+    with pytest.raises(TypeError, match="operations is a set, whose order is another in each process"):
+        walk(operations={"sign_flip", "gaussian_noise"}).fit(X, Y, groups=GROUPS)
+
+
+def test_positions_that_no_policy_could_have_are_refused_before_the_search():
+    seen = []
+    for names, positions, message in [
+        (None, {"C3": (0, 0, 1)}, "positions need ch_names"),
+        (CHANNELS, np.ones((3, 3)), r"positions must have shape \(4, 3\)"),
+    ]:
+        search = walk(positions=positions, step_callback=lambda _, row: seen.append(row))
+        search.estimator.set_params(ch_names=names)
+        with pytest.raises(ValueError, match=message):
+            search.fit(X, Y, groups=GROUPS)
+    assert not seen
+
+
+def test_a_last_batch_of_one_window_is_named():
+    class Normalised(nn.Sequential):
+        def __init__(self, n_chans, n_outputs):
+            super().__init__(
+                nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.BatchNorm1d(n_chans), nn.Linear(n_chans, n_outputs)
+            )
+
+    search = get_searcher("adda")(staging(Normalised, batch_size=13), operations=OPERATIONS, valid_size=1, verbose=0)
+    with pytest.raises(ValueError, match=r"a batch of one window is left .* another batch_size .*\(now 13\)"):
+        search.fit(X, Y, groups=GROUPS)  # of 40 windows
 
 
 def test_group_leaves_out_what_means_nothing():
@@ -248,6 +276,22 @@ def test_callback_sees_the_current_policy():
     assert seen == [1, 2, 3, 4]
     assert search.history_["p"].nunique() == 4
     assert search.history_["p"].iloc[-1] == search.policy_.sub_policies[0].operations[0].probability
+
+
+def test_columns_of_a_callback_are_plain(tmp_path):
+    def look(search, row):
+        row |= {"a": np.arange(2), "b": [np.float32(0.5)], 3: torch.ones(1), "c": seen}
+
+    seen = {"n": np.int64(1)}
+    search = walk(step_callback=look, checkpoint=tmp_path / "s").fit(X, Y, groups=GROUPS)
+    resumed = walk(checkpoint=tmp_path / "s").fit(X, Y, groups=GROUPS)
+    for found in (search, resumed):
+        row = found.history_.iloc[-1]
+        assert [row["a"], row["b"], row["3"], row["c"]] == [[0, 1], [0.5], [1.0], {"n": 1}]
+        assert 3 not in found.history_
+    seen["n"] = object()
+    with pytest.raises(TypeError, match=r"column 'c' of the history holds a value that no checkpoint can: .* object"):
+        walk(step_callback=look).fit(X, Y, groups=GROUPS)
 
 
 @pytest.mark.parametrize("kept", [True, False])
