@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dis
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self
 
 import torch
@@ -101,7 +101,7 @@ class StagingLoop:
         self._set_training(True)
         Xi, yi = unpack_data(batch)
         Xi = self._augment(to_tensor(Xi, device=self.device), yi)
-        with self.accelerator.autocast() if hasattr(self, "accelerator") else nullcontext():
+        with self._autocast():
             y_pred = self.infer(Xi, **fit_params)
             cross_entropy = self.get_loss(y_pred, yi, X=Xi, training=True)
         penalty = self._penalty()
@@ -110,6 +110,10 @@ class StagingLoop:
         self.n_forward_backward_ += 1
         self._note_terms(len(Xi), train_ce=cross_entropy, train_penalty=penalty)
         return {"loss": loss, "y_pred": y_pred}
+
+    def _autocast(self) -> AbstractContextManager:
+        """Automatic mixed precision, where skorch's AccelerateMixin asks for it."""
+        return self.accelerator.autocast() if hasattr(self, "accelerator") else nullcontext()
 
     def _augment(self, X: torch.Tensor, y: Any = None) -> torch.Tensor:
         if self.policy is None:

@@ -78,8 +78,8 @@ class TrainingCheckpoint(Callback):
     Notes
     -----
     For estimators of eegaug. Whatever its place in the list, it acts after all other callbacks. Of earlier epochs the
-    history keeps the rows, not the batches. ``max_epochs`` may be raised between two starts; ``verbose`` and ``device``
-    may change. With ``random_state=None`` a new start goes on with the random states of the first.
+    history keeps the rows, not the batches. ``max_epochs`` may be raised between two starts; ``verbose``, ``device``
+    and ``compile`` may change. With ``random_state=None`` a new start goes on with the random states of the first.
 
     Randomness of one's own that is not torch's is not saved; that of braindecode's transforms follows the estimator's
     `random_state`, where it has one.

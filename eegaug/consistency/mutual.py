@@ -186,11 +186,12 @@ class MutualClassifier(AITClassifier):
         n = len(networks)
         windows = [X] * n if self.shared_variant else X.chunk(n)
         logits, compared = [], []
-        for network, one in zip(networks, windows, strict=True):
-            with self._compared(network) as seen:
-                logits.append(network(one, **fit_params))
-            compared.append(seen[0] if seen else logits[-1])
-        total = sum(self.get_loss(z, yi, X=one, training=True) for z, one in zip(logits, windows, strict=True))
+        with self._autocast():  # accelerate sees to the module as a whole, not to its networks
+            for network, one in zip(networks, windows, strict=True):
+                with self._compared(network) as seen:
+                    logits.append(network(one, **fit_params))
+                compared.append(seen[0] if seen else logits[-1])
+            total = sum(self.get_loss(z, yi, X=one, training=True) for z, one in zip(logits, windows, strict=True))
         difference = self._difference(compared)
         # The sum over ordered pairs, divided by n - 1, is n times the half of the mean over pairs.
         loss = self._backward(total, n * difference, n_windows, n)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -205,3 +206,23 @@ def test_different_kinds_of_operations_for_each_network():
 def test_wrong_settings_are_named(wrong, words):
     with pytest.raises(ValueError, match=words):
         mutual(**wrong).fit(X, Y)
+
+
+def test_mixed_precision_reaches_every_network():
+    dtypes = set()
+
+    class Watched(SmallNet):
+        def forward(self, X):
+            dtypes.add(self.conv(X).dtype)
+            return super().forward(X)
+
+    class Mixed(MutualClassifier):
+        """As skorch's AccelerateMixin makes it."""
+
+        accelerator = SimpleNamespace(
+            autocast=lambda: torch.autocast("cpu", torch.bfloat16), backward=lambda loss: loss.backward()
+        )
+
+    clf = Mixed(Watched, variants=POLICY, max_epochs=1, sfreq=SFREQ, ch_names=CHANNELS, verbose=0).fit(X, Y)
+    assert dtypes == {torch.bfloat16}
+    assert np.isfinite(clf.history[-1, "train_loss"])
