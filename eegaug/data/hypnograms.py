@@ -19,6 +19,8 @@ __all__ = ["Hypnogram", "ScoredWindows", "read_hypnogram", "stage_numbers"]
 
 # Pages of another length than the usual one, where only their number says so.
 _SHORT_PAGE_S = 20.0
+# Labels without a stage that are no name of one, as "Sleep stage ?" and "?" are.
+_WORD = re.compile(r"(?!.*stage)[a-z ]{3,}", re.IGNORECASE)
 # What lasts so long and is no stage may be one in words that are not known.
 _LONG_S = 20.0
 
@@ -67,7 +69,7 @@ class Hypnogram:
     def from_labels(
         cls, onset_s: Sequence[float], duration_s: Sequence[float], labels: Sequence, numbers: str = "auto"
     ) -> Hypnogram:
-        """From labelled stretches; labels that name no stage (other events) are ignored.
+        """From labelled stretches; labels that name no stage, and a "Movement" during a stage, are events: ignored.
 
         Raises
         ------
@@ -78,12 +80,13 @@ class Hypnogram:
         convention, notes = _number_convention(labels, numbers)
         codes = [parse_stage(label, convention) for label in labels]
         keep = np.array([c is not None for c in codes], dtype=bool)
-        stage = np.array([c for c in codes if c is not None], dtype=np.int64)
+        stage = np.array([UNSCORED if c is None else c for c in codes], dtype=np.int64)
         if not (stage >= 0).any():
             seen = sorted({str(label) for label in labels})
             raise ValueError(f"no sleep stage among its labels ({', '.join(map(repr, seen[:8])) or 'there is none'})")
         other = [(at, str(label)) for at, long, label in zip(onset, duration >= _LONG_S, labels, strict=True) if long]
-        onset, duration = onset[keep], duration[keep]
+        keep &= ~_events_within(onset, duration, stage, labels)
+        onset, duration, stage = onset[keep], duration[keep], stage[keep]
         if not np.isfinite(onset).all():
             label = np.asarray(labels, dtype=object)[keep][int(np.argmin(np.isfinite(onset)))]
             raise ValueError(f"a stage ({str(label)!r}) has no onset")
@@ -206,6 +209,20 @@ class Hypnogram:
             n_missing=max(0, math.floor((recording_s - within.sum()) / step + 1e-6)),
             n_partial=math.floor(left_over.clip(min=0)[within > 0].sum() / step + 1e-6),
         )
+
+
+def _events_within(onset: np.ndarray, duration: np.ndarray, stage: np.ndarray, labels: Sequence) -> np.ndarray:
+    """Which labels such as "Movement" or "Artifact", that may be pages without a stage, are events during a stage."""
+    scored, lasts = stage >= 0, duration > 0
+    begin, end = onset[scored & lasts], (onset + duration)[scored & lasts]
+    event = np.zeros(len(onset), dtype=bool)
+    for i in np.flatnonzero(
+        (stage == UNSCORED) & [_WORD.fullmatch(str(label).strip()) is not None for label in labels]
+    ):
+        # With half a second for clocks that are not quite the same; a page begins where another page does.
+        after = begin + (0.5 if lasts[i] else -0.5)
+        event[i] = ((after < onset[i]) & (onset[i] < end - 0.5)).any()
+    return event
 
 
 def _bare_numbers(labels: Sequence) -> set[int]:

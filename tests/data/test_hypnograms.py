@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -192,6 +194,20 @@ def test_pages_that_are_almost_thirty_seconds():
     found = Hypnogram.from_labels([0, 29.9985 * 100], [29.9985 * 100, 29.9985], ["W", "2"]).windows(30, 3030)
     assert len(found.y) == 101
     np.testing.assert_allclose(np.diff(found.onset_s), 29.9985)
+
+
+def test_movements_during_a_stage_are_events_and_others_are_pages():
+    stages = [(0, 120, "Sleep stage 2"), (120, 30, "Movement time"), (150, 60, "Sleep stage R")]
+    events = [(0, math.nan, "Movement"), (65, 3, "Movement"), (70, 35, "Artifact"), (180, 0, "Unknown")]
+    for more in ([], events):
+        h = Hypnogram.from_labels(*zip(*sorted([*stages, *more]), strict=True))
+        found = h.windows(30, 210)
+        assert found.y.tolist() == [2, 2, 2, 2, 4, 4] and (found.n_unscored, h.notes) == (1, [])
+    with pytest.raises(ValueError, match="stages overlap at 90 s"):
+        Hypnogram.from_labels(*zip(*stages, (40, 60, "Sleep stage ?"), strict=True)).windows(30, 210)
+    # Where no page has a duration, a movement lasts until the next page.
+    found = Hypnogram.from_labels([0, 30, 60, 90], [0] * 4, ["N2", "Movement", "N2", "W"]).windows(30, 120)
+    assert found.y.tolist() == [2, 2, 0] and found.n_unscored == 1
 
 
 def test_two_scorings_in_one_file_are_refused():
