@@ -6,6 +6,9 @@ import pytest
 
 from eegaug.montage import electrode_name, electrode_positions, symmetry_permutation
 
+# MNE's name of it since 1.13, and before.
+TEMPLATE = "colin27_1020" if "colin27_1020" in mne.channels.get_builtin_montages() else "standard_1020"
+
 
 @pytest.mark.parametrize(
     ("label", "electrode"),
@@ -50,7 +53,7 @@ class TestPositions:
             found = electrode_positions(names)
         assert found.dtype == np.float64 and found.shape == (3, 3)
         np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1)
-        template = mne.channels.make_standard_montage("colin27_1020").get_positions()["ch_pos"]
+        template = mne.channels.make_standard_montage(TEMPLATE).get_positions()["ch_pos"]
         for name, place in zip(["C3", "Fpz", "O2"], found, strict=True):
             np.testing.assert_allclose(place, template[name] / np.linalg.norm(template[name]))
 
@@ -109,7 +112,7 @@ class TestSymmetry:
         assert symmetry_permutation(names).tolist() == permutation
 
     def test_every_electrode_has_the_partner_that_mirrors_it(self):
-        positions = mne.channels.make_standard_montage("colin27_1020").get_positions()["ch_pos"]
+        positions = mne.channels.make_standard_montage(TEMPLATE).get_positions()["ch_pos"]
         names = [name for name in positions if name not in ("T3", "T4", "T5", "T6")]
         permutation = symmetry_permutation(names)
         np.testing.assert_array_equal(permutation[permutation], np.arange(len(names)))

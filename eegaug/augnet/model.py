@@ -106,7 +106,10 @@ class AugAveragedModel(nn.Module):
         """
         if self.training:
             if self.n_copies_train == 1:
-                return self.trunk_outputs(self.augmentation(X))
+                # Named: before a compiler's break a method must not be waiting, or old torch compiles what follows anew
+                # at every call.
+                augmented = self.augmentation(X)
+                return self.trunk_outputs(augmented)
             outputs = (self.trunk_outputs(self.augmentation(X)) for _ in range(self.n_copies_train))
             return aggregate_copies(outputs, self.aggregate)
         if self.n_copies == 0:

@@ -239,7 +239,7 @@ class OperationTests:
         with torch.inference_mode():
             op(X, 0.5)
         X.requires_grad_()
-        op(X, 0.5).sum().backward()
+        op(X, 0.5).square().sum().backward()  # before torch 2.9 MKL fails at that of a plain sum
         assert torch.isfinite(X.grad).all()
 
     # -- probability ---------------------------------------------------------------------------------------------------

@@ -328,7 +328,7 @@ def test_pruned_trials_are_no_part_of_the_policy():
     assert history["pruned"].any()
     assert (history.loc[history["pruned"], "epochs"] < 6).all()
     assert (history.loc[~history["pruned"], "epochs"] == 6).all()
-    kept = history[~history["pruned"]].nlargest(5, "score")["trial"]
+    kept = history[~history["pruned"]].sort_values("score", ascending=False, kind="stable")["trial"].head(5)
     probabilities = [[step.probability for step in sub.operations] for sub in found.policy_.sub_policies]
     assert probabilities == [[p for _, p, _ in trial[0]] for trial in kept]
     whole = search(AutoAugmentSearch, max_steps=2, max_epochs=6, operations=harmless, pruning=False)
