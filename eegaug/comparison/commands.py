@@ -22,7 +22,14 @@ from eegaug.comparison.job import advice
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import write_text
 from eegaug.comparison.progress import duration
-from eegaug.comparison.sources import default_for, get_nights, method_settings, usable_device, writable_folder
+from eegaug.comparison.sources import (
+    check_penalty,
+    default_for,
+    get_nights,
+    method_settings,
+    usable_device,
+    writable_folder,
+)
 from eegaug.comparison.table import Comparison
 from eegaug.data import STAGES, Preprocessing
 
@@ -64,6 +71,7 @@ def fit(
     """Load nights, train a model on them and save it."""
     writable_folder(out)
     method, device = trainable(method), usable_device(device)
+    check_penalty([method], penalty)
     options = method_settings(data, method, penalty, n_copies, method_options)
     nights, source = get_nights(data, root=root, preprocessing=preprocessing, data_args=data_args, verbose=verbose)
     subjects = sorted(set(nights.subjects))

@@ -34,6 +34,7 @@ from eegaug.comparison.run import run_folder, set_aside
 from eegaug.comparison.search_methods import check_search, few_windows
 from eegaug.comparison.sources import (
     as_tuple,
+    check_penalty,
     default_device,
     default_for,
     get_folds,
@@ -142,9 +143,10 @@ def compare(
     data_args : mapping, optional
         Further arguments of the data source, such as ``n_subjects`` for ``"simulated"``.
     penalty : float, optional
-        Weight of AugNet's penalty. Default 10; 0.2 for ``"simulated"``; 0.5 of ``"augnet-change"``.
+        Weight of AugNet's penalty (``"augnet"``, ``"augnet-change"``; of others it is an option). Default 10; 0.2 for
+        ``"simulated"``; 0.5 of ``"augnet-change"``.
     n_copies : int
-        Augmented copies that AugNet averages at prediction.
+        Augmented copies that these two average at prediction.
     method_options : mapping, optional
         Method name → its further options.
     device : str, optional
@@ -270,6 +272,7 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
     chosen = make_plan(methods, 1, given["seeds"], given["fractions"]).methods
     for method in chosen:
         method.check_installed()
+    check_penalty(chosen, given["penalty"])
     local = given["backend"] == "local"
     device = usable_device(given["device"]) if local else given["device"] or default_device()
     training = training_settings(

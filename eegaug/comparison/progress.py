@@ -142,7 +142,7 @@ class ProgressReporter:
         if new <= 0:
             return ""
         left = (time.monotonic() - self._begin) / new * (len(self.runs) * self.max_epochs - done)
-        return f", at most about {duration(left)} left"
+        return f", about {duration(left)} left"  # not at most: runs that stop early count as all of their epochs
 
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
@@ -15,6 +16,7 @@ from eegaug.data import Split, load_nights, load_splits, subject_folds
 __all__ = [
     "EMBEDDED",
     "augnet_options",
+    "check_penalty",
     "default_device",
     "default_for",
     "get_folds",
@@ -58,6 +60,9 @@ _EMBEDDED_DEFAULTS: dict[str, Any] = {
     "augmentation_lr": 1e-3,
 }
 
+
+#: Methods whose penalty and copies can be told without naming the method.
+_AUGNETS = ("augnet", "augnet-change")
 
 #: What differs for single searches on the embedded nights. A step of Fast AutoAugment takes forward passes only.
 _EMBEDDED_SEARCHES: dict[str, dict[str, Any]] = {
@@ -112,11 +117,21 @@ def method_settings(
     """
     suited = search_options(data, method.name) if method.searches else {}
     kind = (given or {}).get("penalty_kind", method.defaults.get("penalty_kind"))
-    if method.name in ("augnet", "augnet-change"):
+    if method.name in _AUGNETS:
         suited = augnet_options(data, penalty, n_copies)
     if kind == "change" and "penalty" in method.defaults and (penalty is None or "penalty" not in suited):
         suited["penalty"] = get_method("augnet-change").defaults["penalty"]
     return method.options({**suited, **(given or {})})
+
+
+def check_penalty(methods: Iterable[Any], penalty: float | None) -> None:
+    """Warn of a penalty that is none of these methods'."""
+    if penalty is not None and not any(method.name in _AUGNETS for method in methods):
+        warnings.warn(
+            f"penalty={penalty} has no effect: it is that of {' and '.join(_AUGNETS)}; those of others are options of "
+            "the method",
+            stacklevel=4,
+        )
 
 
 def get_nights(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -316,6 +317,15 @@ class TestFailures:
 
 
 class TestOptions:
+    def test_a_penalty_of_no_method_is_named(self, tmp_path, small):
+        with pytest.warns(UserWarning, match="penalty=0.3 has no effect: it is that of augnet and augnet-change"):
+            compare(["augnet-single"], out=tmp_path / "single", penalty=0.3, **{**small, "method_options": None})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = compare(["none", "augnet"], out=tmp_path / "augnet", penalty=0.3, **small)
+        assert result.settings["methods"]["augnet"]["penalty"] == 0.3
+        assert not [w for w in caught if "penalty" in str(w.message)]
+
     def test_budget_ends_a_run_after_the_epoch_under_way(self, tmp_path, small):
         result = compare(["none"], out=tmp_path, **{**small, "max_epochs": 5}, budget=1e-6)
         assert result.table["epochs"].tolist() == [1, 1]
