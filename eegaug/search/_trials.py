@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import ThreadingBackend, get_active_backend
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
@@ -137,8 +138,10 @@ class TrialSearch(PolicySearch):
         if len(jobs) == 1:
             results = [run_trial(*jobs[0])]
         else:
+            # In threads, which joblib takes inside of its own workers, trainings would draw from each other's generators.
+            threads = isinstance(get_active_backend()[0], ThreadingBackend)
             # Copy-on-write: torch warns of arrays that cannot be written to.
-            work = Parallel(n_jobs=self.n_jobs, mmap_mode="c")
+            work = Parallel(n_jobs=self.n_jobs, mmap_mode="c", backend="loky" if threads else None)
             results = work(delayed(working_for)(os.getpid(), run_trial, *job) for job in jobs)
         if file is not None:
             file.remove("trial-")

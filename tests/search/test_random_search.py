@@ -141,6 +141,21 @@ def test_trials_in_processes_of_their_own():
     assert together.policy_.sub_policies == alone.policy_.sub_policies
 
 
+@pytest.mark.parametrize(("backend", "taken"), [("threading", "loky"), ("multiprocessing", None)])
+def test_trials_never_run_in_threads(backend, taken, monkeypatch):
+    """Where trainings would draw from each other's generators: joblib takes threads inside of its own workers."""
+    given = []
+
+    def parallel(**settings):
+        given.append(settings["backend"])
+        return lambda jobs: [function(*args) for function, args, _ in jobs]
+
+    monkeypatch.setattr("eegaug.search._trials.Parallel", parallel)
+    with parallel_config(backend=backend):
+        search(max_epochs=1, max_steps=2, n_jobs=2).fit(X, Y, groups=GROUPS)
+    assert given == [taken]
+
+
 # Input ---------------------------------------------------------------------------------------------------------------
 
 
