@@ -138,7 +138,7 @@ class TrialSearch(PolicySearch):
         if len(jobs) == 1:
             results = [run_trial(*jobs[0])]
         else:
-            # In threads, which joblib takes inside of its own workers, trainings would draw from each other's generators.
+            # In threads, which joblib takes inside of its own workers, trainings would mix up their random numbers.
             threads = isinstance(get_active_backend()[0], ThreadingBackend)
             # Copy-on-write: torch warns of arrays that cannot be written to.
             work = Parallel(n_jobs=self.n_jobs, mmap_mode="c", backend="loky" if threads else None)
