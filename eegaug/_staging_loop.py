@@ -55,11 +55,13 @@ class StagingLoop:
         """Open the epoch's row of the history."""
         super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
         self.epoch_sums_ = {}
-        if self.random_state is not None:
-            given = vars(self).get(_TRANSFORMS)
-            for transform in given if isinstance(given, (list, tuple)) else [given]:
-                if isinstance(transform, nn.Module):
-                    reseed(transform)
+        for _, callback in self.callbacks_:  # a checkpoint restores the random states, before anything is drawn
+            if hasattr(callback, "before_epoch"):
+                callback.before_epoch(net)
+        given = vars(self).get(_TRANSFORMS)
+        for transform in given if isinstance(given, (list, tuple)) else [given]:
+            if isinstance(transform, nn.Module):
+                reseed(transform)
 
     @contextmanager
     def _transforms_copied(self) -> Iterator[None]:

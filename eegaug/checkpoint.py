@@ -81,8 +81,7 @@ class TrainingCheckpoint(Callback):
     history keeps the rows, not the batches. ``max_epochs`` may be raised between two starts; ``verbose``, ``device``
     and ``compile`` may change. With ``random_state=None`` a new start goes on with the random states of the first.
 
-    Randomness of one's own that is not torch's is not saved; that of braindecode's transforms follows the estimator's
-    `random_state`, where it has one.
+    Randomness of one's own that is not torch's is not saved; that of braindecode's transforms follows the estimator's.
 
     Examples
     --------
@@ -160,7 +159,7 @@ class TrainingCheckpoint(Callback):
         for name, state in self.loaded_["optimizers"].items():
             getattr(net, name).load_state_dict(state)
 
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+    def before_epoch(self, net: Any) -> None:
         """Restore the random states: nothing that was built since has a part in them."""
         if self.loaded_ is not None:
             restore_rng(self.loaded_["rng"], net.device)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from braindecode.augmentation import Compose, FrequencyShift, SignFlip, TimeReverse
+from braindecode.augmentation import AugmentedDataLoader, Compose, FrequencyShift, GaussianNoise, SignFlip, TimeReverse
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
@@ -403,3 +403,31 @@ def test_a_network_may_be_compiled_at_the_second_start(tmp_path, whole):
     again = estimator(path).fit(X, Y)
     assert len(again.history) == 6
     np.testing.assert_allclose(again.predict_proba(X), whole.predict_proba(X), atol=1e-3)
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+def test_transforms_of_the_loader_go_on_where_they_were(tmp_path, random_state):
+    seen = []
+
+    class Watched(SmallNet):
+        def forward(self, X):
+            if self.training:
+                seen.append(X)
+            return super().forward(X)
+
+    def fit(name, epochs):
+        return StagingClassifier(
+            Watched,
+            iterator_train=AugmentedDataLoader,
+            iterator_train__transforms=[SignFlip(0.5), GaussianNoise(1.0, std=1.0, random_state=1)],
+            callbacks=[TrainingCheckpoint(tmp_path / name)],
+            **{"max_epochs": epochs, "batch_size": 48, "random_state": random_state, "sfreq": SFREQ, "verbose": 0},
+        ).fit(X, Y)
+
+    fit("broken", 1)
+    (tmp_path / "whole").write_bytes((tmp_path / "broken").read_bytes())  # of a fresh seed, where there is none
+    seen.clear()
+    fit("broken", 2)
+    fit("broken", 3)
+    fit("whole", 3)
+    assert [torch.equal(seen[a], seen[b]) for a, b in ((0, 2), (1, 3), (0, 1))] == [True, True, False]

@@ -499,6 +499,21 @@ def test_transforms_of_the_loader_draw_the_same_in_every_training():
     assert np.array_equal(clf.fit(X, Y).predict_proba(X), first)
     assert np.array_equal(estimator(0).fit(X, Y).predict_proba(X), first)
     assert not np.array_equal(estimator(1).fit(X, Y).predict_proba(X), first)
+    # Without a seed each training has draws of its own, and these are all that differs: the network does not learn.
+    unseeded = estimator(None).set_params(max_epochs=1, lr=0.0, iterator_train__shuffle=False, module=SumOfSquares)
+    losses = [unseeded.fit(X, Y).history[-1, "train_loss"] for _ in range(2)]
+    assert losses[0] != losses[1]
+
+
+class SumOfSquares(nn.Module):
+    """Begins alike each time."""
+
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.scale = nn.Parameter(torch.linspace(0.0, 0.01, n_outputs))
+
+    def forward(self, X):
+        return X.square().sum((1, 2), keepdim=True)[:, 0] * self.scale
 
 
 def test_initialize_knows_the_rate_before_any_data():
