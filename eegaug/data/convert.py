@@ -25,7 +25,7 @@ from eegaug.data.store import refuse_not_finite
 __all__ = ["Reading", "Windows", "convert", "look", "windows_at"]
 
 PAD_S = 30.0
-"""Signal read before the first and after the last window, so that the filter's edges stay outside them."""
+"""Least signal read before the first and after the last window, so that the filter's edges stay outside them."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,11 @@ def windows_at(
     ValueError
         If a channel has a NaN or infinite sample or is constant throughout; it is named.
     """
-    start_s = float(np.floor(max(0.0, onset_s[0] - PAD_S)))
+    # MNE's filter is 3.3 periods of its lower edge long.
+    pad_s = PAD_S if p.l_freq is None else max(PAD_S, 2 / p.l_freq)
+    start_s = float(np.floor(max(0.0, onset_s[0] - pad_s)))
     X = np.empty((len(onset_s), len(p.ch_names), p.n_times), dtype=np.float32)
-    for k, (signal, sfreq) in enumerate(read(start_s, onset_s[-1] + p.window_s + PAD_S)):
+    for k, (signal, sfreq) in enumerate(read(start_s, onset_s[-1] + p.window_s + pad_s)):
         if not np.isfinite(signal.sum()):
             at = start_s + int(np.flatnonzero(~np.isfinite(signal))[0]) / sfreq
             window = int(np.searchsorted(onset_s, at, side="right")) - 1

@@ -250,6 +250,15 @@ def test_wake_is_trimmed_and_the_margin_a_parameter(tmp_path):
     np.testing.assert_allclose(nights.read(), whole.read()[2:8], atol=1e-2)  # the filter saw the same signal
 
 
+@pytest.mark.parametrize("l_freq", [0.3, 0.04])
+def test_windows_do_not_depend_on_how_much_around_them_is_kept(tmp_path, l_freq):
+    drift = np.cumsum(noise(1800, sd_uv=0.5))
+    write_edf(tmp_path / "a.edf", {"C3": drift - drift.mean()}, stages=pages("W" * 30 + "2" * 10 + "W" * 20))
+    options = {"standardise": None, "l_freq": l_freq}
+    whole = load_recordings(tmp_path, wake_margin_min=None, **options).read()
+    np.testing.assert_allclose(load_recordings(tmp_path, wake_margin_min=1, **options).read(), whole[28:42], atol=1e-4)
+
+
 def test_channels_that_are_in_no_recording_are_refused(tmp_path):
     night(tmp_path / "a.edf")
     with pytest.raises(
