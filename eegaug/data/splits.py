@@ -100,8 +100,9 @@ def subject_folds(
         How many folds.
     n_train, n_valid, n_test : int, optional
         Subjects per side. Not given, `n_test` is the number of subjects over `n_folds` (a fifth for one fold),
-        `n_valid` a quarter of the rest, and `n_train` what remains. For 60 to 62 subjects and 5 folds, as MASS session
-        3 has, it is the split of the AugNet paper: 24 to train, 24 to validate, 12 to test.
+        `n_valid` a quarter of the rest (all of it beside a given `n_train`), and `n_train` what remains. For 60 to 62
+        subjects and 5 folds, as MASS session 3 has, it is the split of the AugNet paper: 24 to train, 24 to validate,
+        12 to test.
     random_state : int | RandomState | None
         Order in which subjects are dealt out.
 

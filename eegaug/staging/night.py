@@ -283,7 +283,7 @@ def stage(
         ``channels`` says how.
     reference : path-like | Hypnogram | sequence of int, optional
         A scorer's hypnogram, to compare with; epochs are then aligned with the scorer's. A sequence has one stage per
-        epoch.
+        epoch, in the order of time.
     preprocessing : Preprocessing, optional
         How windows are made, for a model that does not say (one trained on arrays).
     lights : tuple of float, str or None, optional
