@@ -300,7 +300,7 @@ def open_storage(optuna: Any, storage: Any) -> Any:
     """An optuna storage: a URL and a storage as they are, a path as a journal file."""
     if storage is None or not isinstance(storage, (str, os.PathLike)) or "://" in str(storage):
         return storage
-    path = Path(storage)
+    path = Path(storage).absolute()  # wherever the process goes meanwhile
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "ab"):

@@ -90,6 +90,17 @@ def test_goes_on_from_checkpoint_and_storage(tmp_path):
     )
 
 
+def test_a_relative_storage_stays_where_it_was(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    search(storage="trials.log", max_steps=2, step_callback=lambda *_: os.chdir(tmp_path / "elsewhere")).fit(
+        X, Y, groups=GROUPS
+    )
+    study = PolicyStudy(OPERATIONS, 1, 2, 0, storage=tmp_path / "trials.log", study_name="eegaug-autoaugment")
+    assert len(study.finished()) == 2
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_storage_of_another_search_is_refused(tmp_path):
     url = f"sqlite:///{tmp_path}/trials.db"
     search(storage=url, max_steps=2).fit(X, Y, groups=GROUPS)
