@@ -142,13 +142,15 @@ def _recording_info(dataset: Any) -> tuple[tuple[str, ...] | None, float | None]
 
 def count_windows(X: Any) -> int:
     """Number of windows, or of sequences of windows, of any supported input."""
-    return sum(len(one) for one in X) if _is_list_of_epochs(X) else len(X)
+    if isinstance(X, BaseEpochs):
+        return len(X.drop_bad(verbose="error"))  # of epochs that have not been read, MNE knows no number
+    return sum(map(count_windows, X)) if _is_list_of_epochs(X) else len(X)
 
 
 def labels_of(X: Any) -> np.ndarray | None:
     """Labels that a dataset holds, without reading a window where it can be helped; None for plain arrays."""
     if isinstance(X, BaseEpochs):
-        return np.asarray(X.events[:, 2])
+        return np.asarray(X.drop_bad(verbose="error").events[:, 2])
     if _is_list_of_epochs(X):
         return np.concatenate([labels_of(one) for one in X])
     if isinstance(X, SliceDataset) or not is_dataset(X):

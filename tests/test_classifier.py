@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import signal
 
+import mne
 import numpy as np
 import pytest
 import torch
@@ -470,6 +471,16 @@ def test_epochs_with_other_channels_than_eeg():
     microvolts = data.get_data() * 1e6
     microvolts[:, 2] /= 1e6  # of no known unit
     assert np.allclose(clf.predict_proba(data), clf.predict_proba(microvolts.astype("float32")), atol=1e-6)
+
+
+def test_epochs_that_have_not_been_read_are_scored():
+    info = mne.create_info(CHANNELS, SFREQ, "eeg")
+    raw = mne.io.RawArray(np.concatenate(X * 1e-6, axis=1), info, verbose="error")
+    onsets, settings = np.arange(len(X)) * X.shape[2], {"tmax": 2 - 1 / SFREQ, "baseline": None, "verbose": "error"}
+    onsets[-1] += 1  # too short: MNE drops it when it is read
+    events = np.column_stack([onsets, np.zeros(len(X), int), Y])
+    clf = staging(max_epochs=1).fit(mne.Epochs(raw, events, tmin=0, **settings))
+    assert clf.score(mne.Epochs(raw, events, tmin=0, **settings)) == pytest.approx(clf.score(X[:-1], Y[:-1]))
 
 
 def test_epochs_in_cross_validation():
