@@ -267,9 +267,9 @@ def describe_plan(
 def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
     """The plan, and what its runs need, from the arguments of :func:`compare`; nothing is written."""
     data, out, folds = given["data"], Path(given["out"]), given["folds"]
-    methods = as_tuple(given["methods"])
+    methods, seeds, fractions = (as_tuple(given[axis]) for axis in ("methods", "seeds", "fractions"))
     # Whatever is wrong with them is said before the nights are read.
-    chosen = make_plan(methods, 1, given["seeds"], given["fractions"]).methods
+    chosen = make_plan(methods, 1, seeds, fractions).methods
     for method in chosen:
         method.check_installed()
     check_penalty(chosen, given["penalty"])
@@ -302,7 +302,7 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
     if folds is None and given["data_args"] is None and set(sizes.values()) == {None}:
         sizes = default_for("sizes", data)
     splits = get_folds(default_for("folds", data, folds), nights, sizes, given["split_seed"])
-    plan = make_plan(methods, len(splits), given["seeds"], given["fractions"])
+    plan = make_plan(methods, len(splits), seeds, fractions)
     settings = settings_document(
         {**describe_data(nights, source), "truth": planted_truth(nights)},
         [split.model_dump(mode="json") for split in splits],

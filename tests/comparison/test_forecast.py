@@ -51,6 +51,12 @@ class TestDescribePlan:
         assert plan.seconds == pytest.approx(2e-3)
         assert not (tmp_path / "new").exists()
 
+    def test_axes_may_be_iterators(self, tmp_path, small):
+        axes = {"methods": iter(["none"]), "seeds": iter([0, 1]), "fractions": (f for f in [0.5, 1])}
+        plan = describe_plan(**axes, out=tmp_path, budget=1.0, **{**small, "folds": 1})
+        found = [(run["seed"], run["fraction"]) for run in plan.runs]
+        assert found == [(0, 0.5), (0, 1.0), (1, 0.5), (1, 1.0)]
+
     def test_wrong_arguments_are_refused_as_by_compare(self, tmp_path, small):
         with pytest.raises(ValueError, match="unknown method 'nothing'"):
             describe_plan(["nothing"], out=tmp_path, **small)
