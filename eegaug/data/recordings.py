@@ -101,7 +101,7 @@ def load_recordings(
     ValueError
         If a requested channel is in none of them, or none can be used (each is listed with its reason).
     OSError
-        If the store cannot be written.
+        If the store cannot be read or written.
 
     Examples
     --------
@@ -351,7 +351,7 @@ def _store_in_cache(label: str, told: str, p: Preprocessing, reading: Reading) -
 def _readable(store: Path) -> bool:
     try:
         found = [json.loads(path.read_text(encoding="utf-8")) for path in store.glob("*.json")]
-    except (ValueError, OSError):
+    except ValueError:  # what the system keeps one from reading is not damaged
         return False
     return all(isinstance(one, dict) and one for one in found)
 

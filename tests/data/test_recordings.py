@@ -510,3 +510,18 @@ def test_a_damaged_store_in_the_cache_is_made_again(tmp_path, content):
     for entry in cache_folder().rglob("*.json"):
         entry.write_text(content)
     assert np.array_equal(load_recordings(tmp_path / "a.edf").read(), whole)
+
+
+def test_a_store_that_cannot_be_opened_now_is_not_removed(tmp_path, monkeypatch):
+    night(tmp_path / "a.edf")
+    (signal,) = [night.path for night in load_recordings(tmp_path).datasets]
+    before = os.stat(signal).st_mtime_ns
+
+    def read_text(path, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as locked:
+        locked.setattr("pathlib.Path.read_text", read_text)
+        with pytest.raises(PermissionError, match=r"Permission denied: .*\.json"):
+            load_recordings(tmp_path)
+    assert os.stat(signal).st_mtime_ns == before
