@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["Experiment", "Settings"]
+__all__ = ["Experiment", "Settings", "mean_and_sd"]
 
 
 @dataclass(frozen=True)
@@ -95,3 +95,18 @@ class Experiment:
     figure: Callable[[dict[str, pd.DataFrame]], Figure]
     note: str = ""
     version: int = 1
+
+
+def mean_and_sd(values: pd.Series, sign: bool = False) -> str:
+    """Mean ± standard deviation over seeds; the mean alone of a single one, nothing of none.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> mean_and_sd(pd.Series([0.5, 0.7])), mean_and_sd(pd.Series([0.1]), sign=True)
+    ('0.600 ± 0.141', '+0.100')
+    """
+    if not len(values):
+        return ""
+    mean = f"{values.mean():+.3f}" if sign else f"{values.mean():.3f}"
+    return mean if len(values) < 2 else f"{mean} ± {values.std():.3f}"

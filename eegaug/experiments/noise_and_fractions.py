@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from eegaug.classifier import StagingClassifier
 from eegaug.consistency import AITClassifier
 from eegaug.experiments import sleep
-from eegaug.experiments.base import Experiment, Settings
+from eegaug.experiments.base import Experiment, Settings, mean_and_sd
 from eegaug.plotting.colours import GREY, SKY, VERMILION, tidy
 
 __all__ = ["FRACTIONS", "LABEL_NOISE"]
@@ -106,19 +106,12 @@ def _table(tables: dict[str, pd.DataFrame], what: str, paper: dict[float, str], 
     for level, part in tables["runs"].groupby(what, sort=True):
         by_arm = {arm: part[part["arm"] == arm].set_index("seed")["balanced_accuracy"] for arm in ARMS}
         row: dict[str, Any] = {what: f"{100 * level:.0f} %", "seeds": part["seed"].nunique()}
-        row |= {ARMS[arm]: _spread(values) for arm, values in by_arm.items()}
-        row["the loss adds"] = _spread((by_arm["ait"] - by_arm["variants"]).dropna(), sign=True)
+        row |= {ARMS[arm]: mean_and_sd(values) for arm, values in by_arm.items()}
+        row["the loss adds"] = mean_and_sd((by_arm["ait"] - by_arm["variants"]).dropna(), sign=True)
         row[paper_title] = paper.get(level, "")
         row["seconds"] = f"{part['seconds'].median():.0f}"
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _spread(values: pd.Series, sign: bool = False) -> str:
-    if not len(values):
-        return ""
-    mean = f"{values.mean():+.3f}" if sign else f"{values.mean():.3f}"
-    return mean if len(values) < 2 else f"{mean} ± {values.std():.3f}"
 
 
 def _figure(tables: dict[str, pd.DataFrame], what: str, label: str) -> Figure:

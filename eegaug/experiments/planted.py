@@ -14,7 +14,7 @@ from torch import Tensor
 from eegaug.augnet import AugNetClassifier
 from eegaug.classifier import StagingClassifier
 from eegaug.data import Planted, simulate_nights, subject_folds
-from eegaug.experiments.base import Experiment, Settings
+from eegaug.experiments.base import Experiment, Settings, mean_and_sd
 from eegaug.experiments.networks import BandPowerNet
 from eegaug.operations import Operation, get_operation
 from eegaug.plotting.colours import MUTED, TRUTH_COLOUR, tidy
@@ -145,8 +145,7 @@ def table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             row["shift ± Hz, median (quartiles)"] = f"{middle:.2f} ({low:.2f}–{high:.2f})"
             for name, found in right.items():
                 row[f"{name.replace('_', ' ')} right"] = f"{int(found.sum())} of {len(found)}"
-        score = part["test_balanced_accuracy"]
-        row["balanced accuracy"] = f"{score.mean():.3f} ± {score.std():.3f}"
+        row["balanced accuracy"] = mean_and_sd(part["test_balanced_accuracy"])
         if arm != "none":
             row["with 4 copies"] = f"{part['copies_balanced_accuracy'].mean():.3f}"
             plain = tables["runs"].query("jitter_hz == @jitter and arm == 'none'").set_index("seed")

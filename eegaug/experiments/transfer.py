@@ -13,7 +13,7 @@ from eegaug._named_operations import fixed_operation
 from eegaug.classifier import StagingClassifier
 from eegaug.consistency import AITClassifier
 from eegaug.experiments import sleep
-from eegaug.experiments.base import Experiment, Settings
+from eegaug.experiments.base import Experiment, Settings, mean_and_sd
 from eegaug.invariance import intra_augmentation_variation, transfer_matrix
 from eegaug.invariance.frozen import usable
 from eegaug.operations import FAMILIES, Operation
@@ -103,18 +103,11 @@ def table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         with_loss = part[part["consistency"] > 0].set_index("seed")
         row = {"trained on": name, "seeds": len(plain)}
         for title, column in (("original", "original"), ("unseen", "unseen"), ("variation (KL)", "unseen_kl")):
-            row[title] = _spread(plain[column])
-            row[f"{title}: with the loss"] = _spread((with_loss[column] - plain[column]).dropna(), sign=True)
+            row[title] = mean_and_sd(plain[column])
+            row[f"{title}: with the loss"] = mean_and_sd((with_loss[column] - plain[column]).dropna(), sign=True)
         row["seconds"] = f"{part['seconds'].median():.0f}"
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _spread(values: pd.Series, sign: bool = False) -> str:
-    if not len(values):
-        return ""
-    mean = f"{values.mean():+.3f}" if sign else f"{values.mean():.3f}"
-    return mean if len(values) < 2 else f"{mean} ± {values.std():.3f}"
 
 
 def figure(tables: dict[str, pd.DataFrame]) -> Figure:

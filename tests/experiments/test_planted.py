@@ -64,6 +64,8 @@ def test_table_and_figure():
     assert summary.loc["single", "shift ± Hz, median (quartiles)"] == "0.75 (0.62–0.88)"
     assert summary.loc["single", "better than none"] == "1 of 2"
     assert summary.loc["none", "balanced accuracy"] == "0.600 ± 0.000"
+    one_seed = EXPERIMENT.table({name: rows[rows["seed"] == 0] for name, rows in tables.items()})
+    assert one_seed["balanced accuracy"].tolist() == ["0.600", "0.700"]
     (ax,) = EXPERIMENT.figure(tables).axes
     truths = [line.get_xdata()[0] for line in ax.get_lines() if line.get_linestyle() == "--"]
     assert truths == pytest.approx([0.1, 1.0, 1.0, 0.0])
