@@ -78,7 +78,8 @@ def combination(X: Tensor, terms: Iterable[Term], identity: Tensor | None = None
             gain = _plus(gain, wide * op.time_gain(magnitude, noise, n_times))
         elif form == "noise":
             level = _plus(level, weight)
-            noises.append((noise["noise"], (weight * magnitude).reshape(-1, 1, 1) * op.max_strength))
+            share = weight if magnitude is None else weight * magnitude
+            noises.append((noise["noise"], share.reshape(-1, 1, 1) * op.max_strength))
         elif form == "spectrum":
             level = _plus(level, weight)
             response = _plus(response, wide * op.spectral_change(magnitude, noise, n_times))

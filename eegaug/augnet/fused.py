@@ -173,7 +173,9 @@ class _Terms:
                 self.sum.gain = _plus(self.sum.gain, weight, value)
             case "noise":
                 self.level = _plus(self.level, weight)
-                self.sum.noises.append((noise["noise"], weight * (strength * op.max_strength)))
+                value = None if op.has_magnitude else applied
+                share = strength if value is None else value
+                self.sum.noises.append((noise["noise"], weight * (share * op.max_strength)))
             case "spectrum":
                 self.level = _plus(self.level, weight)
                 self.sum.response = _plus(self.sum.response, weight, value)
@@ -238,6 +240,9 @@ class _Gradient(SumGradient):
         if form == "reverse":
             change = self.flip - self.level
             return torch.addcmul(self.level, part.value, change).sum(), (part.slope * change).sum()
+        if form == "noise" and part.value is not None:
+            slope = (self.grad * part.noise["noise"]).sum((1, 2), keepdim=True) * part.op.max_strength
+            return self.level_sum + (part.value * slope).sum(), (part.slope * slope).sum()
         if form == "noise":
             slope = _dot(self.grad, part.noise["noise"]) * part.op.max_strength
             return self.level_sum + part.strength[0] * slope, slope

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from eegaug.augnet.combination import Term, combination
 from eegaug.operations import FAMILIES, Operation, get_operation
+from eegaug.operations.time import GaussianNoise
 
 CH_NAMES = ["C3", "C4", "F3", "F4", "O1", "O2"]
 
@@ -94,3 +95,23 @@ def test_dtypes_are_kept():
     assert combination(X, parts).dtype == torch.bfloat16
     with pytest.raises(ValueError, match="one operation or more"):
         combination(X, [])
+
+
+class FixedNoise(GaussianNoise):
+    """Noise of one strength, without a magnitude."""
+
+    name, has_magnitude, linear_form = "fixed_noise", False, "noise"
+
+    def transform(self, X, magnitude, noise):
+        return X + noise["noise"] * self.max_strength
+
+
+def test_noise_without_a_magnitude_is_one_of_its_terms():
+    X, op, weight = (
+        torch.randn(4, 6, 40, generator=rng()),
+        FixedNoise(max_strength=0.5),
+        torch.rand(4, generator=rng(1)),
+    )
+    noise = op.draw(4, 6, 40, generator=rng(2))
+    expected = op.apply(X, None, noise) * weight[:, None, None]
+    torch.testing.assert_close(combination(X, [Term(op, weight, None, noise)]), expected)

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from eegaug.augnet.fused import fused_sum
 from eegaug.augnet.layers import AugmentationLayer
 from eegaug.operations import FAMILIES, Operation, get_operation
+from eegaug.operations.time import GaussianNoise
 
 CH_NAMES = ["C3", "C4", "F3", "F4", "O1", "O2"]
 
@@ -255,6 +256,20 @@ def test_own_operations_without_a_magnitude_are_applied_by_chance(form):
     assert_same([own, "sign_flip"])
     layer = AugmentationLayer([own], initial_strength=0.0)
     assert torch.equal(layer(torch.ones(3, 1, 4)), torch.ones(3, 1, 4))
+
+
+class FixedNoise(GaussianNoise):
+    """Noise of one strength, without a magnitude."""
+
+    name, has_magnitude, linear_form = "fixed_noise", False, "noise"
+
+    def transform(self, X, magnitude, noise):
+        return X + noise["noise"] * self.max_strength
+
+
+def test_noise_without_a_magnitude_is_added_by_chance():
+    assert_same([FixedNoise, "sign_flip", "gaussian_noise"])
+    assert_same([FixedNoise])
 
 
 @pytest.mark.parametrize("operations", [["frequency_shift", "time_masking"], ["sign_flip", "sensors_rotation_z"]])
