@@ -171,14 +171,18 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
     # Building --------------------------------------------------------------------------------------------------------
 
     def _build_trunk(self) -> nn.Module:
+        return build_trunk(self.module, self.get_params_for("module"), self._known_arguments())
+
+    def _known_arguments(self) -> dict[str, Any]:
+        """What a network wants to know about its input, as far as it is known."""
         n_outputs = len(self.classes_) if hasattr(self, "classes_") else None
-        given, signal = self.get_params_for("module"), self._known_signal()
+        signal = self._known_signal()
         known = signal_arguments(signal, n_outputs, self.positions)
         if signal is None and self.sfreq is not None:  # before any data
             known["sfreq"] = float(self.sfreq)
             if self.ch_names is not None:
                 known["chs_info"] = channel_info(self.ch_names, self.sfreq, self.positions)
-        return build_trunk(self.module, given, known)
+        return known
 
     def _known_signal(self) -> Signal | None:
         return getattr(self, "signal_", None)

@@ -33,7 +33,7 @@ from small import (
 from torch import nn
 from torch.utils.data import Subset
 
-from eegaug import StagingClassifier
+from eegaug import MutualClassifier, StagingClassifier
 from eegaug.data import Nights
 from eegaug.invariance import invariance_score, transfer_matrix
 
@@ -527,9 +527,10 @@ class SumOfSquares(nn.Module):
         return X.square().sum((1, 2), keepdim=True)[:, 0] * self.scale
 
 
-def test_initialize_knows_the_rate_before_any_data():
+@pytest.mark.parametrize("method", [StagingClassifier, MutualClassifier])
+def test_initialize_knows_the_rate_before_any_data(method):
     arguments = {"module__n_chans": 2, "module__n_times": 300, "module__n_outputs": 5}
-    clf = StagingClassifier(sfreq=100, ch_names=["C3", "C4"], verbose=0, **arguments).initialize()
+    clf = method(sfreq=100, ch_names=["C3", "C4"], verbose=0, **arguments).initialize()
     assert clf.module_(torch.zeros(1, 2, 300)).shape == (1, 5)
 
 

@@ -11,7 +11,7 @@ from skorch.dataset import unpack_data
 from skorch.history import History
 from torch import Tensor, nn
 
-from eegaug._trunk import build_trunk, signal_arguments
+from eegaug._trunk import build_trunk
 from eegaug.augnet.model import aggregate_copies
 from eegaug.classifier import StagingClassifier
 from eegaug.consistency.classifier import AITClassifier
@@ -134,8 +134,7 @@ class MutualClassifier(AITClassifier):
     def initialize_module(self) -> Self:
         """Build the networks, and what makes their variants."""
         builders = self._builders()
-        n_outputs = len(self.classes_) if hasattr(self, "classes_") else None
-        known = signal_arguments(self._known_signal(), n_outputs, self.positions)
+        known = self._known_arguments()
         trunks = getattr(self, "ready_made_", None)  # those of a saved model
         if trunks is None:
             trunks = [build_trunk(builder, self.get_params_for("module"), known) for builder in builders]
