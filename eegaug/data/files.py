@@ -128,7 +128,7 @@ def read_edf_header(path: str | os.PathLike) -> EdfHeader:
         annotations=annotations,
         records=(header_bytes, n_records, record_bytes),
     )
-    if head[192:197] in (b"EDF+D", b"BDF+D") and annotations:
+    if head[192:197] in (b"EDF+D", b"BDF+D") and annotations and keep:  # without signals there is nothing to interrupt
         first, last = (_annotation_bytes(header, 0, slice(k, k + 1)) for k in (0, n_records - 1))
         stamps = [re.match(rb"[+-]\d+(\.\d*)?", t) for t in (first, last)]
         if None in stamps:

@@ -125,6 +125,17 @@ def test_discontinuous_files(tmp_path):
         read_edf_header(path)
 
 
+def test_annotations_alone_may_be_discontinuous(tmp_path):
+    path = write_edf(tmp_path / "a.edf", stages=pages("W"))
+    whole = bytearray(path.read_bytes())
+    records = [b"+0\x14\x14\x00+0\x1530\x14Sleep stage W\x14\x00", b"+30\x14\x14\x00+30\x1560\x14Sleep stage 2\x14\x00"]
+    for at, text, width in [(192, "EDF+D", 44), (236, "2", 8), (256 + 216, "25", 8)]:
+        whole[at : at + width] = text.encode().ljust(width)
+    path.write_bytes(whole[:512] + b"".join(record.ljust(50, b"\x00") for record in records))
+    onset, duration, text = read_edf_annotations(read_edf_header(path))
+    assert (onset.tolist(), duration.tolist(), text) == ([0, 30], [30, 60], ["Sleep stage W", "Sleep stage 2"])
+
+
 def save(path, **arrays):
     base = {"X": np.ones((3, 2, 100)), "y": [0, 1, -1], "ch_names": ["C3", "C4"], "sfreq": 10.0}
     np.savez(path, **{k: v for k, v in {**base, **arrays}.items() if v is not None})
