@@ -47,7 +47,7 @@ class FastAutoAugmentSearch(PolicySearch):
     n_copies : int
         Copies of the held-out windows, each augmented anew.
     n_best : int
-        Policies of each split that are merged: so many, but no more than a tenth of those tried.
+        Policies of each split that are merged: so many, but no more than a tenth of those tried, rounded up.
     patience : int | None
         A training ends when balanced accuracy on its held-out subjects has not risen for so many epochs; None: never.
     n_startup_trials : int
