@@ -166,6 +166,12 @@ class TestComparison:
         joined = np.array([line.get_ydata() for line in ax.lines])
         np.testing.assert_array_equal(joined, [[0.5, 0.6], [0.6, 0.7], [np.nan, 0.35]])
 
+    @pytest.mark.filterwarnings("error::RuntimeWarning")
+    def test_scores_that_a_method_does_not_have(self, ax):
+        kappa = {"method": ["none", "augnet"], "fold": 0, "fraction": 1.0, "test_kappa": [0.5, np.nan]}
+        plotting.plot_scores(pd.DataFrame(kappa), metric="test_kappa", ax=ax)
+        assert [label.get_text() for label in ax.get_xticklabels()] == ["no augmentation", "AugNet"]
+
 
 class TestInvariances:
     def test_strength_in_physical_units_and_weight(self, ax, tmp_path):
@@ -176,6 +182,28 @@ class TestInvariances:
         # Time masking has no weight, so that its strength has no effect.
         assert "100 samples" not in written and "–" in written
         assert rendered(ax, tmp_path) == (400, 500)
+
+    def test_planted_strength_of_an_operation_that_ended_at_nothing(self, ax):
+        table = pd.DataFrame(
+            {
+                "layer": [0, 1, 1],
+                "operation": ["frequency_shift", "frequency_shift", "gaussian_noise"],
+                "weight": [1.0, 0.5, 0.5],
+                "magnitude": [0.0, 0.4, 0.0],
+                "strength": [0.0, 2.0, 0.0],
+                "unit": ["Hz", "Hz", "SD"],
+            }
+        )
+
+        def marks(truth):
+            drawn = plotting.plot_invariances(table, truth=truth, ax=Figure().subplots())
+            diamonds = [
+                c.get_offsets()[0, 0] for c in drawn.collections if len(c.get_facecolor()) and c.get_zorder() == 4
+            ]
+            return diamonds, "planted in the data" in [text.get_text() for text in drawn.get_legend().get_texts()]
+
+        assert marks({"frequency_shift": 1.0}) == ([pytest.approx(0.2)] * 2, True)
+        assert marks({"gaussian_noise": 0.1}) == ([], False)  # where full strength would be is not known
 
     def test_planted_strength_stands_where_it_is_on_the_axis(self, ax):
         plotting.plot_invariances(learned(), truth={"frequency_shift": 2.5, "sign_flip": 0.5}, ax=ax)

@@ -213,7 +213,7 @@ def plot_scores(
         style = method_style(method, (labels or {}).get(method))
         values = folds[method].to_numpy()
         ax.scatter(np.full(len(values), place), values, s=18, color=style.colour, marker=style.marker, zorder=3)
-        ax.hlines(np.nanmedian(values), place - 0.28, place + 0.28, color=style.colour, linewidth=2.2, zorder=2)
+        ax.hlines(folds[method].median(), place - 0.28, place + 0.28, color=style.colour, linewidth=2.2, zorder=2)
     names = [method_style(method, (labels or {}).get(method)).label for method in methods]
     ax.set_xticks(range(len(methods)), names, rotation=30, ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.5, len(methods) - 0.5)

@@ -186,7 +186,10 @@ def _summed_up(table: Any) -> Any:
             "per_magnitude": top["strength"] / top["magnitude"] if top["magnitude"] > 0 else float("nan"),
         }
         rows.append(row)
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    # Of an operation that has ended at nothing, another layer may tell it.
+    others = found.groupby("operation")["per_magnitude"].transform("first")
+    return found.assign(per_magnitude=found["per_magnitude"].fillna(others))
 
 
 def _draw_row(ax: Any, place: float, row: Any, planted: float | None) -> None:
@@ -215,7 +218,7 @@ def _legend(ax: Any, rows: Any, truth: Mapping[str, float]) -> None:
         for family, colour in FAMILY_COLOURS.items()
         if family in present
     ]
-    if any(operation in truth for operation in rows["operation"]):
+    if (rows["operation"].isin(list(truth)) & rows["per_magnitude"].gt(0)).any():
         style = {"marker": "D", "markersize": 4.5, "markerfacecolor": "white", "markeredgecolor": TRUTH_COLOUR}
         handles.append(Line2D([], [], linestyle="none", label="planted in the data", **style))
     ax.legend(

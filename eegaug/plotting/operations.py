@@ -255,6 +255,8 @@ def _draw_spectrum(ax: Any, shown: Shown, channel: int, max_hz: float, title: st
     def decibel(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         freqs, power = welch(x, shown.sfreq, nperseg=length)
         keep = (freqs > 0) & (freqs <= max_hz)
+        if not keep.any():
+            raise ValueError(f"max_hz is {max_hz:g}; of this window the lowest frequency is {freqs[1]:g} Hz")
         return freqs[keep], 10 * np.log10(np.maximum(power[keep], np.finfo(np.float32).tiny))
 
     freqs, reference = decibel(shown.before[channel])

@@ -99,6 +99,11 @@ def test_refuses(X, settings, message):
         plotting.plot_operation_signal("time_reverse", **given)
 
 
+def test_a_spectrum_has_a_frequency(X):
+    with pytest.raises(ValueError, match=r"max_hz is 0.01; of this window the lowest frequency is 0\.\d+ Hz"):
+        plotting.plot_operation_spectrum("time_reverse", X, sfreq=SFREQ, max_hz=0.01)
+
+
 def test_topomap_takes_four_places(X):
     with pytest.raises(ValueError, match="four channels"):
         plotting.operation_figure("sign_flip", X[:2], sfreq=SFREQ, ch_names=NAMES[:2], topomap=True, max_hz=20)
