@@ -52,6 +52,10 @@ class Method:
     searches: bool = False
     extra: str | None = None
 
+    def __post_init__(self) -> None:
+        if not self.name or not all(c.isalnum() or c in "-_." for c in self.name):
+            raise ValueError(f"method name {self.name!r}: use letters, digits, '-', '_' and '.' (it names a folder)")
+
     def check_installed(self) -> None:
         """Raise ImportError if what the method needs is not installed, naming the extra to install."""
         if self.extra is None:
@@ -125,8 +129,6 @@ def register_method(method: Method, *, replace: bool = False) -> Method:
     >>> "decay" in list_methods()
     True
     """
-    if not method.name or not all(c.isalnum() or c in "-_." for c in method.name):
-        raise ValueError(f"method name {method.name!r}: use letters, digits, '-', '_' and '.' (it names a folder)")
     if method.name in _METHODS and not replace:
         raise ValueError(f"a method named {method.name!r} is already registered; pass replace=True to replace it")
     _METHODS[method.name] = method

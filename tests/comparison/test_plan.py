@@ -96,8 +96,12 @@ class TestMethods:
         assert list_methods()[-1] == "mine" and make_plan(["mine"], 1).method("mine") is mine
         with pytest.raises(ValueError, match="already registered"):
             register_method(mine)
-        with pytest.raises(ValueError, match="a/b"):
-            register_method(Method("a/b", "", lambda common: None, {}))
+
+    @pytest.mark.parametrize("name", ["a/b", "", "fold 1"])
+    def test_a_name_is_that_of_a_folder(self, name):
+        # Also of a method that is not registered: its runs would lie where nobody looks for them.
+        with pytest.raises(ValueError, match=f"method name {name!r}: use letters"):
+            Method(name, "", lambda common: None, {})
 
 
 class TestSettings:
