@@ -257,7 +257,8 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
         if (self.lr_schedule or own) != "cosine":
             return super()._default_callbacks
         given = self.callbacks if isinstance(self.callbacks, (list, tuple)) else []
-        if any(isinstance(one[1] if isinstance(one, tuple) else one, LRScheduler) for one in given):
+        kinds = [one[1] if isinstance(one, tuple) else one for one in given]  # skorch takes classes, too
+        if any(issubclass(one if isinstance(one, type) else type(one), LRScheduler) for one in kinds):
             if self.lr_schedule is None:
                 return super()._default_callbacks
             raise ValueError("lr_schedule='cosine' and an LRScheduler among the callbacks; use one of them.")

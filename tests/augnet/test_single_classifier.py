@@ -148,6 +148,8 @@ def test_a_schedule_of_ones_own_replaces_the_cosine():
     assert clf.history[:, "event_lr"] == pytest.approx([1.0, 0.1, 0.01])
     with pytest.raises(ValueError, match="use one of them"):
         clf.set_params(lr_schedule="cosine").fit(X, Y)
+    names = [name for name, _ in single(callbacks=[("own", LRScheduler)]).initialize_callbacks().callbacks_]
+    assert "own" in names and "lr_schedule" not in names
 
 
 def test_rates_of_trunk_and_augmentation_are_set_apart():
