@@ -23,6 +23,7 @@ _STAGE_COLUMNS = (
 )
 _ONSET_COLUMNS = ("onset", "onsets", "start", "starts", "starttime", "begin", "time", "times", "seconds")
 _DURATION_COLUMNS = ("duration", "durations", "length", "dur")
+_END_COLUMNS = ("end", "ends", "endtime", "stop", "stops", "stoptime", "offset", "offsets")
 _EPOCH_COLUMNS = ("epoch", "epochs", "epochnumber", "epochno", "epochnr", "epoch#", "epochindex", "page", "pages")
 # Seconds in a unit that a header may name: "onset (ms)".
 _UNITS = {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3}
@@ -111,9 +112,10 @@ def read_layout(path: Path) -> Layout:
     def named(names: Sequence[str]) -> int | None:
         return next((header.index(n) for n in names if n in header), None)
 
-    onset = duration = stage = epoch = None
+    onset = duration = end = stage = epoch = None
     if header and width > 1:
         onset, duration, epoch = named(_ONSET_COLUMNS), named(_DURATION_COLUMNS), named(_EPOCH_COLUMNS)
+        end = named(_END_COLUMNS) if duration is None else None
         if onset is None and (odd := [name for name in header if name.startswith(("onset", "start"))]):
             raise ValueError(f"its column {odd[0]!r} is not understood: name it onset, in seconds")
         usable = [header.index(n) for n in _STAGE_COLUMNS if n in header]
@@ -126,7 +128,11 @@ def read_layout(path: Path) -> Layout:
         stages = [k for k, column in enumerate(columns) if all(parse_stage(c) is not None for c in column)]
         if numeric[0] and len(rows) > 1 and (np.diff([float(c) for c in columns[0]]) > 0).all():
             stages = [k for k in stages if k != 0]  # epoch numbers or seconds
-        stages = [k for k in stages if not numeric[k]] or stages
+        stages = [k for k in stages if {parse_stage(c) for c in columns[k]} & set(range(5))] or stages
+        if len(words := [k for k in stages if not numeric[k]]) > 1:
+            several = ", ".join(str(k + 1) for k in words)
+            raise ValueError(f"several columns hold stages ({several}): keep one, or say in a header which is 'stage'")
+        stages = words or stages
         if not stages:
             raise ValueError(f"no column with a stage in every row; the first row is {rows[0]}")
         stage = stages[-1]
@@ -157,4 +163,8 @@ def read_layout(path: Path) -> Layout:
 
     onsets = seconds(onset, "onsets")
     lengths = seconds(duration, "durations") if onsets is not None else None
+    if onsets is not None and end is not None:
+        lengths = [stop - start for start, stop in zip(onsets, seconds(end, "ends"), strict=True)]
+        if late := [i for i, length in enumerate(lengths) if length < 0]:
+            raise ValueError(f"row {late[0] + 1} ends at {columns[end][late[0]]}, before it begins")
     return Layout(columns[stage], onsets, lengths, counted(epoch) if onsets is None else None, empty)

@@ -247,8 +247,8 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
     ----------
     path : path-like
         EDF+ with stages as annotations (Sleep-EDF, MASS), or text (``.csv``, ``.tsv``, ``.txt``, BIDS ``events.tsv``):
-        one stage per line and epoch, or a table with stages and their onsets and durations in seconds. Headers and
-        comments (#) are fine.
+        one stage per line and epoch, or a table with stages and their onsets and durations (or ends) in seconds.
+        Headers and comments (#) are fine.
     epoch_s : float
         Length of an epoch where the file does not say.
     numbers : {"auto", "r&k", "aasm"}

@@ -127,6 +127,8 @@ def test_pages_of_twenty_seconds_that_only_their_number_tells(tmp_path):
         ("onset,stage\n22:00:30,W\n22:01:00,N1\n", "onsets must be in seconds, not '22:00:30'"),
         ("onset,duration,stage\n0,30,W\n30,30\n", "row 2 has 2 cells where the first has 3"),
         ("onset,duration,stage\n0,30,N1\nn/a,30,N2\n60,30,N3\n", "a stage \\('N2'\\) has no onset"),
+        ("W,N1\nN1,N1\nN2,N2\n", r"several columns hold stages \(1, 2\): keep one"),
+        ("start,end,stage\n0,30,W\n60,30,N1\n", "row 2 ends at 30, before it begins"),
         ("1,spam\n2,ham\n", "no column with a stage in every row"),
     ],
 )
@@ -144,6 +146,16 @@ def test_pages_without_times_are_of_30_s_or_as_long_as_windows(tmp_path):
     assert short.windows(10, 60).y.tolist() == [0, 0, 1, 2, 2, 2] and "taken to last 10 s" in short.notes[0]
     table = read_hypnogram(write(tmp_path, "onset,duration,stage\n0,30,W\n30,30,N2\n"))
     assert table.assumed_s is None and table.lasting(20, 10) is table
+
+
+@pytest.mark.parametrize("header", ["start,end,stage", "Onset (s),Stop (s),Stage", "onset,offset,trial_type"])
+def test_stages_last_until_the_ends_that_a_table_names(tmp_path, header):
+    h = read_hypnogram(write(tmp_path, f"{header}\n0,30,W\n30,120,N2\n200,230,R\n230,290,W\n"))
+    assert (h.onset_s.tolist(), h.duration_s.tolist()) == ([0, 30, 200, 230], [30, 90, 30, 60])
+
+
+def test_a_column_of_nothings_holds_no_stages(tmp_path):
+    assert read_hypnogram(write(tmp_path, "0,W,None\n30,N1,None\n60,N2,nan\n")).stage.tolist() == [0, 1, 2]
 
 
 def test_file_that_is_not_there():
