@@ -90,7 +90,7 @@ def features_of(model: Any, X: np.ndarray, layer: str | None = None) -> tuple[np
     if layer is not None:
         found, reads = find_layer(trunk if layer in dict(trunk.named_modules()) else root, layer), False
     else:
-        found, reads = getattr(trunk, "final_layer", None), True
+        found, reads = getattr(root, "final_layer", getattr(trunk, "final_layer", None)), True
     if not isinstance(found, nn.Module):
         outputs = outputs_of(model, X)
         return outputs, outputs

@@ -12,6 +12,7 @@ from torch import nn
 from eegaug import AugNetClassifier, Policy
 from eegaug.consistency import symmetric_kl
 from eegaug.invariance import frozen_test_set, intra_augmentation_variation
+from eegaug.invariance._outputs import features_of
 
 COMMON = {"sfreq": SFREQ, "ch_names": CHANNELS, "random_state": 0, "verbose": 0, "lr": 0.03}
 
@@ -70,6 +71,23 @@ def test_all_pairs_and_layers_by_name(fitted):
     assert table["kl"][0] == pytest.approx(0, abs=1e-6)
     with pytest.raises(ValueError, match="no layer 'conf'; did you mean conv"):
         intra_augmentation_variation(fitted, X, ["sign_flip"], layer="conf")
+
+
+def test_a_network_may_have_a_part_called_trunk():
+    class Parts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.trunk, self.final_layer = nn.Linear(100, 1), nn.Linear(4, 3)
+
+        def forward(self, X):
+            return self.final_layer(self.trunk(X).flatten(1))
+
+    net = Parts()
+    outputs, features = features_of(net, X)
+    with torch.no_grad():
+        expected = net.trunk(torch.from_numpy(X)).flatten(1)
+    np.testing.assert_allclose(features, expected, atol=1e-6)
+    assert outputs.shape == (48, 3)
 
 
 def test_constant_features_have_no_ratio():
