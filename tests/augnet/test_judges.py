@@ -132,7 +132,8 @@ def test_judges_who_make_no_batch_are_refused():
 
 
 def test_an_estimator_can_be_pickled_while_it_is_trained(tmp_path):
-    saving = Checkpoint(monitor=None, f_params=None, f_optimizer=None, f_history=None, f_pickle=f"{tmp_path}/net.pkl")
+    unsaved = dict.fromkeys(("f_params", "f_optimizer", "f_criterion", "f_history"))
+    saving = Checkpoint(monitor=None, f_pickle=f"{tmp_path}/net.pkl", **unsaved)
     clf = judged(callbacks=[saving]).fit(X, Y)
     saved = pickle.loads((tmp_path / "net.pkl").read_bytes())
     assert np.array_equal(saved.predict_proba(X), clf.predict_proba(X))
