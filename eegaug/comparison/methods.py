@@ -39,8 +39,9 @@ class Method:
         The options of this method and their defaults; any other option is refused by name.
     searches : bool
         Whether ``build`` gives a :class:`eegaug.search.PolicySearch`, which finds a policy to train with. Then
-        ``common`` holds what describes the network and its training only, and ``defaults`` also ``retrain_every``,
-        the steps between two trainings with the policy found so far; ``build`` does not get it.
+        ``common`` holds what describes the network and its training only, and ``defaults`` also ``max_steps``, the
+        steps of the search, and ``retrain_every``, those between two trainings with the policy found so far, which
+        ``build`` does not get.
     extra : str, optional
         The extra of eegaug that it needs: ``"search"``.
     """
@@ -55,6 +56,9 @@ class Method:
     def __post_init__(self) -> None:
         if not self.name or not all(c.isalnum() or c in "-_." for c in self.name):
             raise ValueError(f"method name {self.name!r}: use letters, digits, '-', '_' and '.' (it names a folder)")
+        missing = {"max_steps", "retrain_every"} - set(self.defaults) if self.searches else ()
+        if missing:
+            raise ValueError(f"method {self.name!r} searches, so its defaults need {' and '.join(sorted(missing))}")
 
     def check_installed(self) -> None:
         """Raise ImportError if what the method needs is not installed, naming the extra to install."""

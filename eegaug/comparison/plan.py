@@ -28,6 +28,7 @@ __all__ = [
     "finished_methods",
     "make_plan",
     "parse_budget",
+    "read_settings",
     "settings_document",
     "write_json",
     "write_text",
@@ -220,7 +221,7 @@ def check_settings(path: Path, settings: Mapping[str, Any], finished: Collection
     settings = json.loads(json.dumps(settings))
     if not path.exists():
         return settings
-    there = _read_settings(path)
+    there = read_settings(path)
     merged = {**settings, **{axis: {**there[axis], **settings[axis]} for axis in ("methods", "labels")}}
     common = [
         name for name in settings["methods"] if name in there["methods"] and (finished is None or name in finished)
@@ -240,11 +241,12 @@ def changed_methods(path: Path, settings: Mapping[str, Any]) -> list[str]:
     """Methods whose options in ``settings.json`` of the output folder, if it is there, are others than these."""
     if not path.exists():
         return []
-    there = _read_settings(path)["methods"]
+    there = read_settings(path)["methods"]
     return [name for name, options in settings["methods"].items() if name in there and there[name] != options]
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """The ``settings.json`` of a comparison; SettingsMismatchError if it is none, or of another format version."""
     try:
         there = json.loads(path.read_text())
         if there["format"] != SETTINGS_FORMAT:

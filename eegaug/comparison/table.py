@@ -13,7 +13,7 @@ import pandas as pd
 
 from eegaug.comparison.figures import comparison_figure, invariances_figure, save_figure
 from eegaug.comparison.job import CURVE, ERROR, INVARIANCES, ROW, SUBJECTS, read_row
-from eegaug.comparison.plan import write_text
+from eegaug.comparison.plan import read_settings, write_text
 from eegaug.comparison.sentence import in_one_sentence
 from eegaug.comparison.statistics import compare_pairs
 
@@ -296,11 +296,13 @@ def load_comparison(out: str | os.PathLike) -> Comparison:
     ------
     FileNotFoundError
         If there is no comparison in the folder.
+    ValueError
+        If its settings cannot be read; the file is named.
     """
     out = Path(out)
     if not (out / SETTINGS).exists():
         raise FileNotFoundError(f"{out} holds no comparison: there is no {SETTINGS} in it")
-    settings = json.loads((out / SETTINGS).read_text())
+    settings = read_settings(out / SETTINGS)
     rows, failed, curves, invariances, subjects = [], [], [], [], []
     policies = {}
     told: dict[str, None] = {}

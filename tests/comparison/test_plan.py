@@ -103,6 +103,11 @@ class TestMethods:
         with pytest.raises(ValueError, match=f"method name {name!r}: use letters"):
             Method(name, "", lambda common: None, {})
 
+    def test_a_search_has_steps(self):
+        with pytest.raises(ValueError, match="method 'mine' searches, so its defaults need max_steps"):
+            Method("mine", "", lambda common: None, {"retrain_every": 2}, searches=True)
+        assert Method("mine", "", lambda common: None, {"retrain_every": 2, "max_steps": 4}, searches=True).searches
+
 
 class TestSettings:
     def test_new_and_same_settings_pass(self, tmp_path):

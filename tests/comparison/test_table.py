@@ -119,6 +119,13 @@ def alone(out):
     return out / "alone"
 
 
+def test_damaged_settings_are_named(tmp_path):
+    comparison(tmp_path, [("none", 0)])
+    (tmp_path / "settings.json").write_text('{"format": ')
+    with pytest.raises(ValueError, match=r"settings.json is not a settings file of a comparison"):
+        load_comparison(tmp_path)
+
+
 def test_a_damaged_row_is_named_and_left_out(tmp_path):
     comparison(tmp_path, [("none", 0), ("none", 1)])
     (tmp_path / "runs" / "none-fold1" / "row.json").write_text('{"meth')
