@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["Found", "find_recordings"]
+__all__ = ["Found", "find_recordings", "names_of_nights"]
 
 RECORDINGS = (".edf", ".bdf", ".npz")
 HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt")
@@ -25,6 +25,10 @@ _VISIT = re.compile(
     r"(visit|ses|session|night|nuit|nacht|day|week|month|wave|t|time|timepoint|run|v|baseline|follow[ _-]?up|pre|post)"
     r"[ _-]?\d*",
     re.IGNORECASE,
+)
+# Files that say which night of somebody they are: "p07_night2".
+_NIGHT_OF = re.compile(
+    r"(.+?)[ ._-]+(n|night|nuit|nacht|ses|session|visit|v|day|baseline|follow[ _-]?up)[ _-]?\d*", re.IGNORECASE
 )
 _BIDS = re.compile(r"(?:^|[_/])sub-([A-Za-z0-9]+)")
 _SESSION = re.compile(r"(?:^|[_/])ses-([A-Za-z0-9]+)")
@@ -126,6 +130,17 @@ def _place(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
+def names_of_nights(found: Iterable[Found]) -> list[str]:
+    """Names of recordings that look like nights of one subject, where each was taken for a subject of its own."""
+    alike: dict[str, list[str]] = {}
+    for one in found:
+        # What an npz file is it says itself.
+        match = _NIGHT_OF.fullmatch(_base(one.path)) if one.path.suffix.lower() != ".npz" else None
+        if match and one.subject == one.path.stem:
+            alike.setdefault(match[1].lower(), []).append(one.subject)
+    return [name for names in alike.values() if len(names) > 1 for name in names]
+
+
 def _walk(folder: Path) -> list[Path]:
     found, been = [], set()
     for at, folders, names in os.walk(folder, followlinks=True):
@@ -178,10 +193,14 @@ def _is_hypnogram(path: Path) -> bool:
     return bool(_HYPNOGRAM_NAME.search(path.stem))
 
 
+def _base(path: Path) -> str:
+    """A recording's name without a word that says it is one."""
+    return re.sub(r"[ ._-](psg|eeg|signals?|raw)$", "", path.stem, flags=re.IGNORECASE)
+
+
 def _recording_keys(path: Path) -> list[str]:
     """Names under which a recording's hypnogram may be filed, in lower case."""
-    base = re.sub(r"[ ._-](psg|eeg|signals?|raw)$", "", path.stem, flags=re.IGNORECASE)
-    keys = [path.stem.lower(), base.lower()]
+    keys = [path.stem.lower(), _base(path).lower()]
     if _SLEEP_EDF.match(path.stem) and "-psg" in path.stem.lower():
         keys.append(f"{path.stem[:7].lower()}*")
     return list(dict.fromkeys(keys))

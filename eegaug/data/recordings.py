@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from eegaug._progress import track
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Reading, channel_names, convert, look
-from eegaug.data.discover import Found, find_recordings
+from eegaug.data.discover import Found, find_recordings, names_of_nights
 from eegaug.data.files import NpzNight
 from eegaug.data.hypnograms import stage_numbers
 from eegaug.data.nights import Nights
@@ -77,7 +77,8 @@ def load_recordings(
         Regular expression with a group ``subject`` (and perhaps ``night``) searched in each path below the folder.
         Without it: Sleep-EDF's ``SC4ssN`` (subject ``SC4ss``, night N), MASS's ``01-03-00NN``, BIDS ``sub-`` and
         ``ses-``; where files in several folders have the same name, the folder, or the file if folders are called
-        visit, session, night and so on (this is said); else each file is a subject of its own.
+        visit, session, night and so on (this is said); else each file is a subject of its own (this is said of names
+        such as ``p07_night1`` and ``p07_night2``).
     epoch_20s : {"refuse", "reepoch"}
         20-s scoring: refuse it, or lengthen each page by 5 s on both sides (the windows then overlap).
     stage_numbers : {"auto", "r&k", "aasm"}
@@ -123,6 +124,9 @@ def load_recordings(
         who = ", ".join(sorted({one.subject for one in guessed})[:8])
         reason = f"subjects were told by folders and file names ({who}); pass subject_pattern if that is wrong"
         problems.append({"recording": guessed[0].name, "kind": "note", "reason": reason, "n_windows": 0})
+    if alike := [] if subject_pattern else names_of_nights(found):
+        reason = f"each file is a subject of its own ({', '.join(alike[:4])}); pass subject_pattern if some are of one"
+        problems.append({"recording": alike[0], "kind": "note", "reason": reason, "n_windows": 0})
     label = str(source) if isinstance(source, (str, os.PathLike)) else f"{len(found)} recordings"
     # A folder may get more recordings and keep its store; another list is another store, as are other hypnograms.
     alone = isinstance(source, (str, os.PathLike))

@@ -494,6 +494,19 @@ def test_other_hypnograms_and_other_lists_have_stores_of_their_own(tmp_path):
     assert lists[0].read().shape == lists[1].read().shape
 
 
+def test_nights_of_one_subject_that_are_not_known_as_such_are_said(tmp_path):
+    for name in ("p1/p1_night1-PSG", "p1/p1_night2-PSG", "p2/p2_night1-PSG", "rec_1", "rec_2"):
+        night(tmp_path / f"{name}.edf")
+    with pytest.warns(
+        UserWarning, match=r"a subject of its own \(p1_night1-PSG, p1_night2-PSG\); pass subject_pattern"
+    ):
+        assert len(set(load_recordings(tmp_path).subjects)) == 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        told = load_recordings(tmp_path, subject_pattern=r"(?P<subject>p\d|rec_\d)(_night(?P<night>\d))?")
+    assert sorted(set(told.subjects)) == ["p1", "p2", "rec_1", "rec_2"]
+
+
 def test_subjects_told_by_folders_are_said(tmp_path):
     for name in ("s1/n1", "s1/n2", "s2/n1"):
         write_edf(tmp_path / f"{name}.edf", {"C3": noise(60)})
