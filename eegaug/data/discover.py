@@ -15,7 +15,7 @@ __all__ = ["Found", "find_recordings", "names_of_nights"]
 RECORDINGS = (".edf", ".bdf", ".npz")
 HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt")
 
-_WORDS = r"hypnograms?|hypno|stages?|staging|scoring|scores?|labels?|events|annotations?|sleep[ _-]?stages?"
+_WORDS = r"hypnograms?|hypno|(?:sleep[ _-]?)?(?:stages?|staging|scoring|scores?)|labels?|events|annotations?"
 _HYPNOGRAM_NAME = re.compile(rf"(^|[ ._-])({_WORDS}|hypnogram.*)$", re.IGNORECASE)
 _SUFFIX = re.compile(rf"([ ._-]+({_WORDS}|base))?$", re.IGNORECASE)
 _SLEEP_EDF = re.compile(r"^(SC4\d\d|ST7\d\d)(\d)([A-Z])", re.IGNORECASE)
@@ -114,6 +114,9 @@ def find_recordings(
             candidates = [p for p in candidates if p in first] or candidates
             # Another folder's file counts only where the name says which recording it is.
             near = [p for p in candidates if p.parent == path.parent] or (candidates if unique else [])
+            # The same scoring in two forms: EDF+ says when each stage begins and how long it lasts.
+            if len({p.stem for p in near}) == 1:
+                near = [p for p in near if p.suffix.lower() == ".edf"] or near
             if len(near) > 1:
                 names = ", ".join(sorted(p.name if near[0].parent == near[1].parent else str(p) for p in near))
                 one = replace(one, problem=f"several hypnograms could be its own: {names}")

@@ -127,9 +127,9 @@ def load_recordings(
     if alike := [] if subject_pattern else names_of_nights(found):
         reason = f"each file is a subject of its own ({', '.join(alike[:4])}); pass subject_pattern if some are of one"
         problems.append({"recording": alike[0], "kind": "note", "reason": reason, "n_windows": 0})
-    label = str(source) if isinstance(source, (str, os.PathLike)) else f"{len(found)} recordings"
     # A folder may get more recordings and keep its store; another list is another store, as are other hypnograms.
     alone = isinstance(source, (str, os.PathLike))
+    label = str(source) if alone else f"{len(found)} recordings"
     told = str(Path(source).absolute()) if alone else ", ".join(sorted(str(one.path) for one in found))
     told = told if hypnograms is None else f"{told}, {Path(hypnograms).absolute()}"
     options = {"n_jobs": n_jobs, "verbose": verbose, "problems": problems}

@@ -180,6 +180,12 @@ def test_sleep_edf_that_somebody_scored_again(tmp_path):
     assert one.problem == "several hypnograms could be its own: SC4001E0_stages.csv, SC4001EC-Hypnogram.edf"
 
 
+def test_a_scoring_in_two_forms_is_one(tmp_path):
+    touch(tmp_path, *[f"SN00{k}{rest}" for k in (1, 2) for rest in (".edf", "_sleepscoring.edf", "_sleepscoring.txt")])
+    scored = {f"SN00{k}": (f"SN00{k}_sleepscoring.edf", f"SN00{k}", 1) for k in (1, 2)}
+    assert pairs(tmp_path) == scored
+
+
 def test_recordings_on_two_drives(tmp_path, monkeypatch):
     touch(tmp_path, "c/a.edf", "d/b.edf", "d/b.csv")
 
