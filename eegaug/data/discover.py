@@ -235,7 +235,7 @@ def _subject_pattern(pattern: str | None) -> re.Pattern | None:
 
 
 def _subjects_by_folder(root: Path, paths: list[Path], stems: Counter) -> dict[Path, tuple[str, int | str]]:
-    """Subject and night of recordings in folders where some have the names of those in others.
+    """Subject and night of recordings in folders where some have the names of those in others, or beside such.
 
     The folders are the subjects, unless their names are those of visits: then the files' names are. Of folders within
     folders it is the outermost that differ.
@@ -250,6 +250,12 @@ def _subjects_by_folder(root: Path, paths: list[Path], stems: Counter) -> dict[P
     outer = {p: where[common] for p, where in parts.items() if len(where) > common}
     if outer and all(_VISIT.fullmatch(name) for name in outer.values()):
         return {p: (p.stem, "/".join(parts[p][common:])) for p in outer}
+    # Folders beside them are subjects, too, whatever their files are called.
+    depths, above = {len(parts[p]) for p in outer}, next(iter(parts.values()))[:common]
+    for p in paths:
+        where = p.parent.relative_to(root).parts if p not in parts and p.is_relative_to(root) else ()
+        if len(where) in depths and where[:common] == above:
+            parts[p], outer[p] = where, where[common]
     return {p: (name, "/".join([*parts[p][common + 1 :], p.stem])) for p, name in outer.items()}
 
 

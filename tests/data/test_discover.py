@@ -139,6 +139,10 @@ def test_hypnograms_alone_are_said_to_be_no_recordings(tmp_path):
                 "S03": ("S03", "visit2"),
             },
         ),
+        (
+            ["s1/n1.edf", "s2/n1.edf", "s3/n3.edf", "s3/n4.edf", "x/y/n5.edf", "n6.edf"],
+            {"n3": ("s3", "n3"), "n4": ("s3", "n4"), "n5": ("n5", 1), "n6": ("n6", 1)},
+        ),
         (["12-05-2023 P01.edf", "13-05-2023 P02.edf"], {"12-05-2023 P01": ("12-05-2023 P01", 1)}),
     ],
 )
@@ -147,7 +151,7 @@ def test_nights_of_a_subject_stay_together(tmp_path, files, expected):
     found, _ = find_recordings(tmp_path)
     who = {one.name: (one.subject, one.night) for one in found}
     assert expected.items() <= who.items() and len(who) == len(files)
-    assert {one.guessed for one in found} == {"/" in files[0]}
+    assert {one.guessed for one in found} == {"/" in files[0], "/" in files[-1]}
 
 
 def test_hypnograms_of_the_folder_that_is_named_go_first(tmp_path):
