@@ -209,7 +209,9 @@ def _without_places(layer: Any, common: Mapping[str, Any]) -> Any:
                 kept.append(name)
     if not reasons:
         return layer
-    warnings.warn(f"AugNet goes without {', '.join(reasons)}: {next(iter(reasons.values()))}", stacklevel=2)
+    warnings.warn(
+        f"learned augmentation goes without {', '.join(reasons)}: {next(iter(reasons.values()))}", stacklevel=2
+    )
     return kept
 
 

@@ -114,7 +114,7 @@ class TestRealRecordings:
         fit = run("fit", "--data", nights, "--method", "augnet", "--epochs", 1, "--out", model)
         assert fit.exit_code == 0, fit.output
         assert "all recordings are of one subject" in fit.stderr
-        assert "AugNet goes without sensors_rotation_x" in fit.stderr
+        assert "learned augmentation goes without sensors_rotation_x" in fit.stderr
         score = run("score", "--data", nights, "--model", model, "--json")
         assert score.exit_code == 0, score.output
         confusion = np.array(json.loads(score.stdout)["confusion"])

@@ -44,6 +44,13 @@ def test_augerino_has_a_layer_for_each_operation():
     assert ["sign_flip"] in layers and all(len(layer) == 1 for layer in layers)
 
 
+@pytest.mark.parametrize("name", ["augerino", "ait-augnet"])
+def test_what_cannot_be_placed_is_not_said_of_augnet(name):
+    nowhere = {**COMMON, "ch_names": ["C3", "left ear"]}
+    with pytest.warns(UserWarning, match=r"learned augmentation goes without sensors_rotation_x.*left ear"):
+        get_method(name).build(nowhere, **get_method(name).options())
+
+
 def test_they_are_compared(small, tmp_path):
     small["method_options"] = {
         "ait-augnet": {"layers": [["frequency_shift", "sign_flip"]]},
