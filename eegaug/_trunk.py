@@ -163,6 +163,19 @@ def twice_differentiable(network: nn.Module) -> Iterator[None]:
         yield
 
 
+def arguments_of(network: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a network was built with: the arguments given, and of a braindecode model the defaults of all others.
+
+    Without the channels, which are made again, and without what a model has told its base class only.
+    """
+    found, recorded = dict(given), getattr(network, "_braindecode_init_kwargs", None)
+    if recorded is not None:
+        takes = inspect.signature(type(network)).parameters
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in takes.values())
+        found = {k: v for k, v in {**given, **recorded}.items() if k in takes or (takes_any and k in recorded)}
+    return {key: value for key, value in found.items() if key != "chs_info"}
+
+
 def uncompiled_network(network: nn.Module) -> nn.Module:
     """A network without the wrapper of ``torch.compile``, which changes the names of its weights."""
     return getattr(network, "_orig_mod", network)

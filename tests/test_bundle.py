@@ -176,6 +176,26 @@ def test_ready_made_braindecode_module(tmp_path):
     assert np.array_equal(again.predict_proba(X), clf.predict_proba(X))
 
 
+class OwnActivation(nn.Tanh):
+    pass
+
+
+def test_what_a_ready_made_module_was_built_with_is_kept_or_missed(tmp_path):
+    ready = SleepStagerChambon2018(n_chans=4, sfreq=SFREQ, n_times=100, n_outputs=3, activation=OwnActivation)
+    clf = augnet(ready).fit(X, Y)
+    folder = clf.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="does not say with which activation the trunk was built"):
+        load_model(folder)  # with another activation the same weights would be another network
+    assert np.array_equal(load_model(folder, module=ready).predict_proba(X), clf.predict_proba(X))
+
+
+def test_a_model_that_tells_its_base_class_more_than_it_takes_itself(tmp_path):
+    long = np.tile(X, 5)
+    clf = staging("SignalJEPA_PreLocal", module__n_spat_filters=2, max_epochs=1).fit(long, Y)
+    again = load_model(clf.save(tmp_path / "model"))
+    assert np.array_equal(again.predict_proba(long), clf.predict_proba(long))
+
+
 def test_trunk_of_ones_own_has_to_be_passed(tmp_path):
     clf = augnet(SmallNet, module__n_filters=6).fit(X, Y)
     folder = clf.save(tmp_path / "model")

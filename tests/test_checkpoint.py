@@ -275,6 +275,16 @@ def test_epochs_between_saves(tmp_path, every):
         ).fit(X, Y)
 
 
+def test_a_rate_out_of_an_array_is_read_back(tmp_path):
+    rate = np.logspace(-3, -2, 2)[0]
+    settings = {"sfreq": SFREQ, "verbose": 0, "random_state": 0, "callbacks": [TrainingCheckpoint(tmp_path / "c")]}
+    StagingClassifier(SmallNet, lr=rate, max_epochs=1, **settings).fit(X, Y)
+    again = StagingClassifier(SmallNet, lr=rate, max_epochs=2, **settings).fit(X, Y)
+    assert again.resumed_epochs_ == 1
+    straight = StagingClassifier(SmallNet, lr=float(rate), max_epochs=2, **settings | {"callbacks": []}).fit(X, Y)
+    assert np.array_equal(again.predict_proba(X), straight.predict_proba(X))
+
+
 @pytest.mark.parametrize("sizes", [[100_000], [1000] * 30])  # torch notices at once, or when it has written some
 def test_a_full_disk_is_called_so(tmp_path, sizes):
     resource = pytest.importorskip("resource")

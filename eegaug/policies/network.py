@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from eegaug._features import TrunkFeatures
 from eegaug._inputs import Signal
 from eegaug._plain_data import decode, keep
-from eegaug._trunk import braindecode_name, build_trunk, signal_arguments
+from eegaug._trunk import arguments_of, braindecode_name, build_trunk, signal_arguments
 from eegaug.montage import electrode_positions
 
 __all__ = ["AugmentationNetwork", "PairPolicy"]
@@ -202,8 +202,7 @@ class _Standardise(nn.Module):
 
 
 def _trunk_config(trunk: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = dict(getattr(trunk, "_braindecode_init_kwargs", given))
-    arguments.pop("chs_info", None)  # made again from the channels
+    arguments = arguments_of(trunk, given)
     kept: dict[str, Any] = {}
     for key, value in arguments.items():
         keep(kept, key, value)

@@ -13,11 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from eegaug._checkpoint_file import DamagedError, check_settings, check_writable, read_state, write_state
+from eegaug._checkpoint_file import (
+    DamagedError,
+    check_settings,
+    check_writable,
+    plain_numbers,
+    read_state,
+    write_state,
+)
 from eegaug._version import __version__
 from eegaug.checkpoint import _FREE as _FREE_OF_ESTIMATOR
 from eegaug.checkpoint import _checksum, _describe, _describe_data
-from eegaug.search._state import plain_numbers
 
 __all__ = ["SearchFile", "own_settings", "search_settings"]
 

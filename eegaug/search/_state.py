@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["SearchState", "plain_numbers"]
+__all__ = ["SearchState"]
 
 
 class SearchState:
@@ -67,20 +67,6 @@ class SearchState:
                     present.copy_(one["value"])
             else:
                 setattr(self, name, copy.deepcopy(one["value"]))
-
-
-def plain_numbers(value: Any) -> Any:
-    """The same dictionaries, lists and tuples with Python's numbers for NumPy's, which no checkpoint gives back.
-
-    What has them is an optimiser whose rate came out of an array.
-    """
-    if isinstance(value, np.generic):
-        return value.item()
-    if type(value) is dict:
-        return {key: plain_numbers(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(plain_numbers(item) for item in value)
-    return value
 
 
 def _plain(name: str, value: Any) -> Any:

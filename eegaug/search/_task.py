@@ -16,13 +16,14 @@ from skorch.utils import is_dataset
 from torch import Tensor, nn
 from torch.utils.data import Subset, default_collate
 
+from eegaug._checkpoint_file import plain_numbers
 from eegaug._inputs import Signal, non_finite_message
 from eegaug._random import contained_rng, derive_seed
 from eegaug._validation import all_finite
 from eegaug.checkpoint import TrainingCheckpoint
 from eegaug.operations import Operation, get_operation
 from eegaug.policies import Policy, PolicyOperation, SubPolicy
-from eegaug.search._state import SearchState, plain_numbers
+from eegaug.search._state import SearchState
 
 __all__ = ["Part", "SearchState", "SearchTask", "Steps", "callback_of", "make_task", "take"]
 
