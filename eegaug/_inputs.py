@@ -55,7 +55,7 @@ def as_windows(X: Any) -> Any:
     """
     if isinstance(X, BaseEpochs):
         X = _microvolts(X)
-    elif _is_list_of_epochs(X):
+    elif is_list_of_epochs(X):
         X = np.concatenate([_microvolts(one) for one in X])
     if isinstance(X, SliceDataset) or is_dataset(X):
         if len(X) == 0:
@@ -73,14 +73,14 @@ def _microvolts(epochs: BaseEpochs) -> np.ndarray:
     return epochs.get_data(units={kind: "uV" for kind in set(epochs.get_channel_types()) if kind in _VOLTS})
 
 
-def _is_list_of_epochs(X: Any) -> bool:
+def is_list_of_epochs(X: Any) -> bool:
     """What scikit-learn makes of epochs when it splits them."""
     return isinstance(X, (list, tuple)) and len(X) > 0 and all(isinstance(one, BaseEpochs) for one in X)
 
 
 def signal_of(X: Any) -> Signal:
     """Shape, sampling rate and channels of any supported input."""
-    if _is_list_of_epochs(X):
+    if is_list_of_epochs(X):
         found = [signal_of(one) for one in X]
         other = next((one for one in found if one != found[0]), None)
         if other is not None:
@@ -144,14 +144,14 @@ def count_windows(X: Any) -> int:
     """Number of windows, or of sequences of windows, of any supported input."""
     if isinstance(X, BaseEpochs):
         return len(X.drop_bad(verbose="error"))  # of epochs that have not been read, MNE knows no number
-    return sum(map(count_windows, X)) if _is_list_of_epochs(X) else len(X)
+    return sum(map(count_windows, X)) if is_list_of_epochs(X) else len(X)
 
 
 def labels_of(X: Any) -> np.ndarray | None:
     """Labels that a dataset holds, without reading a window where it can be helped; None for plain arrays."""
     if isinstance(X, BaseEpochs):
         return np.asarray(X.drop_bad(verbose="error").events[:, 2])
-    if _is_list_of_epochs(X):
+    if is_list_of_epochs(X):
         return np.concatenate([labels_of(one) for one in X])
     if isinstance(X, SliceDataset) or not is_dataset(X):
         return None

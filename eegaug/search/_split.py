@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
 from skorch.helper import SliceDataset
 from torch.utils.data import ConcatDataset, Subset
 
-from eegaug._inputs import _is_list_of_epochs
+from eegaug._inputs import is_list_of_epochs
 
 __all__ = ["check_groups", "hold_out", "missing_classes", "subjects_of"]
 
@@ -31,7 +31,7 @@ def subjects_of(X: Any) -> np.ndarray | None:
         return _picked(subjects_of(X.dataset), X.indices)
     if isinstance(X, SliceDataset):
         return _picked(subjects_of(X.dataset), X.indices_)
-    if isinstance(X, ConcatDataset) or _is_list_of_epochs(X):
+    if isinstance(X, ConcatDataset) or is_list_of_epochs(X):
         parts = [subjects_of(one) for one in (X.datasets if isinstance(X, ConcatDataset) else X)]
         return None if any(part is None for part in parts) else np.concatenate(parts)
     description = getattr(X, "description", None)

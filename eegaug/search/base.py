@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError
 
 from eegaug._durations import parse_budget
-from eegaug._inputs import _is_list_of_epochs
+from eegaug._inputs import is_list_of_epochs
 from eegaug._random import contained_rng, derive_seed, resolve_seed
 from eegaug.checkpoint import TrainingCheckpoint, _describe
 from eegaug.classifier import StagingClassifier
@@ -309,7 +309,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
                 f"X is made of sequences of {estimator.signal_.n_windows} windows: searches take single windows, of "
                 "shape (n_windows, n_channels, n_times). A policy found on these can train a network of sequences."
             )
-        if isinstance(X, BaseEpochs) or _is_list_of_epochs(X):  # the windows are an array now, which does not say it
+        if isinstance(X, BaseEpochs) or is_list_of_epochs(X):  # the windows are an array now, which does not say it
             estimator.set_params(sfreq=estimator.signal_.sfreq, ch_names=list(estimator.signal_.ch_names))
         return estimator, windows, labels
 
