@@ -11,6 +11,7 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor, nn
 
+from eegaug._hooks import evaluating
 from eegaug._precision import widest
 from eegaug.operations import Operation
 
@@ -48,9 +49,8 @@ def class_means(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], n_
     -------
     ClassMeans
     """
-    was_training, sums, counts = network.training, None, 0
-    network.eval()
-    try:
+    sums, counts = None, 0
+    with evaluating(network):
         for X, y in batches:
             probabilities, magnitudes, log_weights = network(X)
             member = torch.nn.functional.one_hot(y, n_classes).T.to(widest(y.device))
@@ -58,8 +58,6 @@ def class_means(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], n_
             totals = [torch.tensordot(member, term.to(member.dtype), 1) for term in terms]
             sums = totals if sums is None else [a + b for a, b in zip(sums, totals, strict=True)]
             counts = counts + member.sum(1)
-    finally:
-        network.train(was_training)
     return ClassMeans(*((total / counts.reshape(-1, *[1] * (total.ndim - 1))).cpu().numpy() for total in sums))
 
 

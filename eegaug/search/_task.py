@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset, default_collate
 
 from eegaug._checkpoint_file import plain_numbers
+from eegaug._hooks import evaluating
 from eegaug._inputs import Signal, non_finite_message
 from eegaug._random import contained_rng, derive_seed
 from eegaug._validation import all_finite
@@ -231,16 +232,13 @@ class SearchTask:
         """
         from sklearn.metrics import balanced_accuracy_score
 
-        was_training, outputs = module.training, []
-        module.eval()
-        try:
+        outputs = []
+        with evaluating(module):
             size = max(self.batch_size, 64)
             for i, (X, _) in enumerate(self.batches(part, shuffle=False, batch_size=size)):
                 if policy is not None:
                     X = policy.apply(X, part.labels[i * size : i * size + len(X)], generator)[0]
                 outputs.append(module(X))
-        finally:
-            module.train(was_training)
         outputs, y = torch.cat(outputs), part.y.to(self.device)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # predicted classes that do not occur

@@ -14,14 +14,15 @@ is made of.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from eegaug._hooks import evaluating
 from eegaug._precision import widest
 from eegaug._random import contained_rng
 from eegaug._spatial import spatial_products
@@ -272,7 +273,7 @@ def hypergradient(
             return (each(_call(trunk, theta, X), y) * weights).sum() / total
 
     def valid_loss(theta: Parameters) -> Tensor:
-        with _evaluation(trunk):
+        with evaluating(trunk):
             return criterion(_call(trunk, theta, valid[0]), valid[1])
 
     settings = {"method": method, "weight_decay": weight_decay, "scale": scale, "normalised": normalised}
@@ -365,14 +366,3 @@ def _per_example(criterion: nn.Module, y: Tensor) -> tuple[nn.Module, Tensor | f
         return each, 1.0
     weight = getattr(criterion, "weight", None)
     return each, float(len(y)) if weight is None else weight[y].sum()
-
-
-@contextmanager
-def _evaluation(trunk: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in trunk.modules()]
-    trunk.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

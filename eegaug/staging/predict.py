@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from eegaug._hooks import evaluating
 from eegaug.data.stages import STAGES, parse_stage
 
 __all__ = ["copy_disagreement", "predict_stages", "stage_codes"]
@@ -139,15 +140,10 @@ def _copies(model: Any, X: np.ndarray) -> torch.Tensor | None:
         return None
     module = model.module_
     module.set_prediction(model.n_copies, model.aggregate)
-    was_training = module.training
-    module.eval()
     parts = []
-    try:
-        with torch.inference_mode():
-            for batch, _ in model.get_iterator(model.get_dataset(X), training=False):
-                parts.append(torch.stack(list(module.copies(batch.to(model.device)))).cpu())
-    finally:
-        module.train(was_training)
+    with evaluating(module), torch.inference_mode():
+        for batch, _ in model.get_iterator(model.get_dataset(X), training=False):
+            parts.append(torch.stack(list(module.copies(batch.to(model.device)))).cpu())
     return torch.cat(parts, dim=1)
 
 
