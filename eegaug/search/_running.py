@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from sklearn.base import clone
 
-from eegaug._checkpoint_file import plain_numbers
 from eegaug._durations import duration
 from eegaug.classifier import StagingClassifier
 from eegaug.search._checkpoint import SearchFile, own_settings
@@ -54,7 +53,7 @@ class Running:
             "seed": self.task.seed,
             "history": json.dumps(rows),
             "task": self.task.state_dict(),
-            "state": plain_numbers(self.state.state_dict()),
+            "state": self.state.state_dict(),
         }
         if self.file is not None:
             self.file.write(self.settings, content)
