@@ -144,7 +144,9 @@ def plot_comparison(
             label=style.label,
         )
         last = np.flatnonzero(active)[-1]
-        ax.plot(time.iloc[last], band["median"].iloc[last], marker=style.marker, color=style.colour, markersize=5)
+        # Whole, also where the axis ends.
+        mark = {"marker": style.marker, "color": style.colour, "markersize": 5, "clip_on": False, "zorder": 3}
+        ax.plot(time.iloc[last], band["median"].iloc[last], **mark)
     ax.set_xlim(left=0)
     _names_below(ax)
     return dress(ax, _X[x] + unit, "test balanced accuracy", title=title)
