@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 __all__ = ["one_at_a_time"]
 
 
@@ -13,14 +15,12 @@ __all__ = ["one_at_a_time"]
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Let other processes that ask for the same folder wait.
 
-    The system gives the lock back when a process dies. Where it knows no such locks nobody waits.
+    The system gives the lock back when a process dies. Where the file system knows no locks nobody waits.
     """
+    lock = FileLock(folder / ".lock")
+    with suppress(OSError, NotImplementedError):
+        lock.acquire()
     try:
-        import fcntl
-    except ImportError:  # Windows
         yield
-        return
-    with open(folder / ".lock", "w") as file:
-        with suppress(OSError):  # some shared file systems have none
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    finally:
+        lock.release()

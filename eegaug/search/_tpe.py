@@ -172,7 +172,7 @@ class PolicyStudy:
         """Forget trials of processes of this machine that are no longer there, and of others that are silent."""
         for trial in self.running():
             host, _, pid = trial.user_attrs.get(_OWNER, "").rpartition(":")
-            if host == socket.gethostname():
+            if host == socket.gethostname() and os.name == "posix":  # elsewhere asking would send a signal
                 dead = not _alive(int(pid))
             else:
                 dead = time.time() - trial.user_attrs.get(_SEEN, math.inf) > _SILENCE

@@ -1,0 +1,61 @@
+"""Commands that share a folder wait for each other."""
+
+import subprocess
+import sys
+import time
+
+from eegaug.comparison.locking import one_at_a_time
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from eegaug.comparison.locking import one_at_a_time
+with one_at_a_time(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+    time.sleep(0.5)
+    (Path(sys.argv[1]) / "done").touch()
+"""
+
+
+def holder(folder):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_process_waits_for_the_first(tmp_path):
+    process = holder(tmp_path)
+    process.stdin.write("go on\n")
+    process.stdin.flush()
+    with one_at_a_time(tmp_path):
+        assert (tmp_path / "done").exists()
+    process.communicate(timeout=60)
+
+
+def test_a_killed_process_gives_the_folder_back(tmp_path):
+    process = holder(tmp_path)
+    process.kill()
+    process.communicate(timeout=60)
+    start = time.monotonic()
+    with one_at_a_time(tmp_path):
+        assert time.monotonic() - start < 30
+    assert not (tmp_path / "done").exists()
+
+
+def test_one_process_may_ask_again(tmp_path):
+    for _ in range(2):
+        with one_at_a_time(tmp_path):
+            pass
+
+
+def test_where_there_are_no_locks_nobody_waits(tmp_path, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise OSError("no locks available")
+
+    monkeypatch.setattr("eegaug.comparison.locking.FileLock.acquire", refuse)
+    with one_at_a_time(tmp_path):
+        reached = True
+    assert reached
