@@ -126,6 +126,13 @@ class StagingLoop:
 
     def get_loss(self, y_pred: torch.Tensor, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Cross-entropy of a batch; `y_true` are labels as the user gave them."""
+        if isinstance(self.criterion_, nn.NLLLoss) and not getattr(self, "n_forward_backward_", 0):
+            total = y_pred.detach().exp().sum(1)
+            if not torch.allclose(total, torch.ones_like(total), atol=1e-2):
+                raise ValueError(
+                    "NLLLoss takes logarithms of probabilities, and the network gives logits, as braindecode's "
+                    "networks do: use criterion=torch.nn.CrossEntropyLoss."
+                )
         return super().get_loss(y_pred, self._codes(y_true), *args, **kwargs)
 
     def _penalty(self) -> torch.Tensor | None:

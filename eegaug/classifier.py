@@ -69,7 +69,8 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
         Default None: no validation set is split off, since neighbouring windows of a night are alike and a random split
         would put them on both sides. Pass ``skorch.helper.predefined_split(nights_of_other_subjects)``.
     criterion, callbacks, device, verbose, …
-        As in skorch and braindecode; ``iterator_train__drop_last`` is False: no window is left out.
+        As in skorch and braindecode; ``iterator_train__drop_last`` is False: no window is left out. With any criterion
+        that takes logits, or log-probabilities, probabilities are the softmax of what the network gives.
 
     Attributes
     ----------
@@ -344,13 +345,12 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
         yield from super().forward_iter(windows, training=training, device=device)
 
     def _get_predict_nonlinearity(self) -> Callable:
-        # skorch takes the softmax over the last axis, which in sequences is that of the windows.
+        found = super()._get_predict_nonlinearity()
+        # What the network gives are logits, whatever the loss; skorch takes their softmax for a cross-entropy alone,
+        # and over the last axis, which in sequences is that of the windows.
         criterion = getattr(self, "criterion_", None)
-        if self.predict_nonlinearity == "auto" and isinstance(
-            getattr(criterion, "_orig_mod", criterion), nn.CrossEntropyLoss
-        ):
-            return partial(torch.softmax, dim=1)
-        return super()._get_predict_nonlinearity()
+        own = isinstance(getattr(criterion, "_orig_mod", criterion), (nn.BCELoss, nn.BCEWithLogitsLoss))
+        return found if own or self.predict_nonlinearity != "auto" else partial(torch.softmax, dim=1)
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels of windows, as they were given to ``fit``: the class of highest probability.

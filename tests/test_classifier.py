@@ -539,3 +539,27 @@ def test_groups_of_parameters_go_by_the_names_of_the_network(compiled):
     groups = [("conv.*", {"lr": 0.5})]
     clf = staging(compile=compiled, optimizer__param_groups=groups, module__n_chans=4, module__n_outputs=3).initialize()
     assert [(group["lr"], len(group["params"])) for group in clf.optimizer_.param_groups] == [(0.5, 2), (0.01, 2)]
+
+
+class FocalLoss(nn.Module):
+    def forward(self, logits, y):
+        each = nn.functional.cross_entropy(logits, y, reduction="none")
+        return ((1.0 - (-each).exp()) ** 2 * each).mean()
+
+
+class LogSmallNet(SmallNet):
+    def forward(self, X):
+        return super().forward(X).log_softmax(1)
+
+
+@pytest.mark.parametrize(("criterion", "module"), [(FocalLoss, SmallNet), (nn.NLLLoss, LogSmallNet)])
+def test_probabilities_with_another_loss(criterion, module):
+    clf = staging(module=module, criterion=criterion, class_weight=None, max_epochs=1).fit(X, Y)
+    with torch.no_grad():
+        expected = clf.module_.eval()(torch.as_tensor(X)).softmax(1)
+    np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-5)
+
+
+def test_log_likelihood_of_logits_is_refused():
+    with pytest.raises(ValueError, match=r"NLLLoss takes logarithms of probabilities.*CrossEntropyLoss"):
+        staging(criterion=nn.NLLLoss, max_epochs=1).fit(X, Y)
