@@ -107,7 +107,9 @@ def _check_sums(path: Path) -> None:
         raise ValueError(f"the checksum of {broken} is wrong")
 
 
-def check_settings(path: Path, saved: str, settings: dict[str, Any], what: str) -> None:
+def check_settings(
+    path: Path | str, saved: str, settings: dict[str, Any], what: str, remedy: str = "Use another path, or delete it"
+) -> None:
     """Raise ValueError, naming the differences, if what was saved is of another `what` than this one."""
     saved, now = json.loads(saved), json.loads(json.dumps(settings))
     differences = [
@@ -116,6 +118,4 @@ def check_settings(path: Path, saved: str, settings: dict[str, Any], what: str) 
         if saved.get(key) != now.get(key)
     ]
     if differences:
-        raise ValueError(
-            f"{path} is of another {what}: {'; '.join(differences)}. Use another path, or delete it to begin anew."
-        )
+        raise ValueError(f"{path} is of another {what}: {'; '.join(differences)}. {remedy} to begin anew.")

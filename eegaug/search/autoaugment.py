@@ -147,7 +147,8 @@ class AutoAugmentSearch(TrialSearch):
             if known is None:
                 study.study.set_user_attr("settings", json.dumps(settings))
             else:
-                check_settings(f"study {self.study_name!r} of the storage", known, settings, "search")
+                study_name = f"study {self.study_name!r} of the storage"
+                check_settings(study_name, known, settings, "search", "Use another study_name")
         return study
 
     def _step(self, task: SearchTask, state: PolicyStudy) -> dict[str, Any] | None:
