@@ -104,7 +104,7 @@ def test_a_relative_storage_stays_where_it_was(tmp_path, monkeypatch):
 def test_storage_of_another_search_is_refused(tmp_path):
     url = f"sqlite:///{tmp_path}/trials.db"
     search(storage=url, max_steps=2).fit(X, Y, groups=GROUPS)
-    with pytest.raises(ValueError, match="of another search: n_operations was 2, is 3. Use another study_name"):
+    with pytest.raises(ValueError, match=r"of another search: n_operations was 2, is 3. Use another study_name"):
         search(storage=url, n_operations=3).fit(X, Y, groups=GROUPS)
     search(storage=url, n_operations=3, max_steps=1, study_name="other").fit(X, Y, groups=GROUPS)
     with pytest.raises(ValueError, match="hold out the same subjects; pass an int"):
