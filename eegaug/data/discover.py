@@ -15,9 +15,11 @@ __all__ = ["Found", "find_recordings", "names_of_nights"]
 RECORDINGS = (".edf", ".bdf", ".npz")
 HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt")
 
-_WORDS = r"hypnograms?|hypno|(?:sleep[ _-]?)?(?:stages?|staging|scoring|scores?)|labels?|events|annotations?"
-_HYPNOGRAM_NAME = re.compile(rf"(^|[ ._-])({_WORDS}|hypnogram.*)$", re.IGNORECASE)
-_SUFFIX = re.compile(rf"([ ._-]+({_WORDS}|base))?$", re.IGNORECASE)
+_WORDS = r"(?:hypnograms?|hypno|stages?|staging|scoring|scores?|labels?|events|annotations?)"
+_HYPNOGRAM_NAME = re.compile(rf"(^|[ ._-])((sleep)?{_WORDS}|hypnogram.*)$", re.IGNORECASE)
+_SUFFIX = re.compile(rf"[ ._-]+({_WORDS}|base)$", re.IGNORECASE)
+# "sleep" belongs to the word or to the name: "p07_sleep_scoring" is of "p07" or of "p07_sleep".
+_SLEEP_SUFFIX = re.compile(rf"[ ._-]+sleep[ ._-]*{_WORDS}$", re.IGNORECASE)
 _SLEEP_EDF = re.compile(r"^(SC4\d\d|ST7\d\d)(\d)([A-Z])", re.IGNORECASE)
 _MASS = re.compile(r"^(01-0[1-5]-\d{4})(?: (.*))?$")
 # Folders that are nights of many subjects rather than a subject.
@@ -97,9 +99,10 @@ def find_recordings(
     paths = list({p.resolve(): p for p in reversed(paths)}.values())[::-1]  # each once, however often it is linked
     stems, found = Counter(p.stem for p in paths), []
     within = _subjects_by_folder(root, paths, stems)
+    named = {key for path in paths if path.suffix.lower() != ".npz" for key in _recording_keys(path)}
     by_key: dict[str, list[Path]] = {}
     for p in sorted(known.values()):
-        for key in _hypnogram_keys(p):
+        if key := next((key for key in _hypnogram_keys(p) if key in named), None):
             by_key.setdefault(key, []).append(p)
     for path in paths:
         relative = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
@@ -210,13 +213,13 @@ def _recording_keys(path: Path) -> list[str]:
 
 
 def _hypnogram_keys(path: Path) -> list[str]:
-    """Names of recordings that a hypnogram may belong to, in lower case."""
-    stem, base = path.stem.lower(), _SUFFIX.sub("", path.stem.lower())
+    """Names of recordings that a hypnogram may belong to, in lower case, the likelier first."""
+    stem = path.stem.lower()
     if _SLEEP_EDF.match(stem) and "-hypnogram" in stem:
         # SC4001E0-PSG.edf and SC4001EC-Hypnogram.edf: the eighth letter says who scored.
         return [f"{stem[:7]}*"]
     # An EDF file of the same name is the recording itself.
-    keys = dict.fromkeys([stem, base])
+    keys = dict.fromkeys([stem, _SUFFIX.sub("", stem), _SLEEP_SUFFIX.sub("", stem)])
     if path.suffix.lower() == ".edf":
         keys.pop(stem)
     return list(keys)
