@@ -19,7 +19,8 @@ __all__ = ["Hypnogram", "ScoredWindows", "read_hypnogram", "stage_numbers"]
 
 # Pages of another length than the usual one, where only their number says so.
 _SHORT_PAGE_S = 20.0
-# Labels without a stage that are no name of one, as "Sleep stage ?" and "?" are.
+# What happens during a stage; other words without a stage are pages that nobody scored if they last.
+_EVENT = re.compile(r"movement|mvt|art|art[ei]fact", re.IGNORECASE)
 _WORD = re.compile(r"(?!.*stage)[a-z ]{3,}", re.IGNORECASE)
 # What lasts so long and is no stage may be one in words that are not known.
 _LONG_S = 20.0
@@ -216,9 +217,8 @@ def _events_within(onset: np.ndarray, duration: np.ndarray, stage: np.ndarray, l
     scored, lasts = stage >= 0, duration > 0
     begin, end = onset[scored & lasts], (onset + duration)[scored & lasts]
     event = np.zeros(len(onset), dtype=bool)
-    for i in np.flatnonzero(
-        (stage == UNSCORED) & [_WORD.fullmatch(str(label).strip()) is not None for label in labels]
-    ):
+    words = [(_EVENT if long else _WORD).fullmatch(str(w).strip()) for w, long in zip(labels, lasts, strict=True)]
+    for i in np.flatnonzero((stage == UNSCORED) & [word is not None for word in words]):
         # With half a second for clocks that are not quite the same; a page begins where another page does.
         after = begin + (0.5 if lasts[i] else -0.5)
         event[i] = ((after < onset[i]) & (onset[i] < end - 0.5)).any()
