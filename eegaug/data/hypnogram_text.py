@@ -129,7 +129,8 @@ def read_layout(path: Path) -> Layout:
         if numeric[0] and len(rows) > 1 and (np.diff([float(c) for c in columns[0]]) > 0).all():
             stages = [k for k in stages if k != 0]  # epoch numbers or seconds
         stages = [k for k in stages if {parse_stage(c) for c in columns[k]} & set(range(5))] or stages
-        if len(words := [k for k in stages if not numeric[k]]) > 1:
+        words = [k for k in stages if not numeric[k]]
+        if len({tuple(map(parse_stage, columns[k])) for k in words}) > 1:
             several = ", ".join(str(k + 1) for k in words)
             raise ValueError(f"several columns hold stages ({several}): keep one, or say in a header which is 'stage'")
         stages = words or stages
@@ -164,7 +165,11 @@ def read_layout(path: Path) -> Layout:
     onsets = seconds(onset, "onsets")
     lengths = seconds(duration, "durations") if onsets is not None else None
     if onsets is not None and end is not None:
-        lengths = [stop - start for start, stop in zip(onsets, seconds(end, "ends"), strict=True)]
+        stops = seconds(end, "ends")
+        # Where each ends the same second or sample before the next one begins, that is its last.
+        if len(last := set(np.round(np.subtract(onsets[1:], stops[:-1]), 6).tolist())) == 1 and 0 < min(last) <= 1:
+            stops = [stop + min(last) for stop in stops]
+        lengths = [stop - start for start, stop in zip(onsets, stops, strict=True)]
         if late := [i for i, length in enumerate(lengths) if length < 0]:
             raise ValueError(f"row {late[0] + 1} ends at {columns[end][late[0]]}, before it begins")
     return Layout(columns[stage], onsets, lengths, counted(epoch) if onsets is None else None, empty)

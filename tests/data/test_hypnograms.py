@@ -154,6 +154,22 @@ def test_stages_last_until_the_ends_that_a_table_names(tmp_path, header):
     assert (h.onset_s.tolist(), h.duration_s.tolist()) == ([0, 30, 200, 230], [30, 90, 30, 60])
 
 
+@pytest.mark.parametrize("last", [1.0, 0.01])
+def test_ends_may_be_the_last_second_or_sample_of_a_stage(tmp_path, last):
+    rows = [(0, 60, "W"), (60, 180, "N1"), (180, 210, "N2")]
+    text = "".join(f"{start},{end - last},{stage}\n" for start, end, stage in rows)
+    h = read_hypnogram(write(tmp_path, f"start,end,stage\n{text}"))
+    np.testing.assert_allclose(h.duration_s, [60, 120, 30])
+    found = h.windows(30, 210)
+    assert (found.y.tolist(), found.n_partial) == ([0, 0, 1, 1, 1, 1, 2], 0)
+    gap = read_hypnogram(write(tmp_path, "start,end,stage\n0,30,W\n31,61,N1\n90,120,N2\n"))
+    assert gap.duration_s.tolist() == [30, 30, 30]
+
+
+def test_two_columns_that_say_the_same_are_one(tmp_path):
+    assert read_hypnogram(write(tmp_path, "1,W,Wake\n2,N3,SWS\n3,R,REM\n")).stage.tolist() == [0, 3, 4]
+
+
 def test_a_column_of_nothings_holds_no_stages(tmp_path):
     assert read_hypnogram(write(tmp_path, "0,W,None\n30,N1,None\n60,N2,nan\n")).stage.tolist() == [0, 1, 2]
 
