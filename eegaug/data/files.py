@@ -80,12 +80,13 @@ def read_edf_header(path: str | os.PathLike) -> EdfHeader:
     size = path.stat().st_size
     with open(path, "rb") as f:
         head = f.read(256)
-        if len(head) < 256 or head[:8] not in (b"0       ", b"\xffBIOSEMI"):
+        if len(head) < 256 or head[:8].rstrip(b" \x00") not in (b"0", b"\xffBIOSEMI"):
             raise ValueError(f"no EDF or BDF file ({size} bytes, begins with {head[:8]!r})")
         sample_bytes = 3 if head[:1] == b"\xff" else 2
+        main = head.decode("latin-1")
         try:
-            header_bytes, n_records = int(head[184:192]), int(head[236:244])
-            record_s, n_signals = float(head[244:252].replace(b",", b".")), int(head[252:256])
+            header_bytes, n_records = int(_filled(main[184:192])), int(_filled(main[236:244]))
+            record_s, n_signals = float(_filled(main[244:252]).replace(",", ".")), int(_filled(main[252:256]))
         except ValueError as err:
             raise ValueError(f"damaged EDF header: {err}") from err
         fields = f.read(256 * n_signals)
@@ -124,7 +125,7 @@ def read_edf_header(path: str | os.PathLike) -> EdfHeader:
         raw_units=tuple(raw_units[i] for i in keep),
         sfreqs=tuple(samples[i] / record_s for i in keep),
         duration_s=n_records * record_s,
-        start=head[168:184].decode("latin-1"),
+        start=main[168:184],
         annotations=annotations,
         records=(header_bytes, n_records, record_bytes),
     )

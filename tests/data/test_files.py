@@ -72,6 +72,8 @@ def test_header_that_is_filled_with_zeros(tmp_path):
     path = write_edf(tmp_path / "a.edf", {"C3": sine(5, 10), "C4": sine(5, 10)}, stages=pages("W"))
     for at, text, width in [(0, "C3", 16), (32, "EDF Annotations", 16), (3 * 96, "uV", 8), (3 * 96 + 8, "mV", 8)]:
         patch(path, 256 + at, text.encode().ljust(width, b"\x00"))
+    for at, width in [(0, 8), (184, 8), (236, 8), (244, 8), (252, 4)]:
+        patch(path, at, path.read_bytes()[at : at + width].replace(b" ", b"\x00"))
     header = read_edf_header(path)
     assert header.labels == ("C3", "C4") and header.units == ("uV", "mV") and len(header.annotations) == 1
     (x, _), (y, _) = read_edf(header, [Pick(0), Pick(1)], 0, 10)
