@@ -201,8 +201,7 @@ def _scoring(found: Found, header: EdfHeader, p: Preprocessing, reading: Reading
     if scored.n_unscored:
         report.append(("dropped", "movement or unknown", scored.n_unscored))
     if scored.n_outside:
-        reason = f"the hypnogram is longer than the recording ({header.duration_s:g} s): scored beyond its end"
-        report.append(("dropped", reason, scored.n_outside))
+        report.append(("dropped", f"scored outside the recording of {header.duration_s:g} s", scored.n_outside))
     if scored.n_edge:
         report.append(("dropped", "no signal beside short pages at the recording's ends", scored.n_edge))
     if scored.n_partial:

@@ -73,7 +73,7 @@ def load_sleep_edf(
     numbers = None if subjects is None else [subjects] if isinstance(subjects, Integral) else [int(s) for s in subjects]
     if numbers is not None and (wrong := [s for s in numbers if s not in SUBJECTS]):
         raise ValueError(f"Sleep-EDF has no subject {wrong}: there are 0 to 82 without 39, 68, 69, 78 and 79.")
-    nights = [nights] if isinstance(nights, int) else list(nights)
+    nights = [nights] if isinstance(nights, Integral) else list(nights)
     if not nights or any(n not in (1, 2) for n in nights):
         raise ValueError(f"nights={nights!r} must be 1, 2 or both.")
     if numbers is not None and not _existing(numbers, nights):

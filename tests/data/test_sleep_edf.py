@@ -43,6 +43,7 @@ def test_subjects_and_nights_are_chosen(root):
     assert len(load_sleep_edf([0], root=root).datasets) == 2
     assert load_sleep_edf(0, nights=[2], root=root).datasets[0].name == "SC4002E0-PSG"
     assert len(load_sleep_edf(nights=1, root=root).datasets) == 2
+    assert len(load_sleep_edf(nights=np.int64(2), root=root).datasets) == 2
     with pytest.raises(FileNotFoundError, match="has no PSG file of SC4011, SC4012"):
         load_sleep_edf([0, 1], root=root)
     with pytest.raises(FileNotFoundError, match="has no PSG file of SC4072"):
