@@ -25,6 +25,7 @@ _ONSET_COLUMNS = ("onset", "onsets", "start", "starts", "starttime", "begin", "t
 _DURATION_COLUMNS = ("duration", "durations", "length", "dur")
 _END_COLUMNS = ("end", "ends", "endtime", "stop", "stops", "stoptime", "offset", "offsets")
 _EPOCH_COLUMNS = ("epoch", "epochs", "epochnumber", "epochno", "epochnr", "epoch#", "epochindex", "page", "pages")
+_COLUMNS = {*_STAGE_COLUMNS, *_ONSET_COLUMNS, *_DURATION_COLUMNS, *_END_COLUMNS, *_EPOCH_COLUMNS}
 # Seconds in a unit that a header may name: "onset (ms)".
 _UNITS = {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3}
 _UNITS |= {"milliseconds": 1e-3, "min": 60.0, "mins": 60.0, "minutes": 60.0, "h": 3600.0, "hours": 3600.0}
@@ -92,9 +93,12 @@ def read_layout(path: Path) -> Layout:
     units: list[str] = []
     first = next(i for i, row in enumerate(rows) if row)
     rows = rows[first:]
-    if all(_number(cell) is None and parse_stage(cell) is None for cell in rows[0]):
+    names = [re.sub(r"[(\[].*[)\]]|[\s_-]", "", cell.lower()) for cell in rows[0]]
+    # A column may be called as what is no stage, or a stage, is: "artifact", "W".
+    told = len(names) > 1 and not _COLUMNS.isdisjoint(names)
+    if all(_number(cell) is None and (told or parse_stage(cell) is None) for cell in rows[0]):
         units = [(re.findall(r"[(\[]\s*(.*?)\s*[)\]]", cell.lower()) or ["s"])[0] for cell in rows[0]]
-        header = [re.sub(r"[(\[].*[)\]]|[\s_-]", "", cell.lower()) for cell in rows[0]]
+        header = names
         rows = rows[1:]
     filled = [row for row in rows if row]
     # After a header, or after every row, an empty line says nothing.
@@ -130,10 +134,12 @@ def read_layout(path: Path) -> Layout:
             stages = [k for k in stages if k != 0]  # epoch numbers or seconds
         stages = [k for k in stages if {parse_stage(c) for c in columns[k]} & set(range(5))] or stages
         words = [k for k in stages if not numeric[k]]
-        if len({tuple(map(parse_stage, columns[k])) for k in words}) > 1:
-            several = ", ".join(str(k + 1) for k in words)
+        # Numbers that are always the same, or 0 and 1, are lengths and marks of artefacts beside those of stages.
+        values = [{_number(c) for c in column} for column in columns]
+        stages = words or [k for k in stages if len(values[k]) > 1 and not values[k] <= {0, 1}] or stages
+        if len({tuple(map(parse_stage, columns[k])) for k in stages}) > 1:
+            several = ", ".join(str(k + 1) for k in stages)
             raise ValueError(f"several columns hold stages ({several}): keep one, or say in a header which is 'stage'")
-        stages = words or stages
         if not stages:
             raise ValueError(f"no column with a stage in every row; the first row is {rows[0]}")
         stage = stages[-1]

@@ -127,6 +127,7 @@ def test_pages_of_twenty_seconds_that_only_their_number_tells(tmp_path):
         ("onset,stage\n22:00:30,W\n22:01:00,N1\n", "onsets must be in seconds, not '22:00:30'"),
         ("onset,duration,stage\n0,30,W\n30,30\n", "row 2 has 2 cells where the first has 3"),
         ("onset,duration,stage\n0,30,N1\nn/a,30,N2\n60,30,N3\n", "a stage \\('N2'\\) has no onset"),
+        ("0 0\n1 2\n2 2\n2 3\n", r"several columns hold stages \(1, 2\)"),
         ("W,N1\nN1,N1\nN2,N2\n", r"several columns hold stages \(1, 2\): keep one"),
         ("start,end,stage\n0,30,W\n60,30,N1\n", "row 2 ends at 30, before it begins"),
         ("1,spam\n2,ham\n", "no column with a stage in every row"),
@@ -168,6 +169,22 @@ def test_ends_may_be_the_last_second_or_sample_of_a_stage(tmp_path, last):
 
 def test_two_columns_that_say_the_same_are_one(tmp_path):
     assert read_hypnogram(write(tmp_path, "1,W,Wake\n2,N3,SWS\n3,R,REM\n")).stage.tolist() == [0, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["{stage} {mark}", "{epoch},{stage},{mark}", "{epoch},{stage},1", "{onset} 30 {stage} {mark}", "{onset} 5 {stage}"],
+)
+def test_marks_of_artefacts_are_no_stages(tmp_path, row):
+    stages, marks = [0, 1, 1, 2, 2, 4, 4, 5], [0, 0, 1, 0, 1, 1, 0, 0]
+    rows = [row.format(epoch=i + 1, onset=30 * i, stage=s, mark=marks[i]) for i, s in enumerate(stages)]
+    h = read_hypnogram(write(tmp_path, "\n".join(rows)))
+    assert h.stage.tolist() == [0, 1, 1, 2, 2, 3, 3, 4] and h.onset_s.tolist() == [30.0 * i for i in range(8)]
+
+
+@pytest.mark.parametrize("header", ["epoch,stage,artifact", "Epoch,Sleep stage,movement", "epoch,stage,W"])
+def test_a_column_may_be_called_as_a_stage_is(tmp_path, header):
+    assert read_hypnogram(write(tmp_path, f"{header}\n1,W,0\n2,N2,1\n3,R,0\n")).stage.tolist() == [0, 2, 4]
 
 
 def test_a_column_of_nothings_holds_no_stages(tmp_path):
