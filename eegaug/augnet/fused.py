@@ -50,7 +50,7 @@ def fused_sum(layer: AugmentationLayer, X: Tensor, draws: dict[int, TrainingDraw
         if layer.operations[q].linear_form is not None:
             linear[q] = draw
             continue
-        term = layer.apply_operation(q, work, layer.strengths[q], draw.noise, draw.u) * weights[q]
+        term = layer.apply_operation(q, work, held(layer.strengths[q]), draw.noise, draw.u) * weights[q]
         total = term if total is None else total + term
     if linear:
         weights, strengths = weights.to(work.dtype), layer.strengths.to(work.dtype)

@@ -373,7 +373,8 @@ class TestCuda:
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("far", [-0.02, 1.5])
 def test_strengths_that_an_optimiser_took_too_far_are_held(fused, far):
-    layer = AugmentationLayer(["time_masking", "sign_flip"], fused=fused)
+    by_itself = get_operation("frequency_shift", sfreq=SFREQ, padded=True)  # is no part of the fused sum
+    layer = AugmentationLayer(["time_masking", "sign_flip", by_itself], fused=fused)
     X, found = torch.randn(4, 2, 300, generator=torch.Generator().manual_seed(0)), []
     for strength in (far, float(np.clip(far, 0, 1))):
         with torch.no_grad():
