@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from eegaug._inputs import Signal
+from eegaug._plain_data import keep
 
 # Head radius in metres, for positions given as unit vectors.
 _HEAD_M = 0.095
@@ -163,7 +164,38 @@ def twice_differentiable(network: nn.Module) -> Iterator[None]:
         yield
 
 
-def arguments_of(network: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
+def describe_trunk(network: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What it takes to build a network again, as plain data.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    given : mapping
+        Arguments that it was given by the user.
+
+    Returns
+    -------
+    dict
+        Its name in ``braindecode``, or None; its ``class``; its ``arguments``, of a braindecode model with the defaults
+        too, which another version may have otherwise; and those ``not_kept``, which are no plain data.
+    """
+    arguments = _arguments_of(network, given)
+    kept: dict[str, Any] = {}
+    for key, value in arguments.items():
+        keep(kept, key, value)
+    takes = inspect.signature(type(network)).parameters
+    # A default that is no plain data comes back with the class.
+    comes_back = {k for k, v in arguments.items() if k not in given and k in takes and takes[k].default is v}
+    lost = set(arguments) - set(kept) - comes_back
+    return {
+        "braindecode": braindecode_name(type(network)),
+        "class": f"{type(network).__module__}:{type(network).__qualname__}",
+        "arguments": kept,
+        "not_kept": sorted(lost),
+    }
+
+
+def _arguments_of(network: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
     """What a network was built with: the arguments given, and of a braindecode model the defaults of all others.
 
     Without the channels, which are made again, and without what a model has told its base class only.

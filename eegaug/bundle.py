@@ -21,7 +21,7 @@ from torch import nn
 
 from eegaug._inputs import Signal
 from eegaug._plain_data import decode, keep, plain
-from eegaug._trunk import arguments_of, braindecode_name, resolve_trunk, uncompiled_network
+from eegaug._trunk import describe_trunk, resolve_trunk, uncompiled_network
 from eegaug._version import __version__
 
 __all__ = ["load_model", "save_model"]
@@ -272,19 +272,9 @@ def _variants_document(clf: Any) -> Any:
 
 
 def _trunk_document(clf: Any) -> dict[str, Any]:
-    trunk, given = _inner(clf), clf.get_params_for("module")
-    # Defaults too: another version of braindecode may have other ones.
-    arguments = arguments_of(trunk, given)
-    kept: dict[str, Any] = {}
-    for key, value in arguments.items():
-        keep(kept, key, value)
-    return {
-        "braindecode": braindecode_name(type(trunk)),
-        "class": f"{type(trunk).__module__}:{type(trunk).__qualname__}",
-        "arguments": kept,
-        "given": sorted(set(given) & set(kept)),
-        "not_kept": sorted(set(arguments) - set(kept)),
-    }
+    given = clf.get_params_for("module")
+    document = describe_trunk(_inner(clf), given)
+    return {**document, "given": sorted(set(given) & set(document["arguments"]))}
 
 
 # Reading -------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from braindecode.models import SleepStagerChambon2018
+from braindecode.models.base import EEGModuleMixin
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -187,6 +188,24 @@ def test_what_a_ready_made_module_was_built_with_is_kept_or_missed(tmp_path):
     with pytest.raises(ValueError, match="does not say with which activation the trunk was built"):
         load_model(folder)  # with another activation the same weights would be another network
     assert np.array_equal(load_model(folder, module=ready).predict_proba(X), clf.predict_proba(X))
+
+
+class OwnOfBraindecode(EEGModuleMixin, nn.Module):
+    def __init__(self, n_chans=None, n_outputs=None, n_times=None, activation=torch.tanh):
+        super().__init__(n_chans=n_chans, n_outputs=n_outputs, n_times=n_times)
+        self.activation, self.final_layer = activation, nn.Linear(n_chans * n_times, n_outputs)
+
+    def forward(self, X):
+        return self.final_layer(self.activation(X).flatten(1))
+
+
+def test_a_default_that_is_no_plain_data_comes_back_with_the_class(tmp_path):
+    clf = staging(OwnOfBraindecode, max_epochs=1).fit(X, Y)
+    again = load_model(clf.save(tmp_path / "model"), module=OwnOfBraindecode)
+    assert np.array_equal(again.predict_proba(X), clf.predict_proba(X))
+    clf = staging(OwnOfBraindecode, module__activation=torch.sin, max_epochs=1).fit(X, Y)
+    with pytest.raises(ValueError, match="does not say with which activation the trunk was built"):
+        load_model(clf.save(tmp_path / "other"), module=OwnOfBraindecode)
 
 
 def test_a_model_that_tells_its_base_class_more_than_it_takes_itself(tmp_path):

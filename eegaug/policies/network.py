@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from eegaug._features import TrunkFeatures
 from eegaug._inputs import Signal
-from eegaug._plain_data import decode, keep
-from eegaug._trunk import arguments_of, braindecode_name, build_trunk, signal_arguments
+from eegaug._plain_data import decode
+from eegaug._trunk import build_trunk, describe_trunk, signal_arguments
 from eegaug.montage import electrode_positions
 
 __all__ = ["AugmentationNetwork", "PairPolicy"]
@@ -85,7 +85,7 @@ class AugmentationNetwork(nn.Module):
     ):
         super().__init__()
         self._config = {
-            "trunk": _trunk_config(trunk, given or {}),
+            "trunk": {**describe_trunk(trunk, given or {}), "n_outputs": _n_outputs(trunk)},
             "signal": {
                 "n_chans": signal.n_chans,
                 "n_times": signal.n_times,
@@ -199,20 +199,6 @@ class _Standardise(nn.Module):
                 self.mean.lerp_(mean.to(self.mean), rate)
                 self.variance.lerp_(variance.to(self.variance), rate)
         return (features - mean) * torch.rsqrt(variance + 1e-5)
-
-
-def _trunk_config(trunk: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = arguments_of(trunk, given)
-    kept: dict[str, Any] = {}
-    for key, value in arguments.items():
-        keep(kept, key, value)
-    return {
-        "braindecode": braindecode_name(type(trunk)),
-        "class": f"{type(trunk).__module__}:{type(trunk).__qualname__}",
-        "arguments": kept,
-        "not_kept": sorted(set(arguments) - set(kept)),
-        "n_outputs": _n_outputs(trunk),
-    }
 
 
 def _n_outputs(trunk: nn.Module) -> int:
