@@ -329,13 +329,22 @@ def _describe(value: Any) -> Any:
 
 def _parts_of(module: nn.Module) -> list[Any]:
     """What tells modules apart beside their weights: their kinds and settings, operations, what is listed in them."""
-    parts = []
-    for name, part in module.named_modules():
+    parts, names = [], {part: name for name, part in module.named_modules()}
+    for part, name in names.items():
         own = {k: v for k, v in vars(part).items() if not k.startswith("_") and k not in _OF_ANY_MODULE and _tells(v)}
         if isinstance(part, Transform):  # whose probability is a property
             own["probability"] = part.probability
-        parts.append([name, type(part).__qualname__, _describe(own)])
+        parts.append([name, type(part).__qualname__, _describe(_by_name(own, names))])
     return parts
+
+
+def _by_name(value: Any, names: Mapping[nn.Module, str]) -> Any:
+    """The same with names for the parts of a module: one may list another, or the module itself."""
+    if isinstance(value, dict):
+        return {key: _by_name(item, names) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_by_name(item, names) for item in value]
+    return names.get(value, value) if isinstance(value, nn.Module) else value
 
 
 def _tells(value: Any) -> bool:

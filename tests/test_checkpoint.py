@@ -377,6 +377,19 @@ def test_modules_are_told_apart_by_more_than_their_weights(one, other):
     assert described(one()) != described(other())
 
 
+class ListsItsParts(nn.Sequential):
+    """Two layers, one of which knows the whole as many networks of one's own do: by a list."""
+
+    def __init__(self, first):
+        super().__init__(nn.Identity(), nn.Identity())
+        self[0].whole, self.first = [self], [self[first]]
+
+
+def test_parts_that_list_each_other_are_told_by_their_names():
+    assert described(ListsItsParts(0)) == described(ListsItsParts(0))
+    assert described(ListsItsParts(0)) != described(ListsItsParts(1))
+
+
 def test_another_layer_is_another_training(tmp_path):
     def fit(operation):
         layer = AugmentationLayer([operation], sfreq=SFREQ)
