@@ -282,10 +282,7 @@ def _plain_state(value: Any) -> Any:
 
 def training_settings(net: Any, X: Any, y: Any) -> dict[str, Any]:
     """Everything that decides what is trained, as plain data: parameters, callbacks, training data."""
-    settings: dict[str, Any] = {"estimator": type(net).__name__}
-    for name, value in net.get_params(deep=False).items():
-        if name not in _FREE and not name.startswith("compile__"):
-            settings[name] = _describe(value)
+    settings = {"estimator": type(net).__name__, **estimator_settings(net)}
     for name, callback in net.callbacks_:
         if isinstance(callback, (TrainingCheckpoint, PrintLog)):
             continue
@@ -296,6 +293,12 @@ def training_settings(net: Any, X: Any, y: Any) -> dict[str, Any]:
                 settings[f"callbacks__{name}__{key}"] = value
     settings["training data"] = _describe_data(X, y)
     return settings
+
+
+def estimator_settings(net: Any) -> dict[str, Any]:
+    """Parameters of an estimator that decide what it trains, as plain data."""
+    given = net.get_params(deep=False).items()
+    return {k: _describe(v) for k, v in given if k not in _FREE and not k.startswith("compile__")}
 
 
 def _describe(value: Any) -> Any:

@@ -22,8 +22,7 @@ from eegaug._checkpoint_file import (
     write_state,
 )
 from eegaug._version import __version__
-from eegaug.checkpoint import _FREE as _FREE_OF_ESTIMATOR
-from eegaug.checkpoint import _checksum, _describe, _describe_data
+from eegaug.checkpoint import _checksum, _describe, _describe_data, estimator_settings
 
 __all__ = ["SearchFile", "own_settings", "search_settings"]
 
@@ -139,9 +138,8 @@ def search_settings(
     """Everything that decides what a search finds, as plain data: its parameters, its estimator's, the data."""
     settings: dict[str, Any] = {"searcher": type(search).__name__, **own_settings(search, free)}
     settings["estimator"] = type(estimator).__name__
-    for name, value in estimator.get_params(deep=False).items():
-        if name not in _FREE_OF_ESTIMATOR - {"max_epochs"}:
-            settings[f"estimator__{name}"] = _describe(value)
+    own = {**estimator_settings(estimator), "max_epochs": _describe(estimator.max_epochs)}
+    settings |= {f"estimator__{name}": value for name, value in own.items()}
     settings["data"] = _describe_data(X, y)
     settings["groups"] = None if groups is None else f"{len(set(groups.tolist()))}, checksum {_checksum(groups)}"
     return settings

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from sklearn.base import clone
 
+from eegaug._checkpoint_file import plain_numbers
 from eegaug._durations import duration
 from eegaug.classifier import StagingClassifier
 from eegaug.search._checkpoint import SearchFile, own_settings
@@ -59,7 +60,7 @@ class Running:
             self.file.write(self.settings, content)
             return
         whole = io.BytesIO()
-        torch.save(content, whole)
+        torch.save(plain_numbers(content), whole)
         self.kept = whole.getvalue()
 
     def saved(self) -> dict[str, Any] | None:

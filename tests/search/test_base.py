@@ -45,7 +45,8 @@ class Walk(PolicySearch):
 
     def _begin(self, task):
         p = torch.nn.Parameter(torch.tensor([0.5]))
-        return SearchState(p=p, optimizer=torch.optim.Adam([p], lr=0.05), seen=0)
+        rate = np.float64(0.05)  # as out of an array
+        return SearchState(p=p, optimizer=torch.optim.Adam([p], lr=rate), seen=0)
 
     def _step(self, task, state):
         features, y = task.next_batch("train", 8)
@@ -421,6 +422,12 @@ def test_checkpoint_of_another_search_is_refused(tmp_path):
         walk(checkpoint=path).fit(X, Y, groups=GROUPS[::-1])
     with pytest.raises(ValueError, match=r"of another search: searcher was 'Walk', is 'RandomSearch'\. Use another"):
         RandomSearch(staging(), checkpoint=path, operations=OPERATIONS, random_state=0).fit(X, Y, groups=GROUPS)
+
+
+def test_a_search_goes_on_whether_compiled_or_not(tmp_path):
+    first, again = (walk(checkpoint=tmp_path / "s") for _ in range(2))
+    again.estimator = staging(compile=True, compile__mode="default")
+    same(first.fit(X, Y, groups=GROUPS), again.fit(X, Y, groups=GROUPS))
 
 
 def test_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
