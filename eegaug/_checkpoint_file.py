@@ -9,12 +9,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from eegaug._plain_data import plain_numbers
 from eegaug._version import __version__
 
-__all__ = ["DamagedError", "check_settings", "check_writable", "plain_numbers", "read_state", "write_state"]
+__all__ = ["DamagedError", "check_settings", "check_writable", "read_state", "write_state"]
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
@@ -40,20 +40,6 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
             ) from error
         kept = "; what was saved before is kept" if path.exists() else ""
         raise OSError(f"the checkpoint cannot be written to {path}: {reason.strerror or reason}{kept}") from error
-
-
-def plain_numbers(value: Any) -> Any:
-    """The same dictionaries, lists and tuples with Python's numbers for NumPy's, which no checkpoint gives back.
-
-    What has them is an optimiser whose rate came out of an array.
-    """
-    if isinstance(value, np.generic):
-        return value.item()
-    if type(value) is dict:
-        return {key: plain_numbers(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(plain_numbers(item) for item in value)
-    return value
 
 
 def check_writable(path: Path) -> None:

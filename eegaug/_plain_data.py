@@ -1,7 +1,8 @@
 """Values as plain data for JSON, in two ways: so that they come back exactly, or for people to read.
 
 What comes back is :func:`keep` and :func:`decode`: numbers, text, lists, tuples, mappings, and the names of classes of
-torch and braindecode. Nothing else is imported when a document is read. :func:`plain` gives a form to everything.
+torch and braindecode. Nothing else is imported when a document is read. :func:`plain` gives a form to everything;
+:func:`plain_numbers` leaves all but NumPy's numbers as it is.
 """
 
 from __future__ import annotations
@@ -113,3 +114,17 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
     return str(value)
+
+
+def plain_numbers(value: Any) -> Any:
+    """The same dictionaries, lists and tuples with Python's numbers for NumPy's.
+
+    JSON does not know those, and no checkpoint gives them back. An option or a rate that came out of an array is one.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {key: plain_numbers(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(plain_numbers(item) for item in value)
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from eegaug._plain_data import plain_numbers
 from eegaug.comparison.estimators import build_estimator, uninterrupted
 from eegaug.comparison.methods import Method, get_method
 from eegaug.comparison.plan import (
@@ -219,12 +221,20 @@ def training_settings(
     if trunk_args is None:
         # braindecode's default is 0.25; Chambon et al. (2018) and the AugNet experiments use 0.5.
         trunk_args = {"drop_prob": 0.5} if trunk == "SleepStagerChambon2018" else {}
+    trunk_args = plain_numbers(dict(trunk_args))
     check_arguments(resolve_trunk(trunk), trunk_args)
+    for name, value in trunk_args.items():
+        try:
+            json.dumps(value)
+        except TypeError:
+            raise ValueError(
+                f"trunk_args has {name}={value!r}, which is no plain data, so it cannot be kept with the results"
+            ) from None
     if not (isinstance(lr, Real) and 0 < lr < float("inf")):
         raise ValueError(f"lr must be positive, got {lr!r}")
     return {
         "trunk": trunk,
-        "trunk_args": dict(trunk_args),
+        "trunk_args": trunk_args,
         "lr": float(lr),
         "batch_size": _at_least_one("batch_size", batch_size),
         "max_epochs": _at_least_one("max_epochs", max_epochs),

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from eegaug._plain_data import plain_numbers
+
 __all__ = ["Method", "get_method", "list_methods", "register_method"]
 
 #: What an extra installs.
@@ -77,7 +79,7 @@ class Method:
 
         ValueError for one that it does not take or that is not plain data (numbers, text, lists).
         """
-        given = dict(given or {})
+        given = plain_numbers(dict(given or {}))
         unknown = sorted(set(given) - set(self.defaults))
         if unknown:
             takes = ", ".join(self.defaults) or "no options"

@@ -132,7 +132,7 @@ def _axis(name: str, values: Any, kind: type) -> list[Any]:
     if not values:
         raise ValueError(f"{name} is empty: give at least one")
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, Real) or (kind is int and int(value) != value):
+        if isinstance(value, bool) or not isinstance(value, Real) or (kind is int and value % 1 != 0):
             raise ValueError(f"{name} must be {'integers' if kind is int else 'numbers'}, got {values!r}")
         if kind is int and not 0 <= value < 2**32:
             raise ValueError(f"{name} must lie between 0 and 2**32 - 1, got {value!r}")

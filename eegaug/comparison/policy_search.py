@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eegaug._durations import duration, parse_budget
+from eegaug._plain_data import plain_numbers
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.methods import check_kind
 from eegaug.comparison.searching import with_stage_names
@@ -151,7 +152,7 @@ def search_policy(
 
 def _checked_options(method: str, options: Mapping[str, Any] | None, accepted: Any, said: set[str]) -> dict[str, Any]:
     """Parameters of a searcher, refused by name where it has none such, or where they are said otherwise."""
-    options = dict(options or {})
+    options = plain_numbers(dict(options or {}))
     own = [name for name in accepted if name not in said]
     unknown = [name for name in options if name not in own]
     if unknown:

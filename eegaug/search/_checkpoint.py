@@ -13,14 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from eegaug._checkpoint_file import (
-    DamagedError,
-    check_settings,
-    check_writable,
-    plain_numbers,
-    read_state,
-    write_state,
-)
+from eegaug._checkpoint_file import DamagedError, check_settings, check_writable, read_state, write_state
+from eegaug._plain_data import plain_numbers
 from eegaug._version import __version__
 from eegaug.checkpoint import _checksum, _describe, _describe_data, estimator_settings
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from sklearn.base import clone
 
-from eegaug._checkpoint_file import plain_numbers
 from eegaug._durations import duration
+from eegaug._plain_data import plain_numbers
 from eegaug.classifier import StagingClassifier
 from eegaug.search._checkpoint import SearchFile, own_settings
 from eegaug.search._task import SearchTask

@@ -16,9 +16,9 @@ from skorch.utils import is_dataset
 from torch import Tensor, nn
 from torch.utils.data import Subset, default_collate
 
-from eegaug._checkpoint_file import plain_numbers
 from eegaug._hooks import evaluating
 from eegaug._inputs import Signal, non_finite_message
+from eegaug._plain_data import plain_numbers
 from eegaug._random import contained_rng, derive_seed
 from eegaug._validation import all_finite
 from eegaug.checkpoint import TrainingCheckpoint

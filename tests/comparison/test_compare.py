@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from small import CHANNELS, SFREQ, tones
+from torch import nn
 
 from eegaug import Policy, compare
 from eegaug.comparison import Comparison, Method, SettingsMismatchError, load_comparison
@@ -278,6 +279,7 @@ class TestFailures:
             ({"max_epochs": 0}, "max_epochs must be"),
             ({"lr": 0}, "lr must be positive"),
             ({"lr": "fast"}, "lr must be positive, got 'fast'"),
+            ({"trunk_args": {"activation": nn.ELU}}, "trunk_args has activation=<class .*, which is no plain data"),
             ({"batch_size": "many"}, "batch_size must be a whole number of at least 1, got 'many'"),
             ({"n_copies": 2.5}, "n_copies of method 'augnet' is 2.5; a whole number is due"),
             ({"penalty": "much"}, "penalty of method 'augnet' is 'much'; a number is due"),
@@ -325,6 +327,11 @@ class TestOptions:
             result = compare(["none", "augnet"], out=tmp_path / "augnet", penalty=0.3, **small)
         assert result.settings["methods"]["augnet"]["penalty"] == 0.3
         assert not [w for w in caught if "penalty" in str(w.message)]
+
+    def test_numbers_out_of_arrays_are_kept_as_plain_ones(self, tmp_path, small):
+        for _ in range(2):
+            result = compare(["none"], out=tmp_path, trunk_args={"drop_prob": np.float32(0.5)}, **small)
+        assert result.settings["training"]["trunk_args"] == {"drop_prob": 0.5}
 
     def test_budget_ends_a_run_after_the_epoch_under_way(self, tmp_path, small):
         result = compare(["none"], out=tmp_path, **{**small, "max_epochs": 5}, budget=1e-6)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from eegaug.comparison import Method, get_method, list_methods, make_plan, register_method
@@ -57,6 +58,7 @@ class TestPlan:
             ({"seeds": [0, 0]}, "twice"),
             ({"seeds": []}, "seeds is empty"),
             ({"seeds": [0.5]}, "integers"),
+            ({"seeds": [float("nan")]}, r"seeds must be integers, got \[nan\]"),
             ({"seeds": ["a"]}, r"seeds must be integers, got \['a'\]"),
             ({"seeds": None}, "seeds must be integers"),
             ({"seeds": [0, -1]}, r"seeds must lie between 0 and 2\*\*32 - 1, got -1"),
@@ -84,6 +86,8 @@ class TestMethods:
         assert get_method("augnet").options({"penalty": 1.0})["penalty"] == 1.0
         with pytest.raises(ValueError, match="'none' does not take penalty; it takes no options"):
             get_method("none").options({"penalty": 1.0})
+        options = get_method("augnet").options({"n_copies": np.int64(2), "penalty": np.float32(0.5)})
+        assert json.dumps([options["n_copies"], options["penalty"]]) == "[2, 0.5]"
         with pytest.raises(ValueError, match="option layers of method 'augnet' is no plain data"):
             get_method("augnet").options({"layers": [object()]})
 
