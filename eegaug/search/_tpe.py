@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 import threading
@@ -175,7 +174,8 @@ class PolicyStudy:
             if host == socket.gethostname() and os.name == "posix":  # elsewhere asking would send a signal
                 dead = not _alive(int(pid))
             else:
-                dead = time.time() - trial.user_attrs.get(_SEEN, math.inf) > _SILENCE
+                # One whose process was killed as it began says nothing but when that was.
+                dead = time.time() - trial.user_attrs.get(_SEEN, trial.datetime_start.timestamp()) > _SILENCE
             if dead:
                 self.drop(trial)
 

@@ -176,6 +176,16 @@ def test_trials_of_other_machines_are_run_again_when_nothing_is_heard_of_them(tm
     assert [trial.state.name for trial in study.study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
 
 
+def test_a_trial_that_nobody_owns_is_run_again(monkeypatch):
+    study = PolicyStudy(OPERATIONS, 1, 2, 0)
+    study.study.ask()  # as one is between two words to the storage
+    study.drop_dead()
+    assert len(study.running()) == 1
+    monkeypatch.setattr("eegaug.search._tpe._SILENCE", 0.0)
+    study.drop_dead()
+    assert study.running() == []
+
+
 def test_says_that_its_trials_are_under_way(tmp_path, monkeypatch):
     monkeypatch.setattr("eegaug.search._tpe._BEAT", 0.01)
     study, trial = trial_of_another_machine(tmp_path / "trials.log", silent=3600)
