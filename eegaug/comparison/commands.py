@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eegaug._durations import duration
 from eegaug.comparison.callbacks import EpochBar
 from eegaug.comparison.fitting import (
     EPOCHS_WITHOUT_VALIDATION,
@@ -21,7 +22,6 @@ from eegaug.comparison.fitting import (
 from eegaug.comparison.job import advice
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import write_text
-from eegaug.comparison.progress import duration
 from eegaug.comparison.sources import (
     check_penalty,
     default_for,

@@ -12,6 +12,7 @@ from typing import Any
 
 from joblib import effective_n_jobs
 
+from eegaug._durations import parse_budget
 from eegaug.comparison.estimators import build_estimator
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.forecast import Forecast, forecast
@@ -25,7 +26,6 @@ from eegaug.comparison.plan import (
     describe_data,
     finished_methods,
     make_plan,
-    parse_budget,
     settings_document,
     write_json,
 )

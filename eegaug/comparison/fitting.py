@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from eegaug._durations import parse_budget
 from eegaug._plain_data import plain_numbers
 from eegaug.comparison.estimators import build_estimator, uninterrupted
 from eegaug.comparison.methods import Method, get_method
@@ -21,7 +22,6 @@ from eegaug.comparison.plan import (
     SettingsMismatchError,
     check_settings,
     describe_data,
-    parse_budget,
     settings_document,
     write_json,
 )

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from eegaug._durations import parse_budget
 from eegaug.comparison.job import ROW, read_row
 from eegaug.comparison.methods import Method, get_method
 from eegaug.data.atomic import write_atomically
@@ -27,7 +26,6 @@ __all__ = [
     "describe_data",
     "finished_methods",
     "make_plan",
-    "parse_budget",
     "read_settings",
     "settings_document",
     "write_json",

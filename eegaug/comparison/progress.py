@@ -16,7 +16,7 @@ from eegaug.comparison.job import ERROR, ROW, read_row
 from eegaug.comparison.plan import RunSpec
 from eegaug.comparison.run import run_folder
 
-__all__ = ["ProgressReporter", "duration"]
+__all__ = ["ProgressReporter"]
 
 
 class ProgressReporter:

@@ -6,7 +6,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +88,10 @@ def default_for(name: str, data: Any, given: Any = None) -> Any:
 def augnet_options(data: Any, penalty: float | None = None, n_copies: int = 4) -> dict[str, Any]:
     """Options of AugNet for this data, with the penalty given or the default."""
     return {
-        "penalty": _as(float, default_for("penalty", data, penalty)),
-        "n_copies": _as(int, n_copies),
+        "penalty": default_for("penalty", data, penalty),
+        "n_copies": int(n_copies) if isinstance(n_copies, float) and n_copies.is_integer() else n_copies,
         "augmentation_lr": default_for("augmentation_lr", data),
     }
-
-
-def _as(kind: type, value: Any) -> Any:
-    """The number as plain data; what is none of this kind stays as it is, for the method to refuse."""
-    return kind(value) if isinstance(value, Real) and value == kind(value) else value
 
 
 def search_options(data: Any, name: str) -> dict[str, Any]:

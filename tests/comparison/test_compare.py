@@ -282,6 +282,8 @@ class TestFailures:
             ({"trunk_args": {"activation": nn.ELU}}, "trunk_args has activation=<class .*, which is no plain data"),
             ({"batch_size": "many"}, "batch_size must be a whole number of at least 1, got 'many'"),
             ({"n_copies": 2.5}, "n_copies of method 'augnet' is 2.5; a whole number is due"),
+            ({"n_copies": float("inf")}, "n_copies of method 'augnet' is inf; a whole number is due"),
+            ({"penalty": True}, "penalty of method 'augnet' is True; a number is due"),
             ({"penalty": "much"}, "penalty of method 'augnet' is 'much'; a number is due"),
             ({"data_args": None, "folds": None, "n_valid": 0}, "fold 0 has no subject to validate on"),
             ({"budget": "soon"}, "budget 'soon'"),

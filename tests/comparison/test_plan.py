@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from eegaug._durations import parse_budget
 from eegaug.comparison import Method, get_method, list_methods, make_plan, register_method
 from eegaug.comparison.plan import (
     RunSpec,
@@ -12,7 +13,6 @@ from eegaug.comparison.plan import (
     changed_methods,
     check_settings,
     finished_methods,
-    parse_budget,
     settings_document,
     write_json,
     write_text,
