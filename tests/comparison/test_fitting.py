@@ -3,13 +3,15 @@
 import copy
 import os
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from skorch.callbacks import EpochScoring
+from skorch.history import History
 
 from eegaug import load_model
-from eegaug.comparison.callbacks import ProgressFile
+from eegaug.comparison.callbacks import HeldOutScore, ProgressFile, TrainingClock
 from eegaug.comparison.commands import model_splits
 from eegaug.comparison.fitting import fit_nights, score_nights, split_off_validation
 
@@ -102,6 +104,30 @@ class TestFit:
         monkeypatch.undo()
         report = fit_nights(nights, "none", out=tmp_path, max_epochs=2, validation=False, seed=1)
         assert report.epochs == 2 and not (tmp_path / "unfinished").exists()
+
+
+class TestCallbacks:
+    def test_the_clock_stops_with_the_last_training_batch(self, monkeypatch):
+        now = iter([10.0, 11.0, 13.0])  # the epoch begins, and two training batches end
+        monkeypatch.setattr("eegaug.comparison.callbacks.time", SimpleNamespace(perf_counter=lambda: next(now, 99.0)))
+        clock, net = TrainingClock(), SimpleNamespace(history=History())
+        net.history.new_epoch()
+        clock.on_epoch_begin(net)
+        for training in (True, True, False, False):
+            clock.on_batch_end(net, training=training)
+        clock.on_epoch_end(net)
+        assert net.history[:, "train_seconds"] == [3.0]
+
+    def test_the_first_of_equal_epochs_is_tested(self):
+        net = SimpleNamespace(history=History(), predict=lambda data: data)
+        score = HeldOutScore([0, 1, 2, 2], [0, 1, 2, 3])
+        for valid in (0.5, 0.5, 0.6, 0.4, 0.6):
+            net.history.new_epoch()
+            net.history.record("valid_balanced_accuracy", valid)
+            score.on_epoch_end(net)
+        assert net.history[:, "test_balanced_accuracy"] == pytest.approx(
+            [0.75, *[np.nan, 0.75, np.nan, np.nan]], nan_ok=True
+        )
 
 
 class TestScore:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from eegaug import compare
-from eegaug.comparison import Method, describe_plan, get_method, list_methods, register_method
+from eegaug.comparison import Method, describe_plan, get_method, list_methods, register_method, searching
 from eegaug.comparison.compare import _check_options
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.job import advice
@@ -25,7 +25,7 @@ from eegaug.search import PolicySearch, list_searchers
 
 
 class Counting(PolicySearch):
-    """Takes a number of passes a step; its policy says how many steps it took."""
+    """Takes a number of passes a step; its policy says how many steps it took, and on whom."""
 
     name = "counting"
 
@@ -46,7 +46,9 @@ class Counting(PolicySearch):
 
     def _policy(self, task, state):
         step = ("gaussian_noise", 0.5, state.count / 100)
-        return Policy(sub_policies=[{"operations": [step]}], searcher=self.name, settings={"count": state.count})
+        sides = {side: sorted(set(getattr(task, side).groups)) for side in ("train", "valid", "data")}
+        settings = {"count": state.count, **sides}
+        return Policy(sub_policies=[{"operations": [step]}], searcher=self.name, settings=settings)
 
 
 def build(common, **options):
@@ -124,6 +126,12 @@ class TestCurve:
             assert policy.settings["count"] == row.best_step
             assert row.policy == f"runs/counting-fold{row.fold}-seed0-fraction1/policy.json"
 
+    def test_nobody_who_is_tested_is_searched_on(self, result):
+        for row in result.table[result.table["method"] == "counting"].itertuples():
+            known = result.policies["counting", row.fold, 0, 1.0].settings
+            train, valid = row.train_subjects.split(), row.valid_subjects.split()
+            assert [known[side] for side in ("train", "valid", "data")] == [train, valid, sorted(train + valid)]
+
     def test_files(self, result):
         folder = result.out / "runs" / "counting-fold0-seed0-fraction1"
         assert sorted(path.name for path in folder.iterdir()) == [
@@ -153,6 +161,17 @@ class TestBudget:
         row = result.table.iloc[0]
         assert row["search_seconds"] + row["pretrain_seconds"] <= 3.0 and 2 <= row["steps"] <= 14
         assert row["retrainings"] >= 2
+
+    def test_a_training_has_what_the_search_has_left(self, tmp_path, small, monkeypatch):
+        given, original = [], searching.common_arguments
+
+        def noted(training, *args, **kwargs):
+            given.append(training["budget"])
+            return original(training, *args, **kwargs)
+
+        monkeypatch.setattr(searching, "common_arguments", noted)
+        result = compare([counting(pause=0.1)], out=tmp_path, budget=60.0, **{**small, "folds": 1})
+        assert given == pytest.approx((60.0 - result.curves.sort_values("step")["search_seconds"]).tolist())
 
     def test_too_small_for_one_step(self, tmp_path, small):
         arguments = {**small, "folds": 1, "max_epochs": 1}

@@ -44,3 +44,11 @@ def test_nothing_is_said_of_a_difference_that_no_pair_of_runs_shows(runs):
     # Of several methods it is told of one that can be compared.
     found = comparison(none={(0, 0): 0.5}, augnet=runs, fixed={(0, 0): 0.4})
     assert found.sentence().startswith("On these nights, fixed reached") and "-0.100" in found.sentence()
+
+
+def test_a_loss_may_be_more_than_chance_too():
+    found = comparison(none=NONE, fixed={(0, 0): 0.4, (1, 0): 0.41, (2, 0): 0.42})
+    assert found.sentence().endswith(
+        "the mean difference to no augmentation, -0.090 (higher in 0 of 3 folds), is more than its own spread between "
+        "folds (SD 0.010), though so few folds prove little."
+    )

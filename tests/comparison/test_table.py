@@ -63,6 +63,10 @@ def test_several_fractions(tmp_path):
     assert written["fraction"].tolist() == [0.5, 1.0]
     assert len(load_comparison(tmp_path).pairs()) == 1
     assert "with 100 % of the training subjects, " in found.sentence()
+    # Drawn are the runs with the most training subjects, and not the single one with a quarter of them.
+    drawn = found.plot_scores()
+    assert [label.get_text() for label in drawn.get_xticklabels()] == ["no augmentation", "other"]
+    assert [len(points.get_offsets()) for points in drawn.collections if len(points.get_offsets()) > 1] == [2, 2]
     with pytest.raises(ValueError, match=r"no run has fraction 0.3; there are runs of 0.25, 0.5, 1.0"):
         found.pairs(fraction=0.3)
 

@@ -167,6 +167,11 @@ def test_ends_may_be_the_last_second_or_sample_of_a_stage(tmp_path, last):
     assert gap.duration_s.tolist() == [30, 30, 30]
 
 
+def test_the_last_stage_without_a_duration_lasts_as_long_as_is_usual(tmp_path):
+    h = read_hypnogram(write(tmp_path, "onset,stage\n0,W\n30,N1\n60,N2\n90,N3\n240,R\n"))
+    assert h.duration_s.tolist() == [30, 30, 30, 150, 30]  # and not as the stage before it
+
+
 def test_two_columns_that_say_the_same_are_one(tmp_path):
     assert read_hypnogram(write(tmp_path, "1,W,Wake\n2,N3,SWS\n3,R,REM\n")).stage.tolist() == [0, 3, 4]
 

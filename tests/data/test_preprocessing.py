@@ -95,6 +95,9 @@ def test_windows_start_where_they_should():
     out = cut_windows(signal, 10.0, [0, 12.5, 70], 300)
     assert out.shape == (3, 2, 300)
     assert out[:, 0, 0].tolist() == [0, 125, 700] and out[2, 1, -1] == 1999
+    # At the nearest sample: 0.29 s at 100 Hz is 28.999… samples, and a rate of 9.997 Hz is no grid of the onsets.
+    assert cut_windows(signal, 100.0, [0.29, 1.13], 300)[:, 0, 0].tolist() == [29, 113]
+    assert cut_windows(signal, 9.997, [30.0, 60.0], 300)[:, 0, 0].tolist() == [300, 600]
     assert cut_windows(signal, 10.0, [70.1], 300)[0, 0, 0] == 700  # a sample late: rounding of the rate
     with pytest.raises(ValueError, match="do not lie within the 100 s"):
         cut_windows(signal, 10.0, [71.0], 300)
@@ -113,6 +116,7 @@ def test_standardise():
     np.testing.assert_allclose(out.std((0, 2)), 1, atol=1e-5)
     assert np.ptp(out.std(-1)) > 0.01  # windows still differ
     assert standardise(X, None) is X
+    np.testing.assert_allclose(standardise(X / 1000, "window"), standardise(X, "window"), atol=1e-5)  # weak, not flat
     X[2, 1] = 7
     assert (standardise(X, "window")[2, 1] == 0).all()
 

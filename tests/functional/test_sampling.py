@@ -19,6 +19,13 @@ def test_law_of_the_draw(p, temperature):
     assert float(b.mean()) == pytest.approx(p, abs=3 * np.sqrt(p * (1 - p) / n) + 1e-7)
 
 
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_a_draw_on_the_border_is_none(requires_grad):
+    p = torch.tensor([0.0, 0.25, 1.0], requires_grad=requires_grad)
+    # torch.rand gives 0 itself, too; what is never applied is not applied then either.
+    assert relaxed_bernoulli(p, torch.tensor([0.0, 0.25, 0.0])).tolist() == [0.0, 0.0, 1.0]
+
+
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_surrogate_has_the_same_majority(p):
     u = uniform()
