@@ -52,7 +52,10 @@ class TestPairs:
         assert row["median_difference"] == pytest.approx(np.median(a - b))
         assert row["better_in"] == (a > b).sum()
 
-    @pytest.mark.parametrize("ties", [[1, 1, 1], [1, 1, 2, -2, 3, 3], [1, -1, 2, 2, 2, 3, 4, 4, 5, 0], [2, 2, -1, 1]])
+    @pytest.mark.parametrize(
+        "ties",
+        [[1, 1, 1], [1, 1, 2, -2, 3, 3], [1, -1, 2, 2, 2, 3, 4, 4, 5, 0], [2, 2, -1, 1], [0, 0, 4, -1, -1, 2, 2]],
+    )
     def test_tied_ranks_are_counted_out(self, ties):
         ranks = rankdata(np.abs([t for t in ties if t]))
         sums = np.array([ranks @ signs for signs in product([-1, 1], repeat=len(ranks))])

@@ -18,6 +18,8 @@ from torch import nn
 
 from eegaug import AugNetClassifier, Policy
 from eegaug.invariance import invariance_score, invariance_table, tolerated_magnitudes
+from eegaug.invariance._outputs import outputs_of
+from eegaug.invariance.score import _derangement
 from eegaug.operations import get_operation
 
 
@@ -59,6 +61,39 @@ def test_invariance_by_construction_scores_one():
     surrogate = get_operation("ft_surrogate")
     assert float(invariance_score(Of(spectrum), X, surrogate, 1.0)) == pytest.approx(1.0, abs=1e-6)
     assert float(invariance_score(MODEL, X, surrogate, 1.0)) < 0.5
+
+
+@pytest.mark.parametrize("n", [2, 3, 7])
+def test_no_window_is_its_own_partner(n):
+    for seed in range(50):
+        partner = _derangement(n, np.random.default_rng(seed))
+        assert sorted(partner) == list(range(n)) and (partner != np.arange(n)).all()
+
+
+def test_answers_that_differ_little_are_scored_and_those_that_do_not_are_left_out():
+    def score(angle):  # of two windows, whose answers have this angle, and are turned by a tenth of it
+        at = torch.tensor([0.0, angle], dtype=torch.float64)
+        across, along = (
+            torch.tensor([[1.0, -1.0, 0.0], [1.0, 1.0, -2.0]], dtype=torch.float64)
+            / torch.tensor([[2.0], [6.0]], dtype=torch.float64).sqrt()
+        )
+
+        def answer(X):
+            turned = at + 0.1 * angle * X[:, 0, 0]
+            return turned.cos()[:, None] * across + turned.sin()[:, None] * along
+
+        return invariance_score(Of(answer), np.zeros((2, 1, 4)), lambda X: X + 1)
+
+    assert score(0.01).values == pytest.approx([0.99, 0.99], abs=1e-4)  # the distance of partners is 5e-5
+    assert score(0.001).dropped == 1.0  # and here 5e-7
+
+
+def test_probabilities_of_nothing_are_taken_for_a_millionth():
+    class Sure:
+        def predict_proba(self, X):
+            return np.tile([1.0, 0.0], (len(X), 1))
+
+    assert outputs_of(Sure(), X).min() == pytest.approx(np.log(1e-6))
 
 
 def test_another_window_scores_zero_in_the_median():

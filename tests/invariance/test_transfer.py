@@ -123,6 +123,20 @@ def test_policies_functions_names_and_datasets(models):
     assert several.shape == (2, 7)
 
 
+def test_windows_of_nights_that_nobody_scored_do_not_count(models):
+    unscored = np.concatenate([Y, np.full(12, -1)])
+    some = nights(np.concatenate([X, X[::-1][:12]]), unscored, n=1)
+    expected = transfer_matrix(models["powers"], X, Y, {"as they are": lambda X: X}, **SIGNAL)
+    found = transfer_matrix(models["powers"], some, operations={"as they are": lambda X: X}, per_stage=True)
+    assert found.index.get_level_values("stage").tolist() == [0, 1, 2]
+    np.testing.assert_allclose(found.mean(), expected.iloc[0])
+
+
+def test_draws_of_all_windows_are_their_own():
+    noise = frozen_test_set(np.zeros((200, 1, 50)), "gaussian_noise", 1.0)
+    assert len(np.unique(noise[:, 0, 0])) == 200
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "kappa", "macro_f1", balanced_accuracy_score])
 def test_metrics(models, metric):
     matrix = transfer_matrix(models, TEST, LABELS, ["gaussian_noise"], metric=metric)

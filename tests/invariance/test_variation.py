@@ -44,6 +44,13 @@ def test_means_over_windows(fitted):
     assert (flipped["ratio"] < 0.01).all()  # it looks at powers, of filters with a small offset
 
 
+def test_another_window_is_looked_at_in_the_other_form():
+    windows = np.array([[[1.0, 0.0]], [[0.0, 1.0]]], dtype="float32")
+    table = intra_augmentation_variation(nn.Flatten(), windows, {"three times": lambda X: 3 * X})
+    assert table["distance"][0] == pytest.approx(2.0)
+    assert table["between"][0] == pytest.approx(np.sqrt(10))  # from (1, 0) to (0, 3)
+
+
 def test_another_window_has_a_ratio_of_one():
     windows = np.random.default_rng(0).standard_normal((400, 2, 50)).astype("float32")
     net = nn.Sequential(nn.Flatten(), nn.Linear(100, 20))

@@ -28,6 +28,7 @@ class OperationTests:
     pathwise = True  # differentiable in the magnitude by itself, without a straight-through estimator
     random = True
     options: dict = {}
+    variants: tuple[dict, ...] = ()  # other settings on which the derivative in the magnitude depends
 
     def op(self, **options):
         return get_operation(self.name, sfreq=SFREQ, ch_names=MASS, **{**self.options, **options})
@@ -49,7 +50,10 @@ class OperationTests:
     def test_half_precision_is_computed_in_single(self):
         X = signal(4, 6, 200, dtype=torch.bfloat16)
         op, noise = self.drawn(X)
-        torch.testing.assert_close(op.apply(X, 0.5, noise), op.apply(X.float(), 0.5, noise).bfloat16(), rtol=0, atol=0)
+        applied = op.apply(X, 0.5, noise)
+        torch.testing.assert_close(applied, op.apply(X.float(), 0.5, noise).bfloat16(), rtol=0, atol=0)
+        # In bfloat16 the draw would be 1, and never below a probability.
+        assert torch.equal(op.mix(X, 0.5, noise, 1.0, torch.full((4,), 0.9999)), applied)
 
     @pytest.mark.parametrize("n_times", [1, 2, 3, 16, 17])
     def test_short_windows(self, n_times):
@@ -176,6 +180,14 @@ class OperationTests:
             assert gradcheck(lambda x, m: op.apply(x, m, noise), (X, magnitude))
         else:
             assert gradcheck(lambda x: op.apply(x, 0.5, noise), (X,))
+
+    def test_gradcheck_with_other_settings(self):
+        X = signal(2, 6, 24, dtype=torch.float64).requires_grad_()
+        magnitude = torch.tensor([0.35, 0.8], dtype=torch.float64, requires_grad=True)
+        for settings in self.variants:
+            op = self.op(**settings)
+            noise = {key: value.double() for key, value in op.draw(*X.shape, generator=rng()).items()}
+            assert gradcheck(lambda x, m, op=op, noise=noise: op.apply(x, m, noise), (X, magnitude)), settings
 
     def test_gradcheck_around_zero_magnitude(self):
         if not (self.pathwise and self.op().has_magnitude):

@@ -23,6 +23,7 @@ def peak(X, sfreq=100.0):
 
 class TestFTSurrogate(OperationTests):
     name = "ft_surrogate"
+    variants = ({"centred": True}, {"channel_indep": True, "max_strength": 2.0})
 
     @pytest.mark.parametrize("channel_indep", [False, True])
     @pytest.mark.parametrize("n_times", [3000, 3001])
@@ -85,6 +86,7 @@ class TestFTSurrogate(OperationTests):
 
 class TestFrequencyShift(OperationTests):
     name = "frequency_shift"
+    variants = ({"padded": True}, {"max_strength": 1.5})
 
     def shifted(self, X, shift_hz, **options):
         """Shift by exactly `shift_hz`, with magnitude 1 and the draw that gives it."""
@@ -152,6 +154,7 @@ class TestFrequencyShift(OperationTests):
 
 class TestBandstopFilter(OperationTests):
     name = "bandstop_filter"
+    variants = ({"reflect": True}, {"max_strength": 1.0, "max_freq": 20.0})
 
     def filtered(self, X, centre, bandwidth, **options):
         """Filter `bandwidth` Hz around exactly `centre`."""

@@ -184,6 +184,8 @@ class TestChannelsDropout(SensorsTests):
 
 
 class RotationTests(SensorsTests):
+    variants = ({"max_strength": 80.0},)
+
     def matrix(self, degrees, ch_names=MASS, **options):
         op = get_operation(self.name, ch_names=ch_names, max_strength=90, **options)
         noise = {"u": torch.tensor([(degrees / 90 + 1) / 2], dtype=torch.float64)}
@@ -292,6 +294,12 @@ def test_midline_montage_turns_along_itself_only():
     midline = ["Fpz", "Fz", "Cz", "Pz", "Oz"]
     reasons = [get_operation(f"sensors_rotation_{a}", ch_names=midline, warn=False).void_reason(5) for a in "xyz"]
     assert reasons[0] is None and all("one line across the head" in reason for reason in reasons[1:])
+
+
+def test_three_electrodes_tell_too_little_of_the_field():
+    few = get_operation("sensors_rotation_x", ch_names=["C3", "C4", "O1"], warn=False)
+    assert "it has 3 of the 4 electrodes" in few.void_reason(3)
+    assert get_operation("sensors_rotation_x", ch_names=["C3", "C4", "O1", "O2"]).void_reason(4) is None
 
 
 def test_symmetry_without_pairs():

@@ -37,6 +37,7 @@ class TestTimeReverse(OperationTests):
 
 class TestTimeMasking(OperationTests):
     name = "time_masking"
+    variants = ({"max_strength": 15.0}, {"max_strength": 40.0, "steepness": 1.0})
 
     @pytest.mark.parametrize("length", [10, 50, 100, 200])
     @pytest.mark.parametrize("n_times", [3000, 3840])
@@ -101,6 +102,7 @@ class TestTimeMasking(OperationTests):
 
 class TestGaussianNoise(OperationTests):
     name = "gaussian_noise"
+    variants = ({"max_strength": 3.0},)
 
     def test_law(self):
         X = signal(4, 6, 5000)
