@@ -365,6 +365,11 @@ def test_one_operation_for_each_window():
     assert {"signal_change", "loss_rise"} <= set(table)
 
 
+def test_an_operation_that_is_only_named_is_applied_to_every_other_window():
+    (policy,) = Variants([["sign_flip", ("time_reverse", 0.2)]], 2).policies
+    assert [sub.operations[0].probability for sub in policy.sub_policies] == [0.5, 0.2]
+
+
 def test_plain_sources_have_no_invariances():
     clf = ait().fit(X, Y)
     assert clf.invariances_.empty and clf.invariances_history_.empty
