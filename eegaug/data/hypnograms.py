@@ -136,8 +136,12 @@ class Hypnogram:
         """Length of the pages that were scored, in seconds: what all durations but a few odd ones are multiples of."""
         whole = np.round(self.duration_s[self.stage >= 0]).astype(int)
         lengths, counts = np.unique(whole[whole > 0], return_counts=True)
-        # The last page may be cut short by the end of the recording: rare lengths don't tell.
+        # The last page may be cut short by the end of the recording: rare and odd lengths don't tell.
         usual = lengths[counts >= max(1, 0.02 * counts.sum())] if counts.sum() >= 50 else lengths
+        if counts.max(initial=0) > counts.sum() / 2:  # one page after the other
+            usual = lengths[[counts.argmax()]]
+        elif (usual % 5 == 0).any():
+            usual = usual[usual % 5 == 0]
         return float(math.gcd(*usual.tolist())) if len(usual) else math.nan
 
     def windows(self, window_s: float, recording_s: float, epoch_20s: str = "refuse") -> ScoredWindows:

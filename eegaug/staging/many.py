@@ -136,8 +136,7 @@ def stage_files(
     """Stage recordings and write their files and a table of all of them.
 
     A recording that cannot be staged is noted and the others go on; so is one whose folder holds the results of another
-    recording of its name. Ctrl-C leaves what is finished, and the same call
-    goes on from there.
+    recording of its name. Ctrl-C leaves what is finished, and the same call goes on from there.
 
     Parameters
     ----------

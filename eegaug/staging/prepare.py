@@ -208,8 +208,8 @@ def _from_continuous(
     first_s = 0.0
     scored = None if reference is None else reference.stage != UNSCORED
     if scored is not None and scored.any():
-        # What nobody scored before the first page, or a last page cut short, may last any time.
-        page_s = round(float(np.median(reference.duration_s[scored])))
+        # What nobody scored before the first page may last any time.
+        page_s = reference.page_s()
         step = page_s if 0 < page_s < p.window_s and p.window_s % page_s == 0 else p.window_s
         first_s = float(reference.onset_s[scored][0] % step)
         first_s = 0.0 if min(first_s, step - first_s) < 0.01 else first_s

@@ -240,6 +240,17 @@ def test_pages_of_twenty_seconds_are_refused_or_lengthened():
         h.windows(30, 120, epoch_20s="yes")
 
 
+@pytest.mark.parametrize("duration_s", [[20] * 12 + [13], [60, 40, 20, 80, 20, 13], [20] * 60 + [13]])
+def test_a_last_page_that_was_cut_short_does_not_hide_the_length_of_pages(duration_s):
+    onset_s = np.cumsum([0, *duration_s[:-1]])
+    h = Hypnogram.from_labels(onset_s, duration_s, ["N2", "W"] * (len(duration_s) // 2) + ["R"] * (len(duration_s) % 2))
+    assert h.page_s() == 20
+    with pytest.raises(ValueError, match="scored in 20-s epochs"):
+        h.windows(30, onset_s[-1] + 13)
+    # Each whole page but the first, which lacks 5 s before it.
+    assert len(h.windows(30, onset_s[-1] + 13, epoch_20s="reepoch").y) == onset_s[-1] // 20 - 1
+
+
 def test_pages_that_are_almost_thirty_seconds():
     found = Hypnogram.from_labels([0, 29.9985 * 100], [29.9985 * 100, 29.9985], ["W", "2"]).windows(30, 3030)
     assert len(found.y) == 101
