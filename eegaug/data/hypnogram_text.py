@@ -64,9 +64,10 @@ def _cells(lines: list[str]) -> list[list[str]]:
 
 def _number(cell: str) -> float | None:
     try:
-        return float(cell)
+        value = float(cell)
     except ValueError:
         return None
+    return None if math.isinf(value) else value
 
 
 class Layout(NamedTuple):
@@ -111,6 +112,8 @@ def read_layout(path: Path) -> Layout:
     width = len(rows[0])
     if uneven := [i for i, row in enumerate(rows) if len(row) != width]:
         raise ValueError(f"row {uneven[0] + 1} has {len(rows[uneven[0]])} cells where the first has {width}")
+    if len(header) > width:
+        raise ValueError(f"its header has {len(header)} cells where the rows have {width}")
     columns = list(zip(*rows, strict=True))
 
     def named(names: Sequence[str]) -> int | None:

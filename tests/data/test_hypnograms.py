@@ -129,6 +129,8 @@ def test_pages_of_twenty_seconds_that_only_their_number_tells(tmp_path):
         ("onset,duration,stage\n0,30,N1\nn/a,30,N2\n60,30,N3\n", "a stage \\('N2'\\) has no onset"),
         ("0 0\n1 2\n2 2\n2 3\n", r"several columns hold stages \(1, 2\)"),
         ("W,N1\nN1,N1\nN2,N2\n", r"several columns hold stages \(1, 2\): keep one"),
+        ("onset,duration,stage\n0,30,W\n30,inf,N1\n", "durations must be in seconds, not 'inf'"),
+        ("onset (s) stage\n0 W\n30 N1\n", "its header has 3 cells where the rows have 2"),
         ("start,end,stage\n0,30,W\n60,30,N1\n", "row 2 ends at 30, before it begins"),
         ("1,spam\n2,ham\n", "no column with a stage in every row"),
     ],
