@@ -211,7 +211,7 @@ def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: f
     Raises
     ------
     ValueError
-        If a channel's name is there twice, or channels to be subtracted differ in rate.
+        If a channel's name is there twice, a channel has no samples, or channels to be subtracted differ in rate.
     """
     import mne
 
@@ -221,12 +221,16 @@ def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: f
             raise ValueError(
                 f"channel {header.labels[i]!r} is there {header.raw_labels.count(header.raw_labels[i])} times"
             )
+        if header.sfreqs[i] <= 0:
+            raise ValueError(f"channel {header.labels[i]!r} has no samples")
     signals: dict[int, np.ndarray] = {}
     # Each rate by itself: MNE would bring all channels that are read together to the highest rate among them.
     for rate in sorted({header.sfreqs[i] for i in used}):
         group = [i for i in used if header.sfreqs[i] == rate]
         reader = mne.io.read_raw_bdf if header.path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
-        raw = reader(header.path, include=[header.raw_labels[i] for i in group], stim_channel=False, verbose="error")
+        # MNE looks at the annotations, too, which need not be UTF-8; in Latin-1 every byte is a letter.
+        more = {"stim_channel": False, "encoding": "latin1", "verbose": "error"}
+        raw = reader(header.path, include=[header.raw_labels[i] for i in group], **more)
         start, stop = round(start_s * rate), min(raw.n_times, round(stop_s * rate))
         # By number: a channel may be called as MNE calls a kind of channel, such as "eeg".
         picked = [raw.ch_names.index(header.raw_labels[i]) for i in group]

@@ -261,8 +261,7 @@ def _one(
     """Name, None or the reason why not, and whether that is the system's: it may be another one the next time."""
     try:
         windows = convert(one, p, reading)
-    except (ValueError, OSError, EOFError, IndexError, KeyError, RuntimeError) as err:
-        # Whatever a damaged file makes its reader stumble over: the other nights go on.
+    except Exception as err:  # whatever a damaged file makes its reader stumble over: the other nights go on
         return one.name, _reason(err), isinstance(err, OSError)
     try:
         writer.write(

@@ -33,6 +33,15 @@ def test_annotations_are_those_of_the_file_wherever_they_lie(tmp_path):
     np.testing.assert_array_equal(duration, [30, np.nan, 60])
 
 
+def test_annotations_need_not_be_utf8(tmp_path):
+    x = sine(5, 60)
+    path = write_edf(tmp_path / "a.edf", {"C3": x}, stages=[(4.0, None, "Lumiere"), (30, 30, "Sleep stage 2")])
+    path.write_bytes(path.read_bytes().replace(b"Lumiere", "Lumière".encode("latin-1")))
+    header = read_edf_header(path)
+    assert read_edf_annotations(header)[2] == ["Lumière", "Sleep stage 2"]
+    np.testing.assert_allclose(read_edf(header, [Pick(0)], 0, 60)[0][0], x, atol=0.01)
+
+
 def test_signal_is_in_microvolts_at_its_own_rate(tmp_path):
     fast, slow = sine(5, 60, 200, 40), sine(2, 60, 50, 30)
     path = write_edf(tmp_path / "a.edf", {"C3": (fast, 200.0), "M2": (slow, 50.0), "O1": (2 * fast, 200.0)})

@@ -167,9 +167,12 @@ def test_bad_files_are_named_skipped_and_counted(tmp_path):
     write_edf(tmp_path / "flat.edf", flat, stages=pages(STAGES))
     write_edf(tmp_path / "other.edf", {"EEG C3": noise(270)}, stages=pages(STAGES))
     write_edf(tmp_path / "slow.edf", {"Fpz-Cz": noise(270, 50), "Pz-Oz": noise(270, 50)}, 50, pages(STAGES))
+    with open(night(tmp_path / "none.edf"), "r+b") as f:
+        f.seek(256 + 5 * 216)
+        f.write(b"0       200     ")  # samples of the first two channels
     save_npz(tmp_path / "short.npz", X=np.ones((9, 2, 2000), "int16"))
     save_npz(tmp_path / "nan.npz", X=np.where(np.arange(54_000).reshape(9, 2, 3000) == 20_000, np.nan, 1.0))
-    with pytest.warns(UserWarning, match=r"10 of 11 recordings were skipped:\n  cut: truncated EDF"):
+    with pytest.warns(UserWarning, match=r"11 of 12 recordings were skipped:\n  cut: truncated EDF"):
         nights = load_recordings(tmp_path, ch_names=["Fpz-Cz", "Pz-Oz"])
     assert nights.y.tolist() == Y and {d.name for d in nights.datasets} == {"good"}
     reasons = {p["recording"]: p["reason"] for p in nights.problems if p["kind"] == "skipped"}
@@ -182,11 +185,26 @@ def test_bad_files_are_named_skipped_and_counted(tmp_path):
         "flat": "channel 'Fpz-Cz' is flat",
         "other": "channels 'Fpz-Cz', 'Pz-Oz' are missing; there are 'EEG C3'",
         "slow": "sampled at 50 Hz",
+        "none": "channel 'EEG Fpz-Cz' has no samples",
         "short": "its epochs are 20 s, windows are 30 s",
         "nan": "Recording 'nan', window 3, channel 'Fpz-Cz': 1 of 6000 samples are NaN",
     }.items():
         assert reason in reasons.pop(name), name
     assert not reasons
+
+
+def test_whatever_a_reader_stumbles_over_the_other_nights_go_on(tmp_path, monkeypatch):
+    night(tmp_path / "a.edf")
+    night(tmp_path / "b.edf")
+
+    def stumbling(found, *rest):
+        if found.name == "a":
+            raise Exception("MNE raises such, too")
+        return convert_module.convert(found, *rest)
+
+    monkeypatch.setattr(module, "convert", stumbling)
+    with pytest.warns(UserWarning, match="a: Exception: MNE raises such, too"):
+        assert load_recordings(tmp_path).y.tolist() == Y
 
 
 def test_if_all_are_bad_every_reason_is_listed(tmp_path):
