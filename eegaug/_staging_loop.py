@@ -16,6 +16,7 @@ from torch import nn
 
 from eegaug._precision import widest
 from eegaug._transform_draws import reseed
+from eegaug._validation import naming_a_batch_of_one
 
 # Transforms of braindecode's AugmentedDataLoader.
 _TRANSFORMS = "iterator_train__transforms"
@@ -87,16 +88,9 @@ class StagingLoop:
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """One step of the optimiser."""
-        try:
+        remedy = "Leave it out, with iterator_train__drop_last=True, or take another batch_size."
+        with naming_a_batch_of_one(self.batch_size, remedy):
             return super().train_step(batch, **fit_params)
-        except ValueError as error:
-            if "Expected more than 1 value per channel" not in str(error):
-                raise
-            raise ValueError(
-                "a batch of one window is left at the end of an epoch, and a layer of the network normalises over the "
-                f"windows of a batch (batch_size is {self.batch_size}). Leave it out, with "
-                "iterator_train__drop_last=True, or take another batch_size."
-            ) from error
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Forward and backward for one batch: cross-entropy of the augmented windows, plus what a method adds to it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -186,3 +187,17 @@ def channel_differences(expected: Sequence[str], got: Sequence[str]) -> tuple[li
         if renamed:
             remarks.append(f"the same electrodes under other names ({', '.join(renamed)}): is the reference the same?")
     return differences, remarks
+
+
+@contextmanager
+def naming_a_batch_of_one(batch_size: int, remedy: str) -> Iterator[None]:
+    """Say what it is, and what to do, where a network cannot be trained with the last batch of an epoch."""
+    try:
+        yield
+    except ValueError as error:
+        if "Expected more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            "a batch of one window is left at the end of an epoch, and a layer of the network normalises over the "
+            f"windows of a batch (batch_size is {batch_size}). {remedy}"
+        ) from error

@@ -8,8 +8,6 @@ import json
 import math
 import numbers
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,7 +24,6 @@ __all__ = [
     "check_end",
     "check_numbers",
     "checked_clone",
-    "name_batch_of_one",
     "refuse_changes",
     "refuse_small_budget",
     "spell_out_parameters",
@@ -107,20 +104,6 @@ def check_numbers(search: Any) -> None:
             raise ValueError(f"{name} is {value!r}; it is {words}{' or None' if rest else ''}.")
         if name in ("n_sub_policies", "n_operations") and value < 1:
             raise ValueError(f"{name} is {value}; it is 1 or more.")
-
-
-@contextmanager
-def name_batch_of_one(task: SearchTask) -> Iterator[None]:
-    """Say what to do where a network cannot be trained with the last batch of an epoch."""
-    try:
-        yield
-    except ValueError as error:
-        if "Expected more than 1 value per channel" not in str(error):
-            raise
-        raise ValueError(
-            "a batch of one window is left at the end of an epoch, and a layer of the network normalises over the "
-            f"windows of a batch: take another batch_size of the estimator (now {task.batch_size})."
-        ) from error
 
 
 def refuse_changes(search: Any, free: frozenset[str], settings: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 from eegaug._durations import parse_budget
 from eegaug._inputs import is_list_of_epochs
 from eegaug._random import contained_rng, derive_seed, resolve_seed
+from eegaug._validation import naming_a_batch_of_one
 from eegaug.checkpoint import TrainingCheckpoint, _describe
 from eegaug.classifier import StagingClassifier
 from eegaug.policies import Policy
@@ -31,7 +32,6 @@ from eegaug.search._running import (
     check_end,
     check_numbers,
     checked_clone,
-    name_batch_of_one,
     refuse_changes,
     spell_out_parameters,
 )
@@ -390,7 +390,8 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         if running.file is not None:
             running.file.beside("refit").unlink(missing_ok=True)  # a training with the policy of another step
         began = time.perf_counter()
-        with contained_rng(derive_seed(task.seed, STEP, number), task.device), name_batch_of_one(task):
+        named = naming_a_batch_of_one(task.batch_size, "Take another batch_size of the estimator.")
+        with contained_rng(derive_seed(task.seed, STEP, number), task.device), named:
             columns = self._step(task, running.state)
             if task.device.type == "cuda":
                 torch.cuda.synchronize(task.device)

@@ -207,7 +207,7 @@ def test_a_last_batch_of_one_window_is_named():
             )
 
     search = get_searcher("adda")(staging(Normalised, batch_size=13), operations=OPERATIONS, valid_size=1, verbose=0)
-    with pytest.raises(ValueError, match=r"a batch of one window is left .* another batch_size .*\(now 13\)"):
+    with pytest.raises(ValueError, match=r"one window is left .*\(batch_size is 13\)\. Take another batch_size"):
         search.fit(X, Y, groups=GROUPS)  # of 40 windows
 
 
