@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import queue
@@ -224,8 +225,9 @@ def _make_on_dask(work: Work, runs: Sequence[RunSpec], n_jobs: int, scheduler: s
     from distributed import KilledWorker
 
     session = uuid.uuid4().hex
+    work = dataclasses.replace(work, out=work.out.resolve())  # workers may have begun in another folder
     # Read by the workers from the folder into which they write: what Dask itself holds is lost with a worker.
-    shared = work.out.resolve() / f".work-{session}"
+    shared = work.out / f".work-{session}"
     shared.write_bytes(cloudpickle.dumps(work))
 
     def make(run: RunSpec) -> None:

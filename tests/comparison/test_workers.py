@@ -109,6 +109,19 @@ class TestDask:
         assert {row["test_subjects"] for row in rows} == {result.table["test_subjects"].iloc[0]}
         assert not (tmp_path / "out" / "runs" / "none-fold0-seed0-fraction1" / ERROR).exists()
 
+    def test_workers_that_began_in_another_folder(self, tmp_path, small, monkeypatch):
+        distributed = pytest.importorskip("distributed")
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path)
+        with (
+            distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+            distributed.Client(cluster, set_as_default=False) as client,
+        ):
+            client.run(os.chdir, str(tmp_path / "elsewhere"))
+            settings = {"backend": "dask", "scheduler": cluster.scheduler_address, **one_fold(small)}
+            assert compare(["none"], out="out", **settings).table["method"].tolist() == ["none"]
+        assert not list((tmp_path / "elsewhere").iterdir())
+
     def test_another_comparison_on_the_same_worker_takes_no_work_away(self, monkeypatch):
         made = []
 
