@@ -37,7 +37,7 @@ _SPELLINGS = {
         "n3/n4",
         "s3s4",
     ),
-    4: ("r", "rem", "sr", "rem sleep"),
+    4: ("r", "rem", "sr"),
     UNSCORED: (
         *(
             "?",
@@ -72,8 +72,8 @@ def parse_stage(label: object, numbers: str = "r&k") -> int | None:
     Parameters
     ----------
     label : str | int | float
-        What the scorer wrote: ``"Sleep stage 2"``, ``"N3"``, ``"REM"``, ``"Stage W"``, ``"4"``, ``5``, ``"?"`` and so
-        on; upper and lower case are the same. A digit behind the word "stage" is always Rechtschaffen and Kales
+        What the scorer wrote: ``"Sleep stage 2"``, ``"N3"``, ``"REM sleep"``, ``"Stage W"``, ``"4"``, ``5``, ``"?"``
+        and so on; upper and lower case are the same. A digit behind the word "stage" is always Rechtschaffen and Kales
         (``"Sleep stage 4"`` is N3).
     numbers : {"r&k", "aasm"}
         What a bare number means: ``"r&k"`` is 0 W, 1 to 4, 5 REM (3 and 4 are N3); ``"aasm"`` is 0 W, 1 N1, 2 N2, 3 N3,
@@ -100,8 +100,10 @@ def parse_stage(label: object, numbers: str = "r&k") -> int | None:
     if numbers not in _NUMBERS:
         raise ValueError(f"numbers={numbers!r} is not known: use 'r&k' (4 is stage 4, 5 is REM) or 'aasm' (4 is REM).")
     text = re.sub(r"\s+", " ", str(label)).strip().strip("\"'").lower()
+    text = re.sub(r"\|\w+$", "", text)  # NSRR's "Stage 2 sleep|2"
     named = re.sub(r"^(sleep[ _-]*)?stage[ _:-]*", "", text)
-    named = re.sub(r"^sleep[ _-]+(?=[wrn]|s\d|mt|unscored)", "", named).strip()
+    named = re.sub(r"^sleep[ _-]+(?=[wrn]|s\d|mt|unscored)", "", named)
+    named = re.sub(r"[ _-]+sleep$", "", named).strip()
     if re.fullmatch(r"[+-]?\d+(\.0*)?", named):
         number = int(float(named))
         if number in _NO_STAGE_NUMBERS:

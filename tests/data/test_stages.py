@@ -23,6 +23,8 @@ def test_stages_are_numbered_in_the_field_s_order():
             (" N2 ", 2),
             ('"N1"', 1),
         ],
+        *[("Stage 2 sleep|2", 2), ("Stage 4 sleep|4", 3), ("REM sleep|5", 4), ("Wake|0", 0), ("Unscored|9", -1)],
+        *[("Stage 1 sleep", 1), ("N3 sleep", 3), ("Arousal|Arousal ()", None), ("deep sleep", None), ("sleep", None)],
         *[(0, 0), (5, 4), ("4", 3), ("2.0", 2), (-1, -1), ("-2", -1), (9, -1), ("n/a", -1), (float("nan"), -1)],
         *[("Lights off", None), ("Arousal", None), ("", None), ("Sleep stage", None), ("12", None), ("spindle", None)],
     ],
