@@ -157,10 +157,29 @@ class StagingData:
         for part in [*module.modules(), *transforms_of(module)]:
             if (policy := getattr(part, "policy", None)) is not None:
                 self._check_policy(signal, policy)
-            several = getattr(part, "operations", ())
-            for operation in [getattr(part, "operation", None), *(several if isinstance(several, list) else ())]:
-                if isinstance(operation, Operation):
-                    get_operation(operation, sfreq=signal.sfreq, ch_names=signal.ch_names)
+        for operation in _operations_in(module):
+            get_operation(operation, sfreq=signal.sfreq, ch_names=signal.ch_names)
+
+    def _warn_of_weak_noise(self, windows: Any) -> None:
+        """Say so where an operation is meant for standardised windows, and the first window is none."""
+        given = vars(self).get("iterator_train__transforms")
+        policies = [self.policy, *getattr(getattr(self, "variants_", None), "policies", ())]
+        used: list[Operation] = []
+        for module in [self.module_, *(given if isinstance(given, (list, tuple)) else [given])]:
+            if isinstance(module, nn.Module):
+                policies += [getattr(part, "policy", None) for part in transforms_of(module)]
+                used += _operations_in(module)
+        used += [operation for policy in policies for operation in getattr(policy, "operations", ())]
+        weak = next((operation for operation in used if operation.unit == "SD"), None)
+        if weak is None or (spread := _spread(windows)) <= _STANDARDISED:
+            return
+        warnings.warn(
+            f"windows have a standard deviation of {spread:.2g}, and the strength of {weak.name} is in their unit, "
+            f"{weak.max_strength:g} at most, which does next to nothing: standardise the windows (subtract the mean of "
+            f"each channel, divide by its standard deviation), or give {type(weak).__name__}(max_strength=…) in that "
+            "unit",
+            stacklevel=2,
+        )
 
     # Classes ---------------------------------------------------------------------------------------------------------
 
@@ -210,12 +229,30 @@ class StagingData:
         return weights
 
 
-def _warn_of_volts(windows: Any) -> None:
-    """Say so where the first window is so small that it must be in volts: a network learns nothing from it."""
+# Above this standard deviation windows were not standardised.
+_STANDARDISED = 5.0
+
+
+def _operations_in(module: nn.Module) -> list[Operation]:
+    """The operations of a transform, of augmentation layers, or of a network that has some."""
+    found = []
+    for part in [*module.modules(), *transforms_of(module)]:
+        several = getattr(part, "operations", ())
+        found += [getattr(part, "operation", None), *(several if isinstance(several, list) else ())]
+    return [operation for operation in found if isinstance(operation, Operation)]
+
+
+def _spread(windows: Any) -> float:
+    """Standard deviation of the first window, of its channel that has the largest."""
     first = windows[0]
     first = first[0] if isinstance(first, (tuple, list)) else first
     first = first.detach().cpu().numpy() if isinstance(first, torch.Tensor) else np.asarray(first)
-    spread = float(first.std(-1).max())
+    return float(first.std(-1).max())
+
+
+def _warn_of_volts(windows: Any) -> None:
+    """Say so where the first window is so small that it must be in volts: a network learns nothing from it."""
+    spread = _spread(windows)
     if 0 < spread < 1e-3:
         warnings.warn(
             f"windows have a standard deviation of {spread:.1g}: they seem to be in volts, from which a network hardly "

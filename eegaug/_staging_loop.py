@@ -48,6 +48,7 @@ class StagingLoop:
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Let a checkpoint restore the network before other callbacks look at it."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
+        self._warn_of_weak_noise(X)
         for _, callback in self.callbacks_:
             if hasattr(callback, "before_training"):
                 callback.before_training(net, X, y)
@@ -78,6 +79,12 @@ class StagingLoop:
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Write the terms of the loss into the history, before any callback looks at it."""
+        if not self.history[-1, "train_batch_count"]:
+            raise ValueError(
+                "the training set gives no batch: with iterator_train__drop_last=True, batch_size (it is "
+                f"{self.batch_size}) has to be no more than the number of windows; a sampler of sequences needs nights "
+                "that are as long as one."
+            )
         super().on_epoch_end(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
         for name, (total, count) in self.epoch_sums_.items():
             self.history.record(name, float(total) / count)
@@ -127,6 +134,12 @@ class StagingLoop:
                     "NLLLoss takes logarithms of probabilities, and the network gives logits, as braindecode's "
                     "networks do: use criterion=torch.nn.CrossEntropyLoss."
                 )
+        n = len(self.classes_)
+        if isinstance(self.criterion_, nn.CrossEntropyLoss) and y_pred.ndim > 1 and y_pred.shape[1] != n:
+            raise ValueError(
+                f"the network has {y_pred.shape[1]} outputs for {n} classes, {self.classes_.tolist()}: build it with "
+                f"n_outputs={n}, or pass classes=… with all labels there are."
+            )
         return super().get_loss(y_pred, self._codes(y_true), *args, **kwargs)
 
     def _penalty(self) -> torch.Tensor | None:

@@ -34,6 +34,11 @@ def check_windows(X: Any, name: str = "X") -> Any:
         If it has neither three nor four dimensions, is empty, or does not hold numbers.
     """
     if not isinstance(X, (np.ndarray, torch.Tensor)):
+        if isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], tuple):
+            raise ValueError(
+                f"{name} is a list of (window, label, …), which is what scikit-learn makes of a dataset when it splits "
+                "it: give it skorch.helper.SliceDataset(dataset) instead."
+            )
         X = np.asarray(X)
     if X.dtype == object:
         X = X.astype(np.float64)

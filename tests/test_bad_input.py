@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 from braindecode.augmentation import AugmentedDataLoader, Compose, SignFlip
+from braindecode.samplers import SequenceSampler
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import cross_val_score
 from skorch.dataset import Dataset
+from skorch.helper import SliceDataset
 from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, nights, staging, windows_dataset
 
-from eegaug import AugmentationLayer, AugNetClassifier, Policy
-from eegaug.transforms import FrequencyShift
+from eegaug import AITClassifier, AugmentationLayer, AugNetClassifier, Policy
+from eegaug.transforms import FrequencyShift, GaussianNoise
+
+NOISE = Policy(sub_policies=[{"operations": [("gaussian_noise", 0.5, 0.5)]}])
 
 
 def spoiled(value=np.nan):
@@ -138,6 +146,55 @@ def test_not_fitted():
             call(staging())
     with pytest.raises(NotFittedError):
         staging().check_compatible(X)
+
+
+def test_a_network_with_another_number_of_outputs():
+    for n_outputs in (2, 4):
+        with pytest.raises(ValueError, match=rf"{n_outputs} outputs for 3 classes, \[0, 1, 2\].* n_outputs=3"):
+            staging(SmallNet(4, n_outputs), class_weight=None).fit(X, Y)
+    clf = staging(SmallNet(4, 4), classes=[0, 1, 2, 3]).fit(X, Y)
+    assert clf.predict_proba(X).shape == (48, 4)
+
+
+def test_a_training_without_a_batch_is_refused():
+    with pytest.raises(ValueError, match=r"gives no batch.*drop_last=True.*it is 64"):
+        staging(batch_size=64, iterator_train__drop_last=True).fit(X, Y)
+    sampler = SequenceSampler(nights().get_metadata(), n_windows=17, n_windows_stride=1)  # nights have 16 windows
+    with pytest.raises(ValueError, match=r"gives no batch.*nights that are as long"):
+        staging(iterator_train__sampler=sampler, iterator_train__shuffle=False).fit(nights())
+
+
+def test_a_dataset_that_scikit_learn_took_apart():
+    data = nights()
+    with pytest.raises(ValueError, match=r"list of \(window, label, …\).*SliceDataset"):
+        cross_val_score(staging(max_epochs=1), data, data.y, cv=2, error_score="raise")
+    arrays = cross_val_score(staging(max_epochs=1), *data.as_arrays()[:2], cv=2)
+    assert cross_val_score(staging(max_epochs=1), SliceDataset(data), data.y, cv=2).tolist() == arrays.tolist()
+
+
+@pytest.mark.parametrize("scale", [1, 20])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: AugNetClassifier(SmallNet, layers=["time-frequency"], sfreq=SFREQ, max_epochs=1, verbose=0),
+        lambda: AITClassifier(SmallNet, variants=["gaussian_noise"], sfreq=SFREQ, max_epochs=1, verbose=0),
+        lambda: staging(policy=NOISE),
+        lambda: staging(iterator_train=AugmentedDataLoader, iterator_train__transforms=[NOISE.to_braindecode()]),
+        lambda: staging(iterator_train=AugmentedDataLoader, iterator_train__transforms=GaussianNoise(learnable=False)),
+    ],
+)
+def test_noise_in_units_of_standardised_windows(make, scale):
+    words = r"standard deviation of 1[5-9].*gaussian_noise is in their unit, 0.2 at most.*standardise the windows"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        make().fit(scale * X, Y)
+    assert [bool(re.search(words, str(one.message))) for one in said] == [True] * (scale > 1)
+
+
+def test_windows_in_microvolts_are_fine_without_noise():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        staging(policy=Policy(sub_policies=[{"operations": [("sign_flip", 0.5)]}])).fit(20 * X, Y)
 
 
 def test_missing_sampling_rate_is_asked_for():

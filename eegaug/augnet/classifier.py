@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -180,8 +181,8 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
 
     def initialize_module(self) -> Self:
         """Build trunk and layers."""
-        if self.penalty is not None and not (np.isfinite(self.penalty) and self.penalty >= 0):
-            raise ValueError(f"penalty is {self.penalty}; it is 0 or more.")
+        if self.penalty is not None and not (isinstance(self.penalty, Real) and 0 <= self.penalty < np.inf):
+            raise ValueError(f"penalty is {self.penalty!r}; it is a number, 0 or more.")
         if self.selection not in SELECTIONS:
             raise ValueError(f"selection is {self.selection!r}; use one of {', '.join(SELECTIONS)}.")
         if self.lr_schedule not in (None, "constant", "cosine"):

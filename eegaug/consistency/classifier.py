@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -167,8 +168,8 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
     def _build_variants(self, specs: Sequence[Any], n: int) -> None:
         for name in ("consistency", "penalty"):
             value = getattr(self, name)
-            if value is not None and not (np.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} is {value}; it is 0 or more.")
+            if value is not None and not (isinstance(value, Real) and 0 <= value < np.inf):
+                raise ValueError(f"{name} is {value!r}; it is a number, 0 or more.")
         self.consistency_loss_ = AugmentationInvariantLoss(self.metric, self.detach_target)
         signal = self._known_signal()
         known = self if signal is None else signal

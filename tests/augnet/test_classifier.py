@@ -207,6 +207,7 @@ def test_early_stopping_restores_the_augmentation_too():
     ("wrong", "words"),
     [
         ({"penalty": -1.0}, "penalty is -1"),
+        ({"penalty": "big"}, "penalty is 'big'; it is a number"),
         ({"augmentation_lr": -0.1}, "augmentation_lr is -0.1"),
         ({"augmentation_weight_decay": -1.0}, "augmentation_weight_decay is -1.0"),
         ({"penalty_kind": "l1"}, "'l1'"),

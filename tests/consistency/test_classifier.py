@@ -261,6 +261,7 @@ def test_policy_argument_is_the_source_of_both():
     ("wrong", "error", "words"),
     [
         ({"consistency": -1.0}, ValueError, "consistency is -1"),
+        ({"consistency": "1"}, ValueError, "consistency is '1'; it is a number"),
         ({"consistency": float("nan")}, ValueError, "consistency is nan"),
         ({"metric": "l1"}, ValueError, "metric is 'l1'"),
         ({"variants": []}, ValueError, "variants is empty"),
