@@ -42,15 +42,16 @@ def in_one_sentence(result: Comparison) -> str:
     best = told[0] if told else summary.loc[known or others, "gain" if known else "median"].idxmax()
     text = (
         f"On {where}, {names[best]} reached a median test balanced accuracy of {summary['median'][best]:.3f}, against "
-        f"{summary['median']['none']:.3f} without augmentation"
     )
+    against = [f"{summary['median']['none']:.3f} without augmentation"]
     rivals = [method for method in others if method != best]
     if len(rivals) > 2:
         rival = summary.loc[rivals, "median"].idxmax()
         score = f"{summary['median'][rival]:.3f} with {_article(names[rival])}"
-        text += f" and {score}, the highest of {len(rivals)} others"
+        against.append(f"{score}, the highest of {len(rivals)} others")
     else:
-        text += "".join(f" and {summary['median'][method]:.3f} with {_article(names[method])}" for method in rivals)
+        against += [f"{summary['median'][method]:.3f} with {_article(names[method])}" for method in rivals]
+    text += f"{', '.join(against[:-1])} and {against[-1]}" if len(against) > 1 else against[0]
     if summary["folds"].nunique() > 1:
         text += " (not all methods have finished all folds)"
     return f"{text}; {_difference(summary.loc[best])}"

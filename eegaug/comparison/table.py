@@ -27,7 +27,7 @@ _MOST_POLICIES = 12
 _AXES = ["method", "fold", "seed", "fraction"]
 
 
-@dataclass
+@dataclass(repr=False)
 class Comparison:
     """Finished runs of a comparison.
 
@@ -72,6 +72,11 @@ class Comparison:
     warnings: list[str] = field(default_factory=list)
     subjects: pd.DataFrame = field(default_factory=pd.DataFrame)
     policies: dict[tuple[str, int, int, float], Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        runs = f"{len(self.table)} runs, {len(self.failed)} failed" if len(self.failed) else f"{len(self.table)} runs"
+        methods = ", ".join(self.table["method"].unique()) if len(self.table) else "no method"
+        return f"<Comparison of {methods}: {runs}, in {self.out}>"
 
     @property
     def figures(self) -> dict[str, Path]:

@@ -140,7 +140,8 @@ def subject_folds(
         n_test = max(1, n // (n_folds if n_folds > 1 else 5))
         if n_folds > n:
             raise ValueError(
-                f"{n_folds} folds cannot be made of {n} subjects: each fold tests on at least one of its own."
+                f"{n_folds} folds cannot be made of {n} subjects: each fold tests on at least one of its own; "
+                f"ask for {n} folds or fewer."
             )
     if n_valid is None:
         rest = n - n_test - (n_train or 0)

@@ -84,6 +84,11 @@ class BasePolicy(PlainData):
             data = {**data, "positions": tuple(map(tuple, found.tolist()))}
         return data
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.summary()}{self._signal_words()}>"
+
+    __str__ = __repr__
+
     # -- operations ----------------------------------------------------------------------------------------------------
 
     @property

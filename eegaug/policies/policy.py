@@ -124,7 +124,8 @@ class Policy(ReadyMade, BasePolicy):
 
     def summary(self) -> str:
         """The policy in a few words."""
-        return f"{len(self.sub_policies)} sub-policies" + (f", {self.draws} drawn" if self.draws > 1 else "")
+        n = len(self.sub_policies)
+        return f"{n} sub-polic{'y' if n == 1 else 'ies'}" + (f", {self.draws} drawn" if self.draws > 1 else "")
 
     def table(self) -> pd.DataFrame:
         """The policy as a table; see :meth:`eegaug.policy.BasePolicy.table`."""

@@ -18,7 +18,7 @@ from eegaug.data.convert import Reading, convert, windows_at
 from eegaug.data.discover import Found
 from eegaug.data.files import EdfHeader, read_edf, read_edf_annotations, read_edf_header, read_npz
 from eegaug.data.hypnograms import Hypnogram
-from eegaug.data.nights import NightDataset
+from eegaug.data.nights import NightDataset, Nights
 from eegaug.data.preprocessing import FLAT_UV, Preprocessing, standardise
 from eegaug.data.stages import UNSCORED
 from eegaug.staging.channels import match_channels
@@ -106,7 +106,8 @@ def prepare(
     if isinstance(source, mne.io.BaseRaw):
         return _from_continuous(_open_raw(source), preprocessing, channels, reference)
     if not isinstance(source, (str, os.PathLike)):
-        raise TypeError(f"a night is a file, an mne Raw or a NightDataset, not a {type(source).__name__}.")
+        one = ": pass one of its nights, such as nights.datasets[0]" if isinstance(source, Nights) else ""
+        raise TypeError(f"a night is a file, an mne Raw or a NightDataset, not a {type(source).__name__}{one}.")
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")

@@ -183,6 +183,10 @@ class TestSummary:
                 {"none": [0.5, 0.6], "augnet": [0.6, 0.7], "a": [0.3, 0.3], "b": [0.4, 0.41], "c": [0.2, 0.2]},
                 ["and 0.405 with b, the highest of 3 others"],
             ),
+            (
+                {"none": [0.5, 0.6], "augnet": [0.6, 0.7], "a": [0.3, 0.3], "b": [0.4, 0.41]},
+                ["0.650, against 0.550 without augmentation, 0.300 with a and 0.405 with b; the mean"],
+            ),
         ],
     )
     def test_sentence_claims_no_more_than_there_is(self, scores, words):
@@ -190,6 +194,9 @@ class TestSummary:
         assert sentence.count(". ") == 0 and sentence.endswith(".")
         for word in words:
             assert word in sentence
+
+    def test_shown_in_one_line(self):
+        assert repr(self.with_scores({"none": [0.5], "augnet": [0.6]})) == "<Comparison of none, augnet: 2 runs, in .>"
 
     def test_unknown_metric(self):
         with pytest.raises(ValueError, match="no column 'speed'"):

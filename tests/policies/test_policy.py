@@ -40,6 +40,10 @@ class TestData:
     def test_weights_sum_to_one(self):
         assert [sub.weight for sub in example().sub_policies] == [0.75, 0.25]
 
+    def test_shown_in_one_line(self):
+        assert repr(example()) == str(example()) == f"<Policy: 2 sub-policies (100 Hz; {', '.join(MASS)})>"
+        assert repr(Policy.identity()) == "<Policy: 1 sub-policy>"
+
     def test_frozen_equal_and_hashable(self):
         policy, same = example(), example()
         other = example(sfreq=128)

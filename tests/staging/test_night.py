@@ -268,7 +268,9 @@ class TestRefuses:
         with pytest.raises(ValueError, match="needs C3, C4: channel 'C4' is missing; there are 'C3', 'EOG'"):
             eegaug.stage(path, model)
 
-    def test_sources(self, model, tmp_path):
+    def test_sources(self, model, nights, tmp_path):
+        with pytest.raises(TypeError, match=r"not a Nights: pass one of its nights, such as nights.datasets\[0\]"):
+            eegaug.stage(nights, model)
         with pytest.raises(TypeError, match="not a list"):
             eegaug.stage([1, 2], model)
         with pytest.raises(FileNotFoundError, match=r"no file .*b\.edf"):
