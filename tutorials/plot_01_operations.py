@@ -72,8 +72,8 @@ from eegaug.plotting import operation_figure, plot_operation_signal
 figure = operation_figure("frequency_shift", window, sfreq=sfreq, ch_names=ch_names, channel="C3", random_state=3)
 
 # %%
-# A rotation about the vertical axis turns the cap: each electrode reads the field where it would be then. Power moves
-# on the head, and the spectrum stays:
+# A rotation about the vertical axis turns the cap: each electrode reads the field where it would be then. The potential
+# moves on the head, here at one instant, and the spectrum hardly changes:
 
 figure = operation_figure("sensors_rotation_z", window, sfreq=sfreq, ch_names=ch_names, channel="C3", random_state=3)
 

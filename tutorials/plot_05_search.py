@@ -60,7 +60,7 @@ searched = adda.history_
 ax.plot(searched["step"], searched["train_loss"], "o-", label="training, augmented")
 ax.plot(searched["step"], searched["valid_loss"], "s-", label="held-out subjects")
 ax.set(xlabel="epoch of the search", ylabel="cross-entropy", title="ADDA")
-ax.legend(frameon=False)
+_ = ax.legend(frameon=False)
 
 # %%
 # What was found

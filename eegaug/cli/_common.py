@@ -263,7 +263,7 @@ trunk_options = options(
 #: Those of the trunk and budget, penalty, copies; see get_training.
 training_options = options(
     trunk_options,
-    click.option("--budget", metavar="TIME", help="Training time, such as 90s, 30min, 2h."),
+    click.option("--budget", metavar="TIME", help="Most time of a training and its search, such as 90s, 30min, 2h."),
     click.option(
         "--penalty",
         type=float,

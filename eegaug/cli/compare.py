@@ -51,7 +51,7 @@ _QUICK_NIGHTS = {"n_subjects": 6, "n_windows": 80}
     default="eegaug-compare",
     show_default=True,
     metavar="FOLDER",
-    help="Folder of the results.",
+    help="Folder of the results; with --quick eegaug-compare-quick.",
 )
 @click.option("--folds", metavar="N|FILE", help="Subject-wise folds, or a JSON file of them (5; simulated: 3).")
 @click.option(

@@ -208,8 +208,8 @@ def operation_figure(
     maps = bool(topomap) or (topomap is None and shown.operation.family == "sensors" and reason is None)
     index = shown.channel(shown.most_changed() if channel is None else channel)
     height = 0.75 + 0.5 * (1 + len(shown.after))
-    figure = Figure(figsize=(7.2, height + (1.55 if maps else 0)), layout="constrained")
-    parts = figure.subfigures(2, 1, height_ratios=[height, 1.55]) if maps else [figure]
+    figure = Figure(figsize=(7.2, height + (1.8 if maps else 0)), layout="constrained")
+    parts = figure.subfigures(2, 1, height_ratios=[height, 1.8]) if maps else [figure]
     left, right = parts[0].subplots(1, 2, width_ratios=[2.1, 1])
     _draw_signal(left, shown, index, seconds)
     _draw_spectrum(right, shown, index, max_hz)
@@ -221,6 +221,8 @@ def operation_figure(
         for ax, X_one, label in zip(axes, [shown.before, *shown.after], labels, strict=True):
             _draw_topomap(ax, shown, X_one)
             ax.set_title(label, fontsize=8)
+        at_s = shown.instant() / shown.sfreq
+        parts[1].supxlabel(f"potential at {at_s:.2f} s: red positive, blue negative, on one scale", fontsize=8)
     return figure
 
 

@@ -38,6 +38,8 @@ def test_every_operation_has_a_figure(X, name, tmp_path):
     axes = figure.findobj(matplotlib.axes.Axes)
     assert len(axes) == 2 + maps
     assert len(axes[0].get_yticklabels()) == 1 + steps
+    notes = [text.get_text() for text in figure.findobj(matplotlib.text.Text) if "potential at" in text.get_text()]
+    assert len(notes) == bool(maps) and all("red positive" in note for note in notes)
 
 
 def test_traces_are_the_operations_own(X):
