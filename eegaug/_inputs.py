@@ -162,7 +162,7 @@ def labels_of(X: Any) -> np.ndarray | None:
     if y is not None and not callable(y):
         return np.asarray(y)
     if isinstance(X, ConcatDataset):
-        if all(getattr(d, "targets_from", None) == "metadata" for d in X.datasets):
+        if hasattr(X, "get_metadata") and all(getattr(d, "targets_from", None) == "metadata" for d in X.datasets):
             y = X.get_metadata()["target"].to_numpy()
             transform = getattr(X, "target_transform", None)
             return y if transform is None else np.asarray([transform(v) for v in y])

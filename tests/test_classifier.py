@@ -31,7 +31,7 @@ from small import (
     windows_dataset,
 )
 from torch import nn
-from torch.utils.data import Subset
+from torch.utils.data import ConcatDataset, Subset
 
 from eegaug import MutualClassifier, StagingClassifier
 from eegaug.data import Nights
@@ -72,7 +72,7 @@ def test_one_window_left_for_a_layer_that_normalises_over_windows():
     assert clf.set_params(iterator_train__drop_last=True).fit(X[:33], Y[:33]).n_forward_backward_ == 2
 
 
-@pytest.mark.parametrize("kind", ["float64", "tensor", "epochs", "braindecode", "nights", "subset", "list"])
+@pytest.mark.parametrize("kind", ["float64", "tensor", "epochs", "braindecode", "joined", "nights", "subset", "list"])
 def test_every_kind_of_input_gives_the_same_network(kind):
     expected = staging().fit(X, Y)
     given = {
@@ -80,6 +80,7 @@ def test_every_kind_of_input_gives_the_same_network(kind):
         "tensor": lambda: (torch.from_numpy(X), torch.from_numpy(Y)),
         "epochs": lambda: (epochs(), None),
         "braindecode": lambda: (windows_dataset(), None),
+        "joined": lambda: (ConcatDataset(windows_dataset().datasets), None),
         "nights": lambda: (nights(n=1), None),
         "subset": lambda: (Subset(Dataset(X, Y), list(range(len(X)))), None),
         "list": lambda: (X.tolist(), Y.tolist()),
