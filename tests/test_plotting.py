@@ -143,6 +143,15 @@ class TestComparison:
         with pytest.raises(ValueError, match="no run"):
             plotting.plot_comparison(curves([]))
 
+    def test_the_last_mark_is_whole_at_the_end_of_the_axis_and_not_beyond(self, ax):
+        plotting.plot_comparison(pd.concat([curves([0.3, 0.5]), curves([0.3], seconds=1000.0, method="augnet")]), ax=ax)
+        first, last = (line for line in ax.lines if line.get_marker() != "None")
+        ax.figure.canvas.draw()
+        mark = first.get_window_extent()
+        assert mark.x0 < ax.bbox.x0 and first.get_clip_box().contains(mark.x0, mark.y0)
+        ax.set_xlim(0, 5)  # of 17 min
+        assert last.get_tightbbox() is None  # of which a picture that is cut to what there is would be made wide
+
     def test_scores_average_the_seeds_of_a_fold(self, ax, tmp_path):
         table = pd.DataFrame(
             {

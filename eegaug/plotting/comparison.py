@@ -123,6 +123,8 @@ def plot_comparison(
         raise ValueError(f"x must be one of {', '.join(_X)}, got {x!r}")
     if not len(curves):
         raise ValueError("there is no curve to draw: no run has finished an epoch")
+    from matplotlib.transforms import Bbox, TransformedBbox
+
     bands = score_bands(curves, x)
     ax = new_axes(ax, 4.6, 3.0 + 0.15 * bands["method"].nunique())
     unit, per_unit = "", 1.0
@@ -144,9 +146,10 @@ def plot_comparison(
             label=style.label,
         )
         last = np.flatnonzero(active)[-1]
-        # Whole, also where the axis ends.
-        mark = {"marker": style.marker, "color": style.colour, "markersize": 5, "clip_on": False, "zorder": 3}
-        ax.plot(time.iloc[last], band["median"].iloc[last], **mark)
+        mark = {"marker": style.marker, "color": style.colour, "markersize": 5, "zorder": 3}
+        (line,) = ax.plot(time.iloc[last], band["median"].iloc[last], **mark)
+        # Whole where the axes end, and not drawn beyond where somebody zooms in.
+        line.set_clip_box(TransformedBbox(Bbox.from_extents(-0.04, -0.04, 1.04, 1.04), ax.transAxes))
     ax.set_xlim(left=0)
     _names_below(ax)
     return dress(ax, _X[x] + unit, "test balanced accuracy", title=title)
