@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from eegaug._progress import track
+from eegaug.data.atomic import plain, read_json
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Reading, channel_names, convert, look
 from eegaug.data.discover import Found, find_recordings, names_of_nights
@@ -353,19 +354,18 @@ def _store_in_cache(label: str, told: str, p: Preprocessing, reading: Reading) -
 
 def _readable(store: Path) -> bool:
     try:
-        found = [json.loads(path.read_text(encoding="utf-8")) for path in store.glob("*.json")]
+        return all(read_json(path) for path in store.glob("*.json"))
     except ValueError:  # what the system keeps one from reading is not damaged
         return False
-    return all(isinstance(one, dict) and one for one in found)
 
 
 def _already_there(store: Path, p: Preprocessing, whole: list) -> Nights | None:
     """The finished store, if it was made from just these files in just this way."""
     if not (store / "store.json").exists() or not _readable(store):
         return None
-    header = json.loads((store / "store.json").read_text(encoding="utf-8"))
-    same = header.get("preprocessing") == json.loads(json.dumps(p.model_dump()))
-    if not (header.get("complete") and same and header.get("source") == json.loads(json.dumps(whole))):
+    header = read_json(store / "store.json")
+    same = header.get("preprocessing") == plain(p.model_dump()) and header.get("source") == plain(whole)
+    if not (header.get("complete") and same):
         return None
     try:
         return opened(store, header)

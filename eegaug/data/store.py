@@ -9,7 +9,6 @@ count as memory of the process, so a training run over mapped nights grows with 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import warnings
@@ -22,7 +21,7 @@ import numpy as np
 from eegaug.data.atomic import plain, read_json, remove_leftovers, write_atomically, write_json
 from eegaug.data.nights import _FILES, NightDataset, Nights
 
-__all__ = ["NightDataset", "NightWriter", "Nights", "open_store"]
+__all__ = ["NightWriter", "open_store"]
 
 FORMAT, VERSION = "eegaug-store", 2
 
@@ -286,7 +285,7 @@ class NightWriter:
             raise ValueError(f"No night was stored in {self.store_dir}.")
         problems = self.problems + [p for r in order for p in read_json(self._entry(r))["problems"]]
         more = {"complete": True, "source": source, "nights": order, "problems": problems, "truth": truth}
-        header = json.loads(json.dumps(plain({**self.header, **more})))
+        header = plain({**self.header, **more})
         write_json(self.store_dir / "store.json", header)
         # Not read again: another process may have chosen other nights of the folder since.
         return opened(self.store_dir, header)
