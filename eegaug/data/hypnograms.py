@@ -13,15 +13,16 @@ import numpy as np
 
 from eegaug.data.files import read_edf_annotations, read_edf_header
 from eegaug.data.hypnogram_text import read_layout
-from eegaug.data.stages import UNSCORED, parse_stage
+from eegaug.data.stages import STAGES, UNSCORED, parse_stage
 
-__all__ = ["Hypnogram", "ScoredWindows", "read_hypnogram", "stage_numbers"]
+__all__ = ["Hypnogram", "ScoredWindows", "four_is_n3", "read_hypnogram"]
 
 # Pages of another length than the usual one, where only their number says so.
 _SHORT_PAGE_S = 20.0
 # What happens during a stage; other words without a stage are pages that nobody scored if they last.
 _EVENT = re.compile(r"movement|mvt|art|art[ei]fact", re.IGNORECASE)
 _WORD = re.compile(r"(?!.*stage)[a-z ]{3,}", re.IGNORECASE)
+_REM = STAGES.index("REM")
 # What lasts so long and is no stage may be one in words that are not known.
 _LONG_S = 20.0
 
@@ -229,17 +230,23 @@ def _events_within(onset: np.ndarray, duration: np.ndarray, stage: np.ndarray, l
     return event
 
 
-def _bare_numbers(labels: Sequence) -> set[int]:
-    texts = (str(label).strip().strip("\"'") for label in labels)
-    return {int(float(t)) for t in texts if re.fullmatch(r"[+-]?\d+(\.0*)?", t)}
+def _bare_number(label: object) -> int | None:
+    text = str(label).strip().strip("\"'")
+    return int(float(text)) if re.fullmatch(r"[+-]?\d+(\.0*)?", text) else None
+
+
+def _four_is_n3(labels: Sequence) -> bool:
+    """Whether REM is a 5, or has a letter beside the numbers of other stages."""
+    found = {_bare_number(label) for label in labels}
+    letters = (label for label in labels if _bare_number(label) is None)
+    return 5 in found or (not found.isdisjoint((1, 2, 3, 4)) and any(parse_stage(x) == _REM for x in letters))
 
 
 def _number_convention(labels: Sequence, numbers: str) -> tuple[str, list[str]]:
     """Which convention bare numbers follow, and a note where that is a guess."""
     if numbers != "auto":
         return numbers, []
-    found = _bare_numbers(labels)
-    if 5 in found or 4 not in found:
+    if _four_is_n3(labels) or 4 not in map(_bare_number, labels):
         return "r&k", []
     return "aasm", ["stage numbers 0 to 4 were read as W, N1, N2, N3, REM (stage_numbers='r&k' if 4 is stage 4)"]
 
@@ -256,7 +263,8 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
     epoch_s : float
         Length of an epoch where the file does not say.
     numbers : {"auto", "r&k", "aasm"}
-        What bare numbers mean, see `parse_stage`; "auto" takes 0 to 4 as the five stages unless there is a 5.
+        What bare numbers mean, see `parse_stage`; "auto" takes 0 to 4 as the five stages unless there is a 5,
+        or a letter for REM.
 
     Returns
     -------
@@ -277,8 +285,8 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
     return _from_text(path, epoch_s, numbers)
 
 
-def stage_numbers(path: str | os.PathLike) -> set[int]:
-    """Bare numbers by which a hypnogram names stages; a 5 among them is REM and settles what a 4 means.
+def four_is_n3(path: str | os.PathLike) -> bool:
+    """Whether a hypnogram settles that a bare 4 is stage 4: REM is a 5 in it, or has a letter beside other numbers.
 
     Parameters
     ----------
@@ -286,18 +294,18 @@ def stage_numbers(path: str | os.PathLike) -> set[int]:
 
     Returns
     -------
-    set of int
-        Empty where the file cannot be read, and of an npz night, whose numbers are always those of `STAGES`.
+    bool
+        False where the file cannot be read, and of an npz night, whose numbers are always those of `STAGES`.
     """
     path = Path(path)
     if path.suffix.lower() == ".npz":
-        return set()
+        return False
     try:
         if path.suffix.lower() in (".edf", ".bdf"):
-            return _bare_numbers(read_edf_annotations(read_edf_header(path))[2])
-        return _bare_numbers(read_layout(path).labels)
+            return _four_is_n3(read_edf_annotations(read_edf_header(path))[2])
+        return _four_is_n3(read_layout(path).labels)
     except (ValueError, OSError):
-        return set()
+        return False
 
 
 def _from_text(path: Path, epoch_s: float, numbers: str) -> Hypnogram:

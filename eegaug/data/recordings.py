@@ -23,7 +23,7 @@ from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Reading, channel_names, convert, look
 from eegaug.data.discover import Found, find_recordings, names_of_nights
 from eegaug.data.files import NpzNight
-from eegaug.data.hypnograms import stage_numbers
+from eegaug.data.hypnograms import four_is_n3
 from eegaug.data.nights import Nights
 from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.store import VERSION, NightWriter, opened
@@ -83,8 +83,8 @@ def load_recordings(
     epoch_20s : {"refuse", "reepoch"}
         20-s scoring: refuse it, or lengthen each page by 5 s on both sides (the windows then overlap).
     stage_numbers : {"auto", "r&k", "aasm"}
-        What numbers in text hypnograms mean, see `parse_stage`. "auto": 5 is REM and 4 is N3 if any file has a 5, else
-        4 is REM.
+        What numbers in text hypnograms mean, see `parse_stage`. "auto": 5 is REM and 4 is N3 if any file has a 5
+        (or numbers, and a letter for REM), else 4 is REM.
     n_jobs : int
         Recordings converted at the same time.
     verbose : bool, optional
@@ -209,7 +209,7 @@ def build(
     if not usable:
         raise ValueError(_none_usable(problems))
     p = p.model_copy(update={"ch_names": _channels(p, usable, headers, problems)})
-    if reading.stage_numbers == "auto" and any(5 in stage_numbers(one.hypnogram or one.path) for one in usable):
+    if reading.stage_numbers == "auto" and any(four_is_n3(one.hypnogram or one.path) for one in usable):
         reading = replace(reading, stage_numbers="r&k")
     sources = [_fingerprint(one, reading) for one in usable]
     whole = [[one.name, one.subject, one.night, s] for one, s in zip(usable, sources, strict=True)] + problems

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eegaug.data import read_hypnogram
-from eegaug.data.hypnograms import Hypnogram, stage_numbers
+from eegaug.data.hypnograms import Hypnogram, four_is_n3
 from eegaug.data.preprocessing import keep_around_sleep
 
 from .edf_files import pages, write_edf
@@ -62,6 +62,11 @@ def test_edf_annotations(tmp_path):
     np.testing.assert_allclose(found.onset_s, 7.5 + 30 * np.array([0, 1, 2, 3, 4, 5, 7]))
 
 
+def test_four_is_n3_where_rem_has_a_letter(tmp_path):
+    h = read_hypnogram(write(tmp_path, "W\n1\n2\n3\n4\n4\nR\nW\n"))
+    assert h.stage.tolist() == [0, 1, 2, 3, 3, 3, 4, 0] and h.notes == []
+
+
 def test_four_without_five_is_rem_and_said(tmp_path):
     path = write(tmp_path, "0\n2\n4\n")
     found = read_hypnogram(path)
@@ -88,9 +93,10 @@ def test_rows_are_where_the_file_says(tmp_path, text, onsets):
 
 
 def test_numbers_of_stages_are_those_of_the_column_of_stages(tmp_path):
-    assert stage_numbers(write(tmp_path, "onset,duration,stage,quality\n0,30,0,1\n30,30,2,5\n60,30,4,4\n")) == {0, 2, 4}
-    assert stage_numbers(write(tmp_path, "onset,stage,remark\n0,0,a\n30,5,b\n")) == {0, 5}
-    assert stage_numbers(tmp_path / "absent.txt") == set()
+    assert not four_is_n3(write(tmp_path, "onset,duration,stage,quality\n0,30,0,1\n30,30,2,5\n60,30,4,4\n"))
+    assert four_is_n3(write(tmp_path, "onset,stage,remark\n0,0,a\n30,5,b\n"))
+    assert four_is_n3(write(tmp_path, "W\n1\n2\nR\n")) and not four_is_n3(write(tmp_path, "W\nN1\nN2\nR\n-1\n"))
+    assert not four_is_n3(tmp_path / "absent.txt")
 
 
 def test_words_that_are_no_stage_are_said_where_nothing_else_is(tmp_path):
