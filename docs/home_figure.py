@@ -15,6 +15,7 @@ nights = simulate_nights(10, n_windows=120, ch_names=["C3", "C4"], sfreq=64, pla
 clf = AugNetClassifier(
     layers=[["sign_flip", "channels_symmetry", "frequency_shift", "time_masking", "channels_dropout"]],
     selection="single",
+    judge_share=0.25,
     lr=3e-3,
     augmentation_lr=1e-2,
     max_epochs=40,

@@ -13,19 +13,26 @@ from eegaug.functional.sensors import full_precision
 
 if TYPE_CHECKING:
     from eegaug.augnet.layers import AugmentationLayer
+    from eegaug.operations import Operation
 
 __all__ = ["Drawn", "comparison_of_losses", "group_sizes", "one_operation_each"]
 
 # What a running mean keeps of itself with each new window.
 _MEMORY = 1 - 1 / 200
+# Where losses are compared no channel is changed for certain: of what is never left, nothing would be learned.
+_MOST = 0.98
 
 
 class Drawn(NamedTuple):
-    """Who drew an operation without a magnitude: number of the operation, rows of the batch, and whether applied."""
+    """Who drew an operation that decides: its number, rows of the batch, and of each the share that was changed.
+
+    ``slope``: how fast, with the strength, the number of changes grows that a window may have.
+    """
 
     operation: int
     rows: Tensor
-    applied: Tensor
+    changed: Tensor
+    slope: float
 
 
 def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -69,23 +76,42 @@ def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Gen
             noise = op.draw(size, n_channels, n_times, generator=generator, device=X.device)
             if not op.has_magnitude:
                 u = torch.rand(size, generator=generator, device=source).to(X.device)
-                if layer.compares_losses:
-                    strength = strength.detach()
-                    layer.drawn.append(Drawn(q, order[begin : begin + size], u < strength / 2))
+            if layer.compares_losses and _decides(op):
+                strength = strength.detach()
+                if op.has_magnitude:
+                    strength = strength.clamp(max=_MOST)
+                layer.drawn.append(_decided(q, op, order[begin : begin + size], strength, noise, u))
             group = layer.apply_operation(q, group, strength, noise, u)
         done.append(group)
         begin += size
     return torch.cat(done).index_select(0, order.argsort())
 
 
-def comparison_of_losses(layer: AugmentationLayer, losses: Tensor) -> Tensor:
-    r"""A term whose derivative is that of the expected loss in the strengths of operations without a magnitude.
+def _decides(op: Operation) -> bool:
+    """Whether an operation changes a window, or channels of it, altogether or not at all."""
+    return not op.has_magnitude or getattr(op, "mixing_of_members", None) is not None
 
-    Such an operation is applied with a probability :math:`p = \mu / 2`, and the expected loss of its windows has the
-    derivative :math:`\partial / \partial p = E[\ell(T(x))] - E[\ell(x)]`, whatever the network. Following the gradient
-    of a single draw instead (straight-through) takes the loss for a straight line from :math:`x` to :math:`T(x)`, which
-    lie far apart: it lets an operation that destroys the label pass. Both means are running means over about the last
-    200 windows of each kind.
+
+def _decided(
+    q: int, op: Operation, rows: Tensor, strength: Tensor, noise: dict[str, Tensor], u: Tensor | None
+) -> Drawn:
+    """What operation number `q` has decided for the windows that drew it."""
+    if not op.has_magnitude:
+        return Drawn(q, rows, (u < strength / 2).to(strength.dtype), 0.5)
+    members = op.membership(noise) < strength * op.max_strength
+    return Drawn(q, rows, members.to(strength.dtype).mean(1), op.max_strength * members.shape[1])
+
+
+def comparison_of_losses(layer: AugmentationLayer, losses: Tensor) -> Tensor:
+    r"""A term whose derivative is that of the expected loss in the strengths of operations that decide.
+
+    An operation without a magnitude is applied with a probability :math:`p = \mu / 2`, and the expected loss of its
+    windows has the derivative :math:`\partial / \partial p = E[\ell(T(x))] - E[\ell(x)]`, whatever the network.
+    Following the gradient of a single draw instead (straight-through) takes the loss for a straight line from :math:`x`
+    to :math:`T(x)`, which lie far apart: it lets an operation that destroys the label pass. Of channels that are chosen
+    one by one, with a probability :math:`p` each, that derivative is the sum over the channels of the expected loss
+    where this one is chosen, less that where it is not: :math:`C (E[k \ell] / E[k] - E[(C - k) \ell] / E[C - k])` for
+    :math:`k` chosen channels of :math:`C`. Both means are running means over about the last 200 windows of each kind.
 
     Parameters
     ----------
@@ -100,8 +126,8 @@ def comparison_of_losses(layer: AugmentationLayer, losses: Tensor) -> Tensor:
         To be added to the loss; it is 0.
     """
     total = layer.strengths.new_zeros(())
-    for q, rows, applied in layer.drawn:
-        both = torch.stack([~applied, applied]).to(losses.dtype)
+    for q, rows, changed, per_strength in layer.drawn:
+        both = torch.stack([1.0 - changed, changed]).to(losses.dtype)
         counts = both.sum(1)
         keep = _MEMORY**counts
         with full_precision(losses):  # what counts is a small difference between sums
@@ -109,8 +135,8 @@ def comparison_of_losses(layer: AugmentationLayer, losses: Tensor) -> Tensor:
         layer.running_counts[:, q] = layer.running_counts[:, q] * keep + counts
         seen = layer.running_counts[:, q]
         means = layer.running_sums[:, q] / seen.clamp(min=1.0)
-        # Nothing is known while only one kind has been seen.
-        slope = torch.where(seen.min() > 0, means[1] - means[0], 0.0) / 2
+        # Nothing is known before a whole window of each kind has been seen.
+        slope = torch.where(seen.min() >= 1.0, means[1] - means[0], 0.0) * per_strength
         total = total + layer.weights[q].detach() * slope * layer.strengths[q]
     layer.drawn = []
     return total - total.detach()

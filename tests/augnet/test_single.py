@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from eegaug.augnet import AugmentationLayer, AugmentationModule
 from eegaug.augnet.single import comparison_of_losses, group_sizes
-from eegaug.operations import Operation
+from eegaug.operations import Operation, get_operation
 
 CHANNELS = ["C3", "C4", "F3", "F4", "O1", "O2"]
 
@@ -150,6 +152,35 @@ def test_losses_of_changed_and_unchanged_windows_are_compared():
     layer.strengths.grad = None
     layer(X, seeded()).sum().backward()
     assert layer.strengths.grad[:2].tolist() == [0.0, 0.0] and layer.strengths.grad[2] != 0
+
+
+@pytest.mark.parametrize("name", ["channels_dropout", "channels_shuffle"])
+@pytest.mark.parametrize("max_strength", [1.0, 0.8])
+def test_operations_on_single_channels_follow_the_expected_loss(name, max_strength):
+    """A loss of how many of three channels are chosen, whose mean over the binomial distribution is known."""
+    op = get_operation(name, max_strength=max_strength)
+    layer = AugmentationLayer([op], selection="single", initial_strength=0.5)
+    layer.compares_losses = True
+    layer(torch.randn(200_000, 3, 2), seeded())
+    (drawn,) = layer.drawn
+    p = 0.5 * max_strength
+    k = (3 * drawn.changed).round().long()
+    torch.testing.assert_close(k.float().mean() / 3, torch.tensor(p), rtol=0.01, atol=0.0)
+    loss = torch.tensor([0.0, 0.1, 1.0, 1.5])
+    comparison_of_losses(layer, loss[k[drawn.rows.argsort()]]).backward()
+    chance = torch.tensor(p, dtype=torch.float64, requires_grad=True)
+    expected = sum(math.comb(3, i) * chance**i * (1 - chance) ** (3 - i) * loss[i].double() for i in range(4))
+    (slope,) = torch.autograd.grad(expected, chance)
+    torch.testing.assert_close(layer.strengths.grad, (slope * max_strength).float()[None], rtol=0.02, atol=0.0)
+
+
+def test_channels_are_never_all_dropped_for_certain_while_losses_are_compared():
+    layer = AugmentationLayer(["channels_dropout"], selection="single", initial_strength=1.0)
+    X = torch.ones(2000, 3, 4)
+    assert layer(X, seeded()).abs().sum() == 0
+    layer.compares_losses = True
+    kept = layer(X, seeded()).detach().mean()
+    assert 0.015 < kept < 0.025
 
 
 def test_losses_are_compared_in_full_precision():

@@ -174,3 +174,25 @@ def test_layers_that_were_learned_learn_elsewhere_too(judge_share):
         SmallNet, variants=clf.module_.augmentation, penalty=0.0, lr=0.01, max_epochs=1, random_state=0, verbose=0
     ).fit(X, Y)
     assert other.invariances_["magnitude"][0] != clf.invariances_["magnitude"][0]
+
+
+@pytest.mark.parametrize("judge_share", [0.0, 0.25])
+def test_dropout_of_channels_ends_where_it_costs(judge_share):
+    """Where both channels are dropped, log 3 nats are lost. The reward of 0.1 log p balances p² log 3 at 0.21."""
+    windows, labels = tones(192, n_channels=2)
+    clf = AugNetClassifier(
+        SmallNet,
+        layers=[["sign_flip", "channels_dropout"]],
+        selection="single",
+        judge_share=judge_share,
+        sfreq=SFREQ,
+        ch_names=CHANNELS[:2],
+        max_epochs=40,
+        lr=0.01,
+        augmentation_lr=1e-2,
+        random_state=0,
+        verbose=0,
+    ).fit(windows, labels)
+    flip, dropout = clf.invariances_["magnitude"]
+    assert flip > 0.95
+    assert 0.01 < dropout < 0.3
