@@ -135,7 +135,7 @@ class AugmentationLayer(nn.Module):
         if selection == "single":
             # Of each operation, the relative change of the signal and the rise of the loss; filled in after training.
             self.register_buffer("effects", torch.full((2, len(self.operations)), torch.nan))
-            # Losses of windows that an operation without a magnitude has left, and has changed; see `compares_losses`.
+            # Losses where an operation that decides has left a window, or a channel, and where not; see below.
             self.register_buffer("running_sums", torch.zeros(2, len(self.operations)))
             self.register_buffer("running_counts", torch.zeros(2, len(self.operations)))
         # Whether the training compares losses (eegaug.augnet.single.comparison_of_losses), and what it compares.
