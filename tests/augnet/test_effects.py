@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from small import CHANNELS, SFREQ, SmallNet
 
+from eegaug import AugNetClassifier
 from eegaug.augnet import AugmentationLayer
 from eegaug.augnet.effects import measure_effects, measure_full_changes
 from eegaug.operations.sensors import SignFlip
@@ -50,6 +53,14 @@ def test_changes_at_full_strength():
     assert layer.strengths.tolist() == pytest.approx([0.3] * 5)
     assert "full_changes" not in layer.state_dict()
     assert torch.equal(AugmentationLayer(names, sfreq=100).to(torch.float64).full_changes, torch.ones(5).double())
+
+
+def test_changes_are_measured_on_windows_from_all_over_the_training_data():
+    X = torch.randn(600, len(CHANNELS), 100, generator=torch.Generator().manual_seed(0)).numpy()
+    X[300:] *= 3.0  # another subject, say
+    clf = AugNetClassifier(SmallNet, layers=[["gaussian_noise"]], penalty_kind="change", sfreq=SFREQ, ch_names=CHANNELS)
+    clf.set_params(max_epochs=1, train_split=None, random_state=0, verbose=0).fit(X, np.arange(600) % 2)
+    assert clf.module_.augmentation.layers[0].full_changes.item() == pytest.approx(0.2 / math.sqrt(5), rel=0.03)
 
 
 def test_changes_do_not_depend_on_offsets():

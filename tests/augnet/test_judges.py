@@ -60,10 +60,24 @@ def test_strengths_are_moved_by_judges_alone():
     others = np.setdiff1d(np.arange(len(X)), clf.judge_indices_)
     other = X.copy()
     other[others] = other[others][::-1]
-    assert judged(**frozen).fit(other, Y).invariances_["magnitude"].equals(clf.invariances_["magnitude"])
+    assert judged(**frozen).fit(other, Y).invariances_.equals(clf.invariances_)  # what they do is theirs to say, too
     other = X.copy()
     other[clf.judge_indices_] = other[clf.judge_indices_][::-1]
     assert not judged(**frozen).fit(other, Y).invariances_["magnitude"].equals(clf.invariances_["magnitude"])
+
+
+def test_judges_are_asked_of_the_network_as_it_is_at_prediction():
+    still = {"lr": 0.0, "augmentation_lr": 0.0, "initial_strength": 0.0, "class_weight": None}
+    clf = judged(module__drop_prob=0.8, **still).fit(X, Y)
+    judges = np.array(clf.judge_indices_)
+    likelihood = clf.predict_proba(X[judges])[np.arange(12), Y[judges]]
+    assert clf.history[-1, "judge_ce"] == pytest.approx(-np.log(likelihood).mean(), rel=1e-5)
+
+
+def test_judges_are_asked_with_the_penalty():
+    frozen = {"lr": 0.0, "augmentation_lr": 0.01}
+    rewarded, free = (judged(penalty=penalty, **frozen).fit(X, Y).invariances_["magnitude"] for penalty in (100.0, 0.0))
+    assert (rewarded > free + 0.005).all()
 
 
 def test_training_goes_on_and_is_pickled_with_datasets_too():

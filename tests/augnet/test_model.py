@@ -61,6 +61,8 @@ def test_aggregates_are_what_they_say(how):
     net = model(aggregate=how, n_copies=6).eval()
     X = windows()
     copies = torch.stack(list(net.copies(X)))
+    alone = [net.trunk(net.augmentation.transform(X, copy, n_copies=6, seed=net.seed)) for copy in range(6)]
+    torch.testing.assert_close(copies, torch.stack(alone), rtol=1e-5, atol=1e-5)
     logs = torch.log_softmax(copies, -1)
     out = net(X)
     expected = {

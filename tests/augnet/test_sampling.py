@@ -31,6 +31,20 @@ def test_a_channel_is_dropped_in_its_share_of_the_copies():
     assert (kept[:, :, 0] == 0).sum(0).tolist() == [1] * 6
 
 
+def test_layers_choose_and_draw_apart():
+    plan = choose_operations([[0.5, 0.5]] * 2, n_copies=64, seed=0)
+    pairs = [(first.operation, second.operation) for first, second in plan]
+    assert min(pairs.count((i, j)) for i in (0, 1) for j in (0, 1)) >= 8
+    assert len({draw.seed for draws in plan for draw in draws}) == 4  # of each operation of each layer
+
+
+def test_an_operation_applied_by_chance_is_drawn_for_evenly_whatever_its_share():
+    plan = choose_operations([[0.5, 0.3, 0.2]], n_copies=100, seed=0)
+    for operation, n in enumerate((50, 30, 20)):
+        u = sorted(draw.u for (draw,) in plan if draw.operation == operation)
+        assert [int(n * value) for value in u] == list(range(n))
+
+
 def test_shifts_go_both_ways_alike():
     op = get_operation("frequency_shift", sfreq=100)
     plan = choose_operations([[1.0]], n_copies=4, seed=0)

@@ -212,3 +212,4 @@ def test_running_means_forget_and_wait_for_both_kinds():
     assert slope(1.0) < 0  # flipped: 1; not: 5 at first, then 1
     before = [slope(1.0) for _ in range(6)]
     assert before == sorted(before) and -0.3 < before[-1] < 0
+    assert 150 < layer.running_counts[1].item() < 250  # windows that are remembered

@@ -65,6 +65,7 @@ def test_shares_are_how_often_operations_are_applied():
 
 def test_there_is_a_pair_for_every_two_operations():
     pairs = Pairs(operations())
+    assert all((one == 0.5).all() for one in (*pairs.probabilities, *pairs.magnitudes))  # where they start
     assert pairs.n_pairs == 10
     assert pairs.places[0].tolist() == [0, 1]
     assert (pairs.places[:, 0] < pairs.places[:, 1]).all()

@@ -89,6 +89,19 @@ def test_both_networks_learn(objective):
     assert found.n_forward_backward_ == 2 * (5 if objective == "bilevel" else 2)
 
 
+@pytest.mark.parametrize("objective", ["joint", "bilevel", "regularised"])
+def test_only_the_bilevel_objective_looks_at_the_held_out_subject(objective):
+    other = X.copy()
+    other[SUBJECTS == 5] = other[SUBJECTS == 5][::-1]
+    settings = {"objective": objective, "max_steps": 1, "valid_size": ["5"], "refit": False}
+    networks = []
+    for windows in (X, other):
+        found = search(**settings).fit(windows, Y, groups=SUBJECTS.astype(str))
+        networks.append(found._running.state.network.state_dict())
+    same = all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
+    assert same == (objective != "bilevel")
+
+
 def test_the_regularised_objective_augments_more():
     sizes = [
         fitted(objective=objective, penalty=10.0, max_steps=15, search_fraction=1.0, policy_lr=0.02, refit=False)

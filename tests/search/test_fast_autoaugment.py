@@ -58,6 +58,26 @@ def test_identity_scores_the_clean_accuracy(found, aggregate):
     assert score > 0.8
 
 
+def test_trials_look_at_the_held_out_windows_of_their_split_with_its_network(monkeypatch):
+    seen = []
+
+    def noted(task, estimator, part, policy, **settings):
+        seen.append((estimator, part))
+        return density_match(task, estimator, part, policy, **settings)
+
+    monkeypatch.setattr("eegaug.search.fast_autoaugment.density_match", noted)
+    state = search(max_epochs=1, max_steps=4).fit(X, Y, groups=GROUPS)._running.state
+    expected = [(network, valid) for network, (_, valid) in zip(state.networks, state.folds, strict=True)] * 2
+    assert all(a is b for one, other in zip(seen, expected, strict=True) for a, b in zip(one, other, strict=True))
+
+
+def test_a_network_that_was_left_in_training_is_looked_at_in_evaluation(found):
+    task, estimator = found._running.task, found._running.state.networks[0]
+    estimator.module_.train()
+    density_match(task, estimator, task.valid, task.identity(), n_copies=1)
+    assert not estimator.module_.training
+
+
 def test_destruction_scores_chance(found):
     task, estimator = found._running.task, found._running.state.networks[0]
     nothing_left = task.policy([[("channels_dropout", 1.0, 1.0)]])
