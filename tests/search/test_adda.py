@@ -75,8 +75,18 @@ def test_the_warm_start_changes_the_network_and_not_the_policy(choice):
     for _trunk, policy in kept[:3]:
         assert all(torch.equal(policy[key], start[key]) for key in start)
     assert not torch.equal(kept[0][0]["conv.weight"], kept[2][0]["conv.weight"])
-    assert not all(torch.equal(kept[3][1][key], start[key]) for key in start)
+    # Then weights, probabilities and magnitudes all learn.
+    assert not any(torch.equal(kept[3][1][key], start[key]) for key in start)
     assert begun.history_["phase"].tolist() == ["warm start"] * 3 + ["search"]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_probabilities_and_magnitudes_stay_in_their_range(choice):
+    found = search(choice=choice, warm_start=0, max_steps=1, policy_lr=0.9).fit(*bumps())
+    policy = found._running.state.policy
+    for values in (policy.probabilities[0], policy.magnitudes[0]):
+        assert 0.0 <= values.min() and values.max() <= 1.0
+    assert (policy.probabilities[0] % 1 == 0).any()  # steps as long as these lead to the ends
 
 
 def test_the_warm_start_leaves_most_of_a_budget_to_the_search():

@@ -73,6 +73,10 @@ def test_straight_through_rows_are_one_hot_with_the_gradient_of_the_soft_ones():
     logits = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64, requires_grad=True)
     u = uniform(50, 3)
     hard, soft = gumbel_softmax(logits, u), gumbel_softmax(logits, u, hard=False)
+    for temperature in (0.5, 0.2):  # the first where nothing is said
+        expected = torch.softmax((logits - torch.log(-torch.log(u))) / temperature, -1)
+        torch.testing.assert_close(gumbel_softmax(logits, u, temperature, hard=False), expected)
+    torch.testing.assert_close(soft, gumbel_softmax(logits, u, 0.5, hard=False))
     assert set(hard.unique().tolist()) == {0.0, 1.0}
     assert torch.equal(hard.sum(-1), torch.ones(50, dtype=torch.float64))
     assert torch.equal(hard.argmax(-1), soft.argmax(-1))
