@@ -209,6 +209,19 @@ def test_each_class_has_a_policy_of_its_own():
     assert out.shape == X.shape
 
 
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_class_that_a_batch_has_no_window_of_takes_no_step(choice):
+    X, y, subjects = bumps()
+    found = search(class_wise=True, choice=choice).fit(X, y, subjects)
+    task, state = found._running.task, found._running.state
+    windows, labels = next(task.batches(task.train, batch_size=64))
+    before = copy.deepcopy(state.policy)
+    # Adam, which has been at work, would go on by its momentum.
+    found.update_policy(task, state, task.new_criterion(), (windows[labels == 1], labels[labels == 1]))
+    for now, then in zip(state.policy.children(), before.children(), strict=True):
+        assert torch.equal(now[0], then[0]) and not torch.equal(now[1], then[1])
+
+
 def test_the_policy_is_trained_with():
     X, y, subjects = bumps()
     found = search(refit=True, class_wise=True).fit(X, y, subjects)

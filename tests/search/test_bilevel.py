@@ -122,7 +122,7 @@ def batches(n=5):
     return (normal(n, 2, 8), y), (normal(6, 2, 8, seed=1), torch.tensor([0, 1, 2, 0, 1, 2]))
 
 
-WEIGHTS = torch.tensor([0.5, 1.0, 2.0], dtype=F64)
+WEIGHTS = torch.tensor([0.5, 1.0, 2.5], dtype=F64)  # those of a batch do not sum to its size
 CRITERION = nn.CrossEntropyLoss(weight=WEIGHTS)
 
 
