@@ -107,3 +107,6 @@ def test_decisions_that_are_certain_still_fall_either_way():
     choices = drawn(logits, p)
     assert 0.01 < choices.b[choices.index[0] == 0].mean() < 0.04
     assert 0.96 < choices.b[choices.index[0] == 1].mean() < 0.99
+    # And so they can be learned away from: what is applied always, or never, has a gradient.
+    _, of_p = relax().gradient(worth(choices), choices, [logits, p])
+    assert (of_p != 0).all()
