@@ -85,7 +85,7 @@ def test_probabilities_and_magnitudes_stay_in_their_range(choice):
     found = search(choice=choice, warm_start=0, max_steps=1, policy_lr=0.9).fit(*bumps())
     policy = found._running.state.policy
     for values in (policy.probabilities[0], policy.magnitudes[0]):
-        assert 0.0 <= values.min() and values.max() <= 1.0
+        assert values.min() >= 0.0 and values.max() <= 1.0
     assert (policy.probabilities[0] % 1 == 0).any()  # steps as long as these lead to the ends
 
 
