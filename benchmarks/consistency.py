@@ -25,6 +25,7 @@ from eegaug._named_operations import fixed_operation
 from eegaug.augnet.schedule import CosineDecay
 from eegaug.comparison.scores import stage_scores
 from eegaug.data import Planted, simulate_nights
+from eegaug.experiments.base import mean_and_sd
 from eegaug.invariance import intra_augmentation_variation, transfer_matrix
 from eegaug.operations import FAMILIES
 
@@ -119,11 +120,11 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         control = "none" if way == "none" or consistency == "0" else f"{source} 0"
         row = {"variants": way.rsplit(" ", 1)[0] if way != "none" else "windows as they are", "λ": consistency}
         for name, column in (("balanced accuracy", "balanced_accuracy"), ("kappa", "kappa")):
-            row[name] = f"{part[column].mean():.3f} ± {part[column].std():.3f}"
+            row[name] = mean_and_sd(part[column])
         row["over its control"] = ""
         if control in scores and control != way:
             gain = scores[way] - scores[control]
-            row["over its control"] = f"{gain.mean():+.3f} ± {gain.std():.3f} ({(gain > 0).sum()} of {len(gain)})"
+            row["over its control"] = f"{mean_and_sd(gain, sign=True)} ({(gain > 0).sum()} of {len(gain)})"
         row["changed test sets"] = f"{part['changed_test_sets'].mean():.3f}"
         row["divergence of variants"] = f"{part['kl'].mean():.3f}"
         row["ratio of distances"] = f"{part['ratio'].mean():.3f}"

@@ -16,7 +16,6 @@ import argparse
 import copy
 import dataclasses
 import json
-import math
 import os
 import re
 import shutil
@@ -31,6 +30,7 @@ from eegaug.comparison import Comparison, Method, compare, register_method
 from eegaug.comparison.sources import augnet_options, default_device, default_for, get_folds, get_nights
 from eegaug.comparison.statistics import compare_pairs, holm
 from eegaug.data import NightDataset, Nights
+from eegaug.experiments.base import mean_and_sd
 from eegaug.operations import get_operation
 from eegaug.plotting import plot_scores
 from eegaug.policy import Policy, SubPolicy
@@ -209,12 +209,12 @@ def table(result: Comparison, full: int) -> pd.DataFrame:
             folds = runs.groupby("fold")
             row = {"training subjects": max(1, round(fraction * full)), "method": result.labels[method]}
             for name, column in (("balanced accuracy", "test_balanced_accuracy"), ("kappa", "test_kappa")):
-                row[name] = spread(folds[column].mean())
+                row[name] = mean_and_sd(folds[column].mean())
             if "none" in set(part["method"]) and method != "none":
                 score = runs.set_index(["fold", "seed"])["test_balanced_accuracy"]
                 without = part[part["method"] == "none"].set_index(["fold", "seed"])["test_balanced_accuracy"]
                 gain = (score - without).dropna().groupby("fold").mean()
-                row["gain over none"] = spread(gain, sign=True)
+                row["gain over none"] = mean_and_sd(gain, sign=True)
                 row["folds gained"] = f"{int((gain > 0).sum())} of {len(gain)}"
                 row["subjects gained"], row["p"] = tests.get(method, ("", ""))
             else:
@@ -240,13 +240,6 @@ def against_none(subjects: pd.DataFrame, fraction: float) -> dict[str, tuple[str
         gained = row["better_in" if first else "worse_in"]
         found[row["method" if first else "other"]] = f"{gained} of {row['subjects']}", f"{p:.2g}"
     return found
-
-
-def spread(values: pd.Series, sign: bool = False) -> str:
-    """Mean ± standard deviation over folds."""
-    mean, sd = values.mean(), values.std()
-    text = f"{mean:+.3f}" if sign else f"{mean:.3f}"
-    return text if math.isnan(sd) else f"{text} ± {sd:.3f}"
 
 
 def note(result: Comparison, options: argparse.Namespace) -> str:
