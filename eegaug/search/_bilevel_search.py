@@ -15,7 +15,8 @@ from eegaug._spatial import spatial_products
 from eegaug.policy import BasePolicy, ClassPolicy
 from eegaug.search._choices import Relax
 from eegaug.search._divergence import refuse_divergence
-from eegaug.search._task import SearchState, SearchTask
+from eegaug.search._state import SearchState
+from eegaug.search._task import SearchTask
 from eegaug.search.base import PolicySearch
 from eegaug.search.bilevel import METHODS, PASSES, STEPS, Hypergradient, hypergradient, step_of
 

@@ -24,9 +24,8 @@ from eegaug._validation import all_finite
 from eegaug.checkpoint import TrainingCheckpoint
 from eegaug.operations import Operation, get_operation
 from eegaug.policies import Policy, PolicyOperation, SubPolicy
-from eegaug.search._state import SearchState
 
-__all__ = ["Part", "SearchState", "SearchTask", "Steps", "callback_of", "make_task", "take"]
+__all__ = ["Part", "SearchTask", "Steps", "callback_of", "make_task", "take"]
 
 #: A sub-policy as a searcher proposes it: (index of the operation, probability, magnitude) of each step.
 Steps = Sequence[tuple[int, float, float]]

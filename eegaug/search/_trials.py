@@ -18,7 +18,8 @@ from skorch.utils import is_dataset
 from eegaug._processes import working_for
 from eegaug.checkpoint import TrainingCheckpoint
 from eegaug.policies import Policy
-from eegaug.search._task import Part, SearchState, SearchTask, Steps, callback_of
+from eegaug.search._state import SearchState
+from eegaug.search._task import Part, SearchTask, Steps, callback_of
 from eegaug.search.base import PolicySearch
 
 __all__ = ["TrialSearch", "run_trial", "seconds_each", "validated_estimator"]

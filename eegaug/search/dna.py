@@ -20,7 +20,8 @@ from eegaug.policy import ClassPolicy, ConditionalPolicy, PolicyOperation, SubPo
 from eegaug.search._divergence import refuse_divergence
 from eegaug.search._dna_apply import augment_pairs, list_pairs
 from eegaug.search._dna_summary import ClassMeans, class_distances, class_means, top_pairs
-from eegaug.search._task import SearchState, SearchTask
+from eegaug.search._state import SearchState
+from eegaug.search._task import SearchTask
 from eegaug.search.base import PolicySearch
 from eegaug.search.bilevel import METHODS, PASSES, STEPS, hypergradient, step_of
 

@@ -13,7 +13,8 @@ from eegaug._random import derive_seed
 from eegaug.policy import Policy
 from eegaug.search._critic import Critic, critic_loss, policy_loss
 from eegaug.search._divergence import refuse_divergence
-from eegaug.search._task import SearchState, SearchTask
+from eegaug.search._state import SearchState
+from eegaug.search._task import SearchTask
 from eegaug.search.base import PolicySearch
 from eegaug.search.stages import CHOICES, MASKS, Stages
 

@@ -13,7 +13,7 @@ from torch.utils.data import ConcatDataset, Subset
 
 from eegaug.policies import Policy
 from eegaug.search._split import check_groups, hold_out, missing_classes, subjects_of
-from eegaug.search._task import SearchState
+from eegaug.search._state import SearchState
 from eegaug.search.base import PolicySearch
 from eegaug.search.random_search import RandomSearch
 
