@@ -317,8 +317,10 @@ def _describe(value: Any) -> Any:
         return f"{type(value).__name__} {_checksum(*weights, json.dumps(_parts_of(value), sort_keys=True))}"
     if is_dataset(value):
         return _describe_data(value, None)
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple)):
         return [_describe(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(_describe, value), key=repr)  # their own order is another in each process
     if isinstance(value, (np.ndarray, Tensor)):
         return f"{tuple(value.shape)} {_checksum(value)}"
     if inspect.isclass(value) or inspect.isfunction(value) or inspect.isbuiltin(value):

@@ -377,6 +377,14 @@ def test_modules_are_told_apart_by_more_than_their_weights(one, other):
     assert described(one()) != described(other())
 
 
+def test_sets_are_the_same_in_any_order():
+    def settings(frozen):
+        return training_settings(StagingClassifier(module__frozen=frozen).initialize_callbacks(), X, Y)
+
+    assert list({0, 8}) != list({8, 0})  # as sets of names differ from process to process
+    assert settings({0, 8}) == settings({8, 0}) != settings({0, 9})
+
+
 class ListsItsParts(nn.Sequential):
     """Two layers, one of which knows the whole as many networks of one's own do: by a list."""
 
