@@ -11,7 +11,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from eegaug._version import __version__
 from eegaug.data.atomic import write_atomically
 from eegaug.data.discover import RECORDINGS, Found, find_recordings
 from eegaug.data.files import read_npz
+from eegaug.data.hypnograms import four_is_n3
 from eegaug.staging.lights import check_lights
 
 __all__ = ["StagedFiles", "Task", "find_tasks", "stage_files"]
@@ -37,6 +38,8 @@ class Task:
     folder: Path
     """Where its files go."""
     reference: Path | None = None
+    stage_numbers: str = "auto"
+    """What numbers in its reference mean, see :func:`eegaug.data.read_hypnogram`."""
     subject: str | None = None
     """Whose night it is, by the names of files."""
     note: str | None = None
@@ -115,7 +118,10 @@ def find_tasks(
             if hypnogram is None:
                 note = f"no reference: {(one and one.problem) or f'no hypnogram of its name in {reference}'}"
         subject = None if one is None else _subject(one)
-        tasks.append(Task(path, Path(out) / names[path], hypnogram, subject, note))
+        tasks.append(Task(path, Path(out) / names[path], hypnogram, subject=subject, note=note))
+    # As in loading: one file in which REM is a 5 settles what a 4 is in all.
+    if any(task.reference is not None and four_is_n3(task.reference) for task in tasks):
+        tasks = [replace(task, stage_numbers="r&k") for task in tasks]
     return tasks
 
 
@@ -224,13 +230,15 @@ def _stage_one(
     task: Task, model: str, channels: Any, lights: Any, page: bool, n_copies: int | None, device: str, mark: str
 ) -> tuple[Task, str | None]:
     """Stage one recording; the reason why not, if it cannot be."""
-    from eegaug.staging.night import stage
+    from eegaug.staging.night import as_hypnogram, stage
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters is among the notes of the night
-            clf = _loaded(model, n_copies, device)
-            night = stage(task.path, clf, channels=channels, reference=task.reference, lights=lights)
+            clf, reference = _loaded(model, n_copies, device), task.reference
+            if reference is not None and reference.suffix.lower() not in (".edf", ".bdf"):
+                reference = as_hypnogram(reference, task.stage_numbers)
+            night = stage(task.path, clf, channels=channels, reference=reference, lights=lights)
             night.model = Path(model).resolve().name
             night.notes += [task.note] if task.note and night.agreement is None else []
             if night.agreement is not None and task.subject in _seen_subjects(model):
@@ -252,7 +260,7 @@ def _seen_subjects(model: str) -> set[str]:
 def _mark(task: Task, settings: list) -> str:
     """A fingerprint of all that a night's files depend on."""
     files = [_file_mark(path) for path in (task.path, task.reference) if path is not None]
-    return hashlib.sha256(json.dumps([files, settings]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([files, task.stage_numbers, settings]).encode()).hexdigest()[:16]
 
 
 def _file_mark(path: Path) -> list:

@@ -332,7 +332,7 @@ def stage(
         preprocessing = Preprocessing.of_model(model)
     elif preprocessing.ch_names is None:
         raise ValueError("preprocessing has no ch_names: name the model's channels in their order.")
-    hypnogram = _as_hypnogram(reference)
+    hypnogram = as_hypnogram(reference)
     prepared = prepare(raw, preprocessing, channels, hypnogram)
     proba, disagreement = predict_stages(model, prepared.X)
     prepared.X = np.empty((0, *prepared.X.shape[1:]), np.float32)  # the largest part; nothing looks at it again
@@ -381,11 +381,11 @@ def _begins_elsewhere(reference: Path, start: datetime.datetime | None) -> bool:
     return began is not None and abs((began - start.replace(tzinfo=None)).total_seconds()) >= 1
 
 
-def _as_hypnogram(reference: Any) -> Hypnogram | None:
+def as_hypnogram(reference: Any, numbers: str = "auto") -> Hypnogram | None:
     """The scoring as stretches; None for no scoring, or one stage per epoch."""
     if isinstance(reference, (str, os.PathLike)):
         try:
-            return read_hypnogram(reference)
+            return read_hypnogram(reference, numbers=numbers)
         except ValueError as error:
             raise ValueError(f"reference {Path(reference).name}: {error}") from error
     return reference if isinstance(reference, Hypnogram) else None

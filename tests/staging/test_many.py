@@ -145,6 +145,20 @@ class TestStageFiles:
         after = stage_files(tasks, saved, out=out, page=False)
         assert after.n_kept == 0 and after.done[0]["mean_confidence"] != before
 
+    def test_one_five_among_the_references_settles_what_four_is(self, folder, bundle, tmp_path):
+        (tmp_path / "h").mkdir()
+        for name, stages in (("anna", "0012224" * 2), ("bert", "0012225" * 2)):
+            (tmp_path / "h" / f"{name}.txt").write_text("\n".join(stages[:12]))
+        tasks = find_tasks([folder / "anna.edf", folder / "bert.edf"], tmp_path / "out", reference=tmp_path / "h")
+        result = stage_files(tasks, bundle, out=tmp_path / "out", page=False)
+        scored = [pd.read_csv(where / "agreement.csv", index_col=0).sum(axis=1) for where in result.folders]
+        assert (scored[0]["N3"], scored[0]["REM"], scored[1]["N3"], scored[1]["REM"]) == (1, 0, 0, 1)
+        alone = find_tasks([folder / "anna.edf"], tmp_path / "out", reference=tmp_path / "h")
+        assert stage_files(alone, bundle, out=tmp_path / "out", page=False).n_kept == 0
+        (tmp_path / "h" / "anna.txt").write_text("spam\n" * 12)
+        (failed,) = stage_files(alone, bundle, out=tmp_path / "out", page=False).failed
+        assert failed["reason"] == "reference anna.txt: row 1 is no sleep stage: 'spam'"
+
     def test_a_file_of_another_kind(self, bundle, tmp_path):
         (tmp_path / "notes.txt").write_text("hello")
         result = stage_files(find_tasks([tmp_path / "notes.txt"], tmp_path), bundle, out=tmp_path, page=False)
