@@ -120,7 +120,7 @@ def plot_invariance_table(table: Any, operation: str | None = None, *, title: st
         ax.plot(at, line["median"].clip(lower=_LOWEST), **style)
         if (operation is None and len(lines) == 1) or name == "all":
             low, high = (line[column].clip(lower=_LOWEST) for column in ("low", "high"))
-            ax.fill_between(at, low, high, color=colours[name], alpha=0.15, linewidth=0)
+            ax.fill_between(at, low, high, color=colours[name], alpha=0.15, linewidth=0, label=f"{label}: quartiles")
     ax.set_ylim(_LOWEST - 0.05, 1.05)
     _reference_lines(ax.axhline)
     ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.2)
@@ -150,7 +150,7 @@ def plot_tolerated_magnitudes(tolerated: Any, *, title: str | None = None, ax: A
     """
     ax = new_axes(ax, 1.6 + 0.52 * tolerated.shape[1], 1.5 + 0.34 * len(tolerated))
     rows = [_stage_name(stage) for stage in tolerated.index]
-    return _heat_map(ax, tolerated, rows, "Blues", 0.0, 1.0, "{:.2g}", title=title)
+    return _heat_map(ax, tolerated, rows, "Blues", 0.0, 1.0, "{:.2g}", x="strongest magnitude tolerated", title=title)
 
 
 def plot_transfer_matrix(matrix: Any, baseline: Any = None, *, title: str | None = None, ax: Any = None) -> Any:
@@ -181,6 +181,7 @@ def plot_transfer_matrix(matrix: Any, baseline: Any = None, *, title: str | None
     if baseline is None:
         lowest = float(np.nanmin(matrix.to_numpy()))
         how = (matrix, rows, "Blues", min(lowest, 0.5 * lowest + 0.2), 1.0, "{:.2f}")
+        score = "score"
     else:
         other = _row(matrix, baseline) if isinstance(baseline, str) else baseline
         if other.ndim == 2:
@@ -191,7 +192,8 @@ def plot_transfer_matrix(matrix: Any, baseline: Any = None, *, title: str | None
         shown = matrix - other
         widest = max(float(np.nanmax(np.abs(shown.to_numpy()), initial=0.0)), 0.02)
         how = (shown, rows, "RdBu", -widest, widest, "{:+.2f}")
-    return _heat_map(ax, *how, x="test windows changed by", title=title)
+        score = "difference of scores"
+    return _heat_map(ax, *how, x=f"{score} on test windows changed by", title=title)
 
 
 def plot_augmentation_variation(

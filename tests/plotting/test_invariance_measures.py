@@ -78,6 +78,7 @@ def test_table_of_one_operation(ax, tmp_path):
     np.testing.assert_allclose(lines["W"].get_xydata(), [[1.0, 0.8], [3.0, 0.4]])
     assert lines["REM"].get_color() == STAGE_COLOURS["REM"]
     assert ax.get_xlabel() == "frequency shift (Hz)"
+    assert "all stages: quartiles" in [text.get_text() for text in ax.get_legend().get_texts()]
     drawn(ax, tmp_path)
     with pytest.raises(ValueError, match="no operation 'bandstop'"):
         plotting.plot_invariance_table(table(), "bandstop")
@@ -88,6 +89,7 @@ def test_tolerated(ax, tmp_path):
     plotting.plot_tolerated_magnitudes(values, ax=ax)
     assert [text.get_text() for text in ax.texts] == ["1", "0.5", "0", "–"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["all stages", "N1"]
+    assert ax.get_xlabel() == "strongest magnitude tolerated"
     drawn(ax, tmp_path)
 
 
@@ -96,10 +98,12 @@ def test_transfer(ax, tmp_path):
     plotting.plot_transfer_matrix(matrix, ax=ax)
     assert [text.get_text() for text in ax.texts] == ["0.80", "0.50", "0.85", "0.90"]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["original", "sign flip"]
+    assert ax.get_xlabel() == "score on test windows changed by"
     drawn(ax, tmp_path)
     for baseline in ("none", matrix.loc[["none", "none"]].set_axis(matrix.index)):
         picture = plotting.plot_transfer_matrix(matrix, baseline, ax=Figure().subplots())
         assert [text.get_text() for text in picture.texts] == ["+0.00", "+0.00", "+0.05", "+0.40"]
+        assert picture.get_xlabel() == "difference of scores on test windows changed by"
     with pytest.raises(ValueError, match="no model 'DNA'"):
         plotting.plot_transfer_matrix(matrix, "DNA")
     with pytest.raises(ValueError, match="other rows or columns"):
