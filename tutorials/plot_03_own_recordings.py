@@ -101,5 +101,5 @@ ax = plot_hypnogram(test.y[one], predicted[one], title=f"{test.subjects[0]}: sco
 # %%
 # The same from the command line::
 #
-#     eegaug fit   --data nights/ --method augnet --out model/
+#     eegaug fit   --data nights/ --method augnet --penalty 0.5 --out model/
 #     eegaug score --data other_nights/ --model model/

@@ -69,8 +69,9 @@ compare_pairs(result.subjects)
 # Scores over training time
 # -------------------------
 #
-# A curve holds, at each time, the test score of the network that was best in validation until then. With eight
-# simulated subjects, twelve epochs and two folds this shows how to do it, not who wins.
+# A curve holds, at each time, the test score of the network that was best in validation until then: the median of the
+# folds, with their quartiles. With eight simulated subjects, twelve epochs and two folds this shows how to do it, not
+# who wins.
 
 from eegaug.plotting import plot_comparison
 

@@ -57,7 +57,7 @@ def fit(
 
     \b
     Example:
-      eegaug fit --data nights/ --method augnet --out model/
+      eegaug fit --data nights/ --method augnet-change --out model/
       eegaug fit --data nights/ --method augnet --method-arg n_copies_train=2 --out model/
       eegaug fit --data nights/ --policy policy.json --out model/
     """
