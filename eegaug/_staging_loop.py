@@ -134,12 +134,13 @@ class StagingLoop:
                     "NLLLoss takes logarithms of probabilities, and the network gives logits, as braindecode's "
                     "networks do: use criterion=torch.nn.CrossEntropyLoss."
                 )
-        n = len(self.classes_)
-        if isinstance(self.criterion_, nn.CrossEntropyLoss) and y_pred.ndim > 1 and y_pred.shape[1] != n:
-            raise ValueError(
-                f"the network has {y_pred.shape[1]} outputs for {n} classes, {self.classes_.tolist()}: build it with "
-                f"n_outputs={n}, or pass classes=… with all labels there are."
-            )
+        if isinstance(self.criterion_, nn.CrossEntropyLoss) and y_pred.ndim > 1:
+            n, n_outputs, weights = len(self.classes_), y_pred.shape[1], self.criterion_.weight
+            if n_outputs < n or (weights is not None and n_outputs != len(weights)):  # more may stand for later classes
+                raise ValueError(
+                    f"the network has {n_outputs} outputs for {n} classes, {self.classes_.tolist()}: build it with "
+                    f"n_outputs={n}, or pass classes=… with all labels there are."
+                )
         return super().get_loss(y_pred, self._codes(y_true), *args, **kwargs)
 
     def _penalty(self) -> torch.Tensor | None:

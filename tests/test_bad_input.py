@@ -149,9 +149,9 @@ def test_not_fitted():
 
 
 def test_a_network_with_another_number_of_outputs():
-    for n_outputs in (2, 4):
+    for n_outputs, class_weight in ((2, None), (2, "balanced"), (4, "balanced")):
         with pytest.raises(ValueError, match=rf"{n_outputs} outputs for 3 classes, \[0, 1, 2\].* n_outputs=3"):
-            staging(SmallNet(4, n_outputs), class_weight=None).fit(X, Y)
+            staging(SmallNet(4, n_outputs), class_weight=class_weight).fit(X, Y)
     clf = staging(SmallNet(4, 4), classes=[0, 1, 2, 3]).fit(X, Y)
     assert clf.predict_proba(X).shape == (48, 4)
 

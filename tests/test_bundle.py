@@ -162,7 +162,7 @@ def test_layers_of_instances(tmp_path):
 
 def test_an_operation_that_is_not_known(tmp_path):
     folder = augnet(layers=[[Scaled()]]).fit(X, Y).save(tmp_path / "model")
-    with pytest.raises(ValueError, match=r"unknown operation 'scaled'"):
+    with pytest.raises(ValueError, match=r"unknown operation 'scaled'; .*must be registered .*first"):
         load_model(folder)
 
 

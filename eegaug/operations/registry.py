@@ -162,7 +162,10 @@ def get_operation(
     elif not isinstance(name, str):
         raise TypeError(f"an operation is a name, an Operation or a subclass of it, got {name!r}")
     elif name not in _registry:
-        raise ValueError(f"unknown operation {name!r}; known are {list(_registry)}")
+        raise ValueError(
+            f"unknown operation {name!r}; known are {list(_registry)}. An operation of your own must be registered "
+            "(eegaug.operations.register_operation) first"
+        )
     else:
         cls = _registry[name]
     unknown = set(options) - set(cls.options())

@@ -56,6 +56,8 @@ def load_policy(path: str | os.PathLike, module: Any = None) -> BasePolicy:
     path = Path(path)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no policy {path}: eegaug search and Policy.save write one.") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a policy: it is not JSON ({error})") from None
     policy = policy_from_document(document, path)

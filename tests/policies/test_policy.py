@@ -229,7 +229,7 @@ class TestFile:
                 Policy.load(path)
         with pytest.raises(ValueError, match="novelty: Extra inputs"):
             Policy.load(self.write(tmp_path, novelty=1))
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match=r"there is no policy .*absent.json: eegaug search"):
             Policy.load(tmp_path / "absent.json")
 
     def test_unwritable(self, tmp_path):
