@@ -133,6 +133,11 @@ def build_trunk(module: Any, given: dict[str, Any], known: dict[str, Any]) -> nn
         if "could not be inferred" not in str(error) or "sfreq" in arguments:
             raise
         raise ValueError(f"{name} needs the sampling rate; pass sfreq=<Hz> to the classifier.") from error
+    except TypeError as error:
+        if not given:
+            raise
+        own = ", ".join(f"{key}={value!r}" for key, value in given.items())
+        raise TypeError(f"{name} cannot be built with {own}: {error}.") from error
     if not isinstance(trunk, nn.Module):
         raise TypeError(f"{name} gave a {type(trunk).__name__}, not a torch.nn.Module.")
     return trunk

@@ -252,6 +252,8 @@ def test_networks_that_cannot_be_built(module, more, words):
 def test_module_of_a_wrong_kind():
     with pytest.raises(TypeError, match=r"module is a int"):
         staging(3).fit(X, Y)
+    with pytest.raises(TypeError, match="SleepStagerChambon2018 cannot be built with activation='relu': 'str' object"):
+        staging("SleepStagerChambon2018", module__activation="relu").fit(X, Y)
     with pytest.raises(TypeError, match=r"not a torch.nn.Module"):
         staging(lambda n_chans: n_chans).fit(X, Y)
 
