@@ -21,7 +21,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from small import CHANNELS, NAMES, SFREQ, X, Y, global_random_states, nights, staging
+from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, global_random_states, nights, staging
 from torch import nn
 
 from eegaug.policies import Policy
@@ -158,15 +158,23 @@ def test_registry():
         get_searcher("grid")
 
 
-def test_search_of_the_guide():
+def test_search_of_the_guide(monkeypatch):
     guide = Path(__file__).parents[2] / "docs" / "searching.md"
-    names = {}
-    exec(guide.read_text(encoding="utf-8").split("```python")[-1].split("```")[0], names)
+    names = {"nights": nights()}
+    *_, own, compared = (part.split("```")[0] for part in guide.read_text(encoding="utf-8").split("```python")[1:])
+    exec(own, names)
     search = names["StrongestNoise"](staging(), operations=OPERATIONS, max_steps=3, random_state=0, verbose=0)
     search.fit(X, Y, groups=GROUPS)
     assert search.policy_.searcher == "strongest-noise"
     assert search.history_["valid_balanced_accuracy"].between(1 / 3, 1).all()
     assert search.policy_.sub_policies[0].operations[0].magnitude in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+    monkeypatch.setattr("eegaug.compare", lambda *args, **settings: names.update(called=args))
+    exec(compared, names)
+    methods, data = names["called"]
+    built = methods[2].build({"module": SmallNet, "sfreq": SFREQ}, max_steps=2)
+    assert methods[:2] == ["none", "fixed"] and methods[2].searches and data is names["nights"]
+    assert isinstance(built, names["StrongestNoise"]) and built.max_steps == 2 and built.estimator.module is SmallNet
 
 
 # Operations and steps ------------------------------------------------------------------------------------------------
