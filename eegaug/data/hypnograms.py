@@ -139,8 +139,8 @@ class Hypnogram:
         lengths, counts = np.unique(whole[whole > 0], return_counts=True)
         # The last page may be cut short by the end of the recording: rare and odd lengths don't tell.
         usual = lengths[counts >= max(1, 0.02 * counts.sum())] if counts.sum() >= 50 else lengths
-        if counts.max(initial=0) > counts.sum() / 2:  # one page after the other
-            usual = lengths[[counts.argmax()]]
+        if len(lengths) and counts[-1] > counts.sum() / 2:  # none is longer: one page after the other
+            usual = lengths[-1:]
         elif (usual % 5 == 0).any():
             usual = usual[usual % 5 == 0]
         return float(math.gcd(*usual.tolist())) if len(usual) else math.nan
