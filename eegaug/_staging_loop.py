@@ -95,8 +95,7 @@ class StagingLoop:
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """One step of the optimiser."""
-        remedy = "Leave it out, with iterator_train__drop_last=True, or take another batch_size."
-        with naming_a_batch_of_one(self.batch_size, remedy):
+        with naming_a_batch_of_one(self.batch_size):
             return super().train_step(batch, **fit_params)
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:

@@ -195,7 +195,7 @@ def channel_differences(expected: Sequence[str], got: Sequence[str]) -> tuple[li
 
 
 @contextmanager
-def naming_a_batch_of_one(batch_size: int, remedy: str) -> Iterator[None]:
+def naming_a_batch_of_one(batch_size: int) -> Iterator[None]:
     """Say what it is, and what to do, where a network cannot be trained with the last batch of an epoch."""
     try:
         yield
@@ -204,5 +204,6 @@ def naming_a_batch_of_one(batch_size: int, remedy: str) -> Iterator[None]:
             raise
         raise ValueError(
             "a batch of one window is left at the end of an epoch, and a layer of the network normalises over the "
-            f"windows of a batch (batch_size is {batch_size}). {remedy}"
+            f"windows of a batch (batch_size is {batch_size}). Leave it out, with the estimator's "
+            "iterator_train__drop_last=True, or take another batch_size."
         ) from error

@@ -156,10 +156,14 @@ class SearchTask:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Once through a part: ``(X, y)`` on the task's device, the last batch possibly smaller.
 
-        ``generator`` shuffles; None is the task's own for batches.
+        ``generator`` shuffles; None is the task's own for batches. A smaller last batch of a shuffled part is left out
+        where the estimator's ``iterator_train__drop_last`` says so.
         """
+        size = batch_size or self.batch_size
         order = self._order(len(part), generator) if shuffle else torch.arange(len(part))
-        for rows in order.split(batch_size or self.batch_size):
+        if shuffle and len(order) > size and self.estimator.iterator_train__drop_last:
+            order = order[: len(order) - len(order) % size]
+        for rows in order.split(size):
             yield self._fetch(part, rows)
 
     def next_batch(self, part: Part | str, batch_size: int | None = None) -> tuple[Tensor, Tensor]:

@@ -390,8 +390,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         if running.file is not None:
             running.file.beside("refit").unlink(missing_ok=True)  # a training with the policy of another step
         began = time.perf_counter()
-        named = naming_a_batch_of_one(task.batch_size, "Take another batch_size of the estimator.")
-        with contained_rng(derive_seed(task.seed, STEP, number), task.device), named:
+        with contained_rng(derive_seed(task.seed, STEP, number), task.device), naming_a_batch_of_one(task.batch_size):
             columns = self._step(task, running.state)
             if task.device.type == "cuda":
                 torch.cuda.synchronize(task.device)

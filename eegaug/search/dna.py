@@ -208,10 +208,12 @@ class DNASearch(PolicySearch):
         state.network.train()
         criterion, part = task.new_criterion(), task.train.take(state.rows.numpy())
         sums: dict[str, Tensor] = {}
+        n = 0
         for X, y in task.batches(part):
             for name, value in self.update(task, state, criterion, (X, y)).items():
                 sums[name] = sums.get(name, 0.0) + value * len(X)
-        row = {name: float(total) / len(part) for name, total in sums.items()}
+            n += len(X)
+        row = {name: float(total) / n for name, total in sums.items()}
         refuse_divergence(row, len(self._rows) + 1, "Lower policy_lr, or the estimator's lr.")
         return row
 

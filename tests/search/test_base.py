@@ -214,9 +214,14 @@ def test_a_last_batch_of_one_window_is_named():
                 nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.BatchNorm1d(n_chans), nn.Linear(n_chans, n_outputs)
             )
 
-    search = get_searcher("adda")(staging(Normalised, batch_size=13), operations=OPERATIONS, valid_size=1, verbose=0)
-    with pytest.raises(ValueError, match=r"one window is left .*\(batch_size is 13\)\. Take another batch_size"):
-        search.fit(X, Y, groups=GROUPS)  # of 40 windows
+    for name in ("adda", "dna"):
+        settings = {"operations": OPERATIONS, "valid_size": 1, "max_steps": 1, "random_state": 0, "verbose": 0}
+        own = {"warm_start": 0} if name == "adda" else {"search_fraction": 1.0}
+        search = get_searcher(name)(staging(Normalised, batch_size=13), **settings, **own)
+        with pytest.raises(ValueError, match=r"one window is left .*\(batch_size is 13\)\. Leave it out, with"):
+            search.fit(X, Y, groups=GROUPS)  # of 40 windows
+        search.set_params(estimator__iterator_train__drop_last=True).fit(X, Y, groups=GROUPS)
+        assert search.n_forward_backward_ == 3 * (4 if name == "adda" else 2)  # of three batches
 
 
 def test_group_leaves_out_what_means_nothing():
