@@ -10,6 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -77,6 +78,22 @@ def same(a, b):
     assert a.policy_.sub_policies == b.policy_.sub_policies
 
 
+def test_every_step_has_draws_of_its_own_and_the_first_the_time_of_building():
+    class Drawn(Walk):
+        """Draws from torch's default generator, as dropout does; built in a fifth of a second."""
+
+        def _begin(self, task):
+            time.sleep(0.2)
+            return super()._begin(task)
+
+        def _step(self, task, state):
+            return {"value": float(torch.rand(()))}
+
+    found = Drawn(staging(), max_steps=4, random_state=0, verbose=0, refit=False).fit(X, Y, groups=GROUPS)
+    assert found.history_["value"].nunique() == 4
+    assert found.history_["seconds"][0] >= 0.2
+
+
 # scikit-learn's idioms -----------------------------------------------------------------------------------------------
 
 
@@ -110,7 +127,7 @@ def test_fit_searches_and_trains():
     assert search.search_time_ == pytest.approx(search.history_["seconds"].sum())
     assert search.refit_time_ > 0
     best = search.best_estimator_
-    assert best.policy == search.policy_
+    assert best.policy == search.policy_ and best.random_state == search.estimator.random_state == 0
     assert best.n_forward_backward_ == 2 * 3  # all 48 windows in batches of 16
     assert np.array_equal(search.predict(X), best.predict(X))
     assert np.array_equal(search.predict_proba(X), best.predict_proba(X))
