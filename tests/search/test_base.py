@@ -138,6 +138,11 @@ def test_fit_searches_and_trains():
     same(clone(search).fit(X, NAMES[Y], groups=GROUPS), search)
 
 
+def test_the_seed_decides_who_is_held_out():
+    held_out = {tuple(walk(max_steps=1, random_state=seed).fit(X, Y, groups=GROUPS).valid_groups_) for seed in range(6)}
+    assert len(held_out) > 2
+
+
 def test_nights_say_whose_they_are():
     search = walk().fit(nights(n=4))
     assert len(search.valid_groups_) == 1

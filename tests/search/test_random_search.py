@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from joblib import parallel_config
+from sklearn.metrics import balanced_accuracy_score
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, staging
 
 from eegaug.policies import Policy
 from eegaug.search import ADDASearch, FastAutoAugmentSearch, FasterAutoAugmentSearch, RandomSearch
-from eegaug.search._trials import SCORE, validated_estimator
+from eegaug.search._trials import SCORE, run_trial, validated_estimator
 
 GROUPS = np.arange(len(Y)) // 8
 OPERATIONS = ["sign_flip", "gaussian_noise", "channels_dropout"]
@@ -95,9 +96,29 @@ def test_score_is_that_of_the_held_out_subjects():
     assert estimator.history[-1, SCORE] == pytest.approx(np.mean(recalls))
 
 
+def test_score_is_that_of_the_best_epoch():
+    class Trained:
+        history = [{SCORE: 0.4, "dur": 1.0}, {SCORE: 0.7, "dur": 2.0}, {SCORE: 0.5, "dur": 4.0}, {"dur": 8.0}]
+        interrupted_, resumed_epochs_, n_forward_backward_ = False, 2, 12
+
+        def fit(self, windows, labels):
+            return self
+
+    found = run_trial(Trained(), X, Y)
+    assert (found["score"], found["epochs"], found["passes"], found["earlier_seconds"]) == (0.7, 3, 12, 3.0)
+
+
 def test_trials_stop_early():
     found = search(max_steps=1, max_epochs=50, patience=2).fit(X, Y, groups=GROUPS)
     assert found.history_["epochs"][0] < 50
+    task = found._running.task
+    estimator = (
+        validated_estimator(task, patience=2).set_params(max_epochs=50).fit(task.train.windows, task.train.labels)
+    )
+    scores, valid = estimator.history[:, SCORE], task.valid
+    assert len(scores) == int(np.argmax(scores)) + 1 + 2
+    # The network is that of the best epoch.
+    assert balanced_accuracy_score(valid.labels, estimator.predict(valid.windows)) == pytest.approx(max(scores))
     own = [
         (SCORE, EpochScoring("balanced_accuracy", lower_is_better=False, name=SCORE, on_train=False)),
         ("stop", EarlyStopping("train_loss", patience=1, threshold=1e9, threshold_mode="abs", sink=str)),
