@@ -263,7 +263,7 @@ def _one(
     try:
         windows = convert(one, p, reading)
     except Exception as err:  # whatever a damaged file makes its reader stumble over: the other nights go on
-        return one.name, _reason(err), isinstance(err, OSError)
+        return one.name, _reason(err), isinstance(err, (OSError, MemoryError))
     try:
         writer.write(
             windows.X,

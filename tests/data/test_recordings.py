@@ -196,15 +196,22 @@ def test_bad_files_are_named_skipped_and_counted(tmp_path):
 def test_whatever_a_reader_stumbles_over_the_other_nights_go_on(tmp_path, monkeypatch):
     night(tmp_path / "a.edf")
     night(tmp_path / "b.edf")
+    error = Exception("MNE raises such, too")
 
     def stumbling(found, *rest):
         if found.name == "a":
-            raise Exception("MNE raises such, too")
+            raise error
         return convert_module.convert(found, *rest)
 
     monkeypatch.setattr(module, "convert", stumbling)
     with pytest.warns(UserWarning, match="a: Exception: MNE raises such, too"):
         assert load_recordings(tmp_path).y.tolist() == Y
+    (tmp_path / "a.edf").touch()
+    error = MemoryError()  # not for ever
+    with pytest.warns(UserWarning, match="a: MemoryError: no message"):
+        load_recordings(tmp_path)
+    monkeypatch.setattr(module, "convert", convert_module.convert)
+    assert load_recordings(tmp_path).y.tolist() == Y + Y
 
 
 def test_if_all_are_bad_every_reason_is_listed(tmp_path):
