@@ -23,11 +23,11 @@ from eegaug.comparison.job import advice
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import write_text
 from eegaug.comparison.sources import (
-    check_penalty,
     default_for,
     get_nights,
     method_settings,
     usable_device,
+    warn_of_unused,
     writable_folder,
 )
 from eegaug.comparison.table import Comparison
@@ -71,7 +71,7 @@ def fit(
     """Load nights, train a model on them and save it."""
     writable_folder(out)
     method, device = trainable(method), usable_device(device)
-    check_penalty([method], penalty)
+    warn_of_unused([method], penalty, n_copies)
     options = method_settings(data, method, penalty, n_copies, method_options)
     nights, source = get_nights(data, root=root, preprocessing=preprocessing, data_args=data_args, verbose=verbose)
     subjects = sorted(set(nights.subjects))

@@ -34,7 +34,6 @@ from eegaug.comparison.run import run_folder, set_aside
 from eegaug.comparison.search_methods import check_search, few_windows
 from eegaug.comparison.sources import (
     as_tuple,
-    check_penalty,
     default_device,
     default_for,
     get_folds,
@@ -42,6 +41,7 @@ from eegaug.comparison.sources import (
     method_settings,
     planted_truth,
     usable_device,
+    warn_of_unused,
     writable_folder,
 )
 from eegaug.comparison.table import FOLDS, SETTINGS, Comparison, load_comparison
@@ -272,7 +272,7 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
     chosen = make_plan(methods, 1, seeds, fractions).methods
     for method in chosen:
         method.check_installed()
-    check_penalty(chosen, given["penalty"])
+    warn_of_unused(chosen, given["penalty"], given["n_copies"])
     local = given["backend"] == "local"
     device = usable_device(given["device"]) if local else given["device"] or default_device()
     training = training_settings(

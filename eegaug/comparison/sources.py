@@ -16,7 +16,6 @@ from eegaug.data import Split, load_nights, load_splits, subject_folds
 __all__ = [
     "EMBEDDED",
     "augnet_options",
-    "check_penalty",
     "default_device",
     "default_for",
     "get_folds",
@@ -25,6 +24,7 @@ __all__ = [
     "planted_truth",
     "search_options",
     "usable_device",
+    "warn_of_unused",
     "writable_folder",
 ]
 
@@ -63,6 +63,8 @@ _EMBEDDED_DEFAULTS: dict[str, Any] = {
 
 #: Methods whose penalty and copies can be told without naming the method.
 _AUGNETS = ("augnet", "augnet-change")
+#: Copies where nothing is said.
+_N_COPIES = 4
 
 #: What differs for single searches on the embedded nights. A step of Fast AutoAugment takes forward passes only.
 _EMBEDDED_SEARCHES: dict[str, dict[str, Any]] = {
@@ -85,7 +87,7 @@ def default_for(name: str, data: Any, given: Any = None) -> Any:
     return (_EMBEDDED_DEFAULTS if isinstance(data, str) and data == "simulated" else _DEFAULTS)[name]
 
 
-def augnet_options(data: Any, penalty: float | None = None, n_copies: int = 4) -> dict[str, Any]:
+def augnet_options(data: Any, penalty: float | None = None, n_copies: int = _N_COPIES) -> dict[str, Any]:
     """Options of AugNet for this data, with the penalty given or the default."""
     return {
         "penalty": default_for("penalty", data, penalty),
@@ -104,7 +106,11 @@ def search_options(data: Any, name: str) -> dict[str, Any]:
 
 
 def method_settings(
-    data: Any, method: Any, penalty: float | None = None, n_copies: int = 4, given: Mapping[str, Any] | None = None
+    data: Any,
+    method: Any,
+    penalty: float | None = None,
+    n_copies: int = _N_COPIES,
+    given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """All options of a method for this data: what was given, else what suits the data, else the method's own.
 
@@ -119,14 +125,18 @@ def method_settings(
     return method.options({**suited, **(given or {})})
 
 
-def check_penalty(methods: Iterable[Any], penalty: float | None) -> None:
-    """Warn of a penalty that is none of these methods'."""
-    if penalty is not None and not any(method.name in _AUGNETS for method in methods):
-        warnings.warn(
-            f"penalty={penalty} has no effect: it is that of {' and '.join(_AUGNETS)}; those of others are options of "
-            "the method",
-            stacklevel=4,
-        )
+def warn_of_unused(methods: Iterable[Any], penalty: float | None, n_copies: int) -> None:
+    """Warn of a penalty and of copies that are none of these methods'."""
+    if any(method.name in _AUGNETS for method in methods):
+        return
+    given = {"penalty": penalty, "n_copies": None if n_copies == _N_COPIES else n_copies}
+    for name, value in given.items():
+        if value is not None:
+            warnings.warn(
+                f"{name}={value} has no effect: it is that of {' and '.join(_AUGNETS)}; those of others are options of "
+                "the method",
+                stacklevel=4,
+            )
 
 
 def get_nights(

@@ -328,12 +328,16 @@ class TestFailures:
 
 
 class TestOptions:
-    def test_a_penalty_of_no_method_is_named(self, tmp_path, small):
-        with pytest.warns(UserWarning, match="penalty=0.3 has no effect: it is that of augnet and augnet-change"):
-            compare(["augnet-single"], out=tmp_path / "single", penalty=0.3, **{**small, "method_options": None})
+    @pytest.mark.parametrize("unused", [{"penalty": 0.3}, {"n_copies": 8}])
+    def test_what_is_no_methods_is_named(self, tmp_path, small, unused):
+        ((name, value),) = unused.items()
+        with pytest.warns(UserWarning, match=f"{name}={value} has no effect: it is that of augnet and augnet-change"):
+            compare(["augnet-single"], out=tmp_path, **unused, **{**small, "method_options": None})
+
+    def test_a_penalty_of_augnet(self, tmp_path, small):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            result = compare(["none", "augnet"], out=tmp_path / "augnet", penalty=0.3, **small)
+            result = compare(["none", "augnet"], out=tmp_path, penalty=0.3, **small)
         assert result.settings["methods"]["augnet"]["penalty"] == 0.3
         assert not [w for w in caught if "penalty" in str(w.message)]
 
