@@ -204,12 +204,13 @@ def test_evaluation_counts_every_window():
     estimator = task.new_estimator(max_epochs=1)
     estimator.fit(task.train.windows, task.train.labels)
     trunk.load_state_dict(estimator.module_.state_dict())
+    frozen = [*trunk.modules()][-1].eval()
     found = task.evaluate(trunk, task.valid)
     right = estimator.predict(task.valid.windows) == task.valid.labels
     recalls = [right[task.valid.labels == one].mean() for one in NAMES]
     assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     assert task.evaluate(trunk, task.valid, policy=task.identity()) == found
-    assert trunk.training
+    assert trunk.training and not frozen.training
 
 
 def test_policies_of_a_task():
