@@ -287,7 +287,12 @@ def _made_from(task: Task) -> dict[str, str]:
 def _other_recording(task: Task) -> str | None:
     """Another recording that is still there, whose results an earlier call put into the task's folder."""
     other = _made_from(task).get("file")
-    return other if other and Path(other).exists() and not Path(other).samefile(task.path) else None
+    try:
+        return None if other is None or os.path.samefile(other, task.path) else other
+    except (FileNotFoundError, NotADirectoryError):  # it is gone
+        return None
+    except OSError:  # it is there, for others to read
+        return other
 
 
 def _subject(found: Found) -> str:

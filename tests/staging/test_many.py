@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -118,7 +119,7 @@ class TestStageFiles:
         assert stage_files(tasks, bundle, out=out, page=False, n_copies=2, again=True).n_kept == 0
         assert stage_files(tasks, bundle, out=out, page=False, n_copies=2).n_kept == 2
 
-    def test_another_recording_of_the_name_does_not_replace_it(self, folder, bundle, tmp_path):
+    def test_another_recording_of_the_name_does_not_replace_it(self, folder, bundle, tmp_path, monkeypatch):
         out, files = tmp_path / "out", [folder / name / "night.edf" for name in ("s1", "s2")]
         for path in files:
             path.parent.mkdir()
@@ -129,6 +130,16 @@ class TestStageFiles:
         assert [one["recording"] for one in result.done] == ["bert"]
         assert result.failed[0]["reason"].startswith(f"{out / 'night'} holds the results of {files[0]}: pass another")
         assert (out / "night" / "night.json").read_bytes() == before
+
+        def stat(path, *rest, real=os.stat, **more):
+            if os.fspath(path) == str(files[0]):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *rest, **more)
+
+        with monkeypatch.context() as locked:
+            locked.setattr(os, "stat", stat)  # another's, in a folder that is not for all
+            result = stage_files(find_tasks(files[1:], out), bundle, out=out, page=False)
+        assert "holds the results of" in result.failed[0]["reason"]
         files[0].unlink()  # moved away, perhaps to where the other is
         result = stage_files(find_tasks(files[1:], out), bundle, out=out, page=False)
         assert json.loads((out / "night" / "night.json").read_text())["made_from"]["file"] == str(files[1])
