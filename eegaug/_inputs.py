@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from mne import BaseEpochs
+from mne.io import BaseRaw
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 from skorch.helper import SliceDataset
@@ -50,9 +52,17 @@ def as_windows(X: Any) -> Any:
 
     Raises
     ------
+    TypeError
+        If it is a recording or the name of a file.
     ValueError
         If the windows are not (n, channels, times) or (n, windows, channels, times) numbers, or there is none.
     """
+    if isinstance(X, (BaseRaw, str, os.PathLike)):
+        what = "a whole recording" if isinstance(X, BaseRaw) else "the name of a file"
+        raise TypeError(
+            f"X is {what} ({type(X).__name__}), not windows: eegaug.data.load_nights makes nights of files with "
+            "hypnograms, mne.make_fixed_length_epochs makes epochs, and eegaug.stage takes a recording and a model."
+        )
     if isinstance(X, BaseEpochs):
         X = _microvolts(X)
     elif is_list_of_epochs(X):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 
+import mne
 import numpy as np
 import pytest
 from braindecode.augmentation import AugmentedDataLoader, Compose, SignFlip
@@ -162,6 +163,16 @@ def test_a_training_without_a_batch_is_refused():
     sampler = SequenceSampler(nights().get_metadata(), n_windows=17, n_windows_stride=1)  # nights have 16 windows
     with pytest.raises(ValueError, match=r"gives no batch.*nights that are as long"):
         staging(iterator_train__sampler=sampler, iterator_train__shuffle=False).fit(nights())
+
+
+def test_recordings_and_files_are_no_windows():
+    info = mne.create_info(CHANNELS, SFREQ, "eeg")
+    raw = mne.io.RawArray(np.concatenate(X, axis=1), info, verbose="error")
+    clf = staging().fit(X, Y)
+    for given, words in ((raw, "a whole recording .RawArray"), ("nights/", "the name of a file .str")):
+        for call in (clf.predict, lambda given: staging().fit(given, Y)):
+            with pytest.raises(TypeError, match=rf"X is {words}.*load_nights.*eegaug\.stage"):
+                call(given)
 
 
 def test_a_dataset_that_scikit_learn_took_apart():

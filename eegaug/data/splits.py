@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from sklearn.utils import check_random_state
 
@@ -112,6 +113,8 @@ def subject_folds(
 
     Raises
     ------
+    TypeError
+        If subjects are no names, as those of a dataset are not.
     ValueError
         If the request cannot be met: the sizes and what is there are named.
 
@@ -121,6 +124,12 @@ def subject_folds(
     >>> [(len(f.train), len(f.valid), len(f.test)) for f in folds][:2]
     [(24, 24, 12), (24, 24, 12)]
     """
+    subjects = [subjects] if isinstance(subjects, str) else list(subjects)
+    odd = next((s for s in subjects if not np.isscalar(s)), None)
+    if odd is not None:
+        raise TypeError(
+            f"subjects holds a {type(odd).__name__}; names of subjects are due: of nights these are nights.subjects."
+        )
     names = list(dict.fromkeys(str(s) for s in subjects))
     n = len(names)
     if n_folds < 1:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eegaug.plotting.colours import INK, STAGE_COLOURS, VERMILION, dress, new_axes
-from eegaug.plotting.sleep import HYPNOGRAM_ORDER, window_edges
+from eegaug.plotting.sleep import HYPNOGRAM_ORDER, stage_codes, window_edges
 
 __all__ = ["plot_agreement", "plot_confidence", "plot_hypnodensity", "plot_spectrogram", "show_clock"]
 
@@ -219,7 +219,7 @@ def plot_agreement(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['scorer', 'model', 'differ (25 %)']
     """
-    scored, predicted = np.asarray(scored), np.asarray(predicted)
+    scored, predicted = stage_codes(scored, "scored"), stage_codes(predicted, "predicted")
     if scored.shape != predicted.shape or scored.ndim != 1 or not len(scored):
         raise ValueError(f"two lists of one length are due, got shapes {scored.shape} and {predicted.shape}")
     ax = new_axes(ax, 7.0, 0.9)

@@ -96,7 +96,7 @@ def plot_hypnogram(
     >>> [label.get_text() for label in ax.get_yticklabels()][:3]
     ['W', 'REM', 'N1']
     """
-    stages = np.asarray(stages)
+    stages = stage_codes(stages)
     names = np.array(tuple(STAGE_COLOURS))
     if stages.ndim != 1 or not len(stages):
         raise ValueError(f"stages must be a list of at least one window, got shape {stages.shape}")
@@ -110,7 +110,7 @@ def plot_hypnogram(
         _segments(ax, hours, stages == code, -HYPNOGRAM_ORDER.index(name), STAGE_COLOURS[name], 3.0)
     labels = list(HYPNOGRAM_ORDER)
     if predicted is not None:
-        predicted = np.asarray(predicted)
+        predicted = stage_codes(predicted, "predicted")
         if predicted.shape != stages.shape:
             raise ValueError(f"predicted has {len(predicted)} windows, stages {len(stages)}: they must be the same")
         for code, name in enumerate(names):
@@ -122,6 +122,17 @@ def plot_hypnogram(
     ax.set_ylim(-len(labels) + 0.4, 0.6)
     ax.set_xlim(hours[0], hours[-1])
     return dress(ax, "time (h)", title=title, grid=None)
+
+
+def stage_codes(stages: Any, what: str = "stages") -> np.ndarray:
+    """Stages as an array of numbers; ValueError for names."""
+    stages = np.asarray(stages)
+    if stages.size and stages.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{what} holds {stages.ravel()[0]!r}; stages are numbers here, 0=W 1=N1 2=N2 3=N3 4=REM: "
+            "eegaug.data.parse_stage makes them of names"
+        )
+    return stages
 
 
 def window_edges(n: int, window_s: float, start_s: float = 0.0) -> np.ndarray:

@@ -98,7 +98,7 @@ def stage_transitions(stages: Any) -> Any:
     """
     import pandas as pd
 
-    stages = np.asarray(stages)
+    stages = _checked(stages)
     known = (stages[:-1] >= 0) & (stages[1:] >= 0)
     counts = np.zeros((len(STAGES), len(STAGES)), dtype=int)
     np.add.at(counts, (stages[:-1][known], stages[1:][known]), 1)
@@ -135,7 +135,7 @@ def yasa_hypnogram(stages: Any, epoch_s: float = 30.0, probabilities: Any = None
     return yasa.Hypnogram(names, n_stages=5, freq=freq, proba=probabilities, **options)
 
 
-def _checked(stages: Any, epoch_s: float) -> np.ndarray:
+def _checked(stages: Any, epoch_s: float = 30.0) -> np.ndarray:
     stages = np.asarray(stages)
     if stages.ndim != 1 or not len(stages):
         raise ValueError(f"stages must be a list of at least one epoch, got shape {stages.shape}.")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eegaug.data import Split, load_splits, save_splits, subject_folds
+from eegaug.data import Split, load_splits, save_splits, simulate_nights, subject_folds
 
 NAMES = [f"s{i:02d}" for i in range(62)]
 
@@ -131,3 +131,11 @@ def test_splits_that_were_tampered_with_are_refused(tmp_path):
         load_splits(path)
     with pytest.raises(FileNotFoundError):
         load_splits(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize("given", [lambda nights: nights, lambda nights: list(nights), lambda nights: nights.datasets])
+def test_what_is_no_name_of_a_subject_is_refused(given):
+    nights = simulate_nights(3, n_windows=6, sfreq=50, h_freq=20, random_state=0)
+    with pytest.raises(TypeError, match=r"names of subjects are due: of nights these are nights.subjects"):
+        subject_folds(given(nights), n_folds=3)
+    assert subject_folds(nights.subjects, n_folds=3) == subject_folds(["sim-001", "sim-002", "sim-003"], n_folds=3)

@@ -93,6 +93,15 @@ class TestAgreement:
         assert ax.get_yticklabels()[2].get_text() == "differ (50 %)"
         assert size(ax, tmp_path) == (200, 340)
 
+    def test_refuses_names(self):
+        for stages in (["W", "N1"], np.array(["W", "N1"], object)):
+            with pytest.raises(ValueError, match=r"scored holds .*'W'.*numbers here, 0=W .*parse_stage"):
+                plotting.plot_agreement(stages, [0, 1])
+            with pytest.raises(ValueError, match=r"^stages holds .*'W'"):
+                plotting.plot_hypnogram(stages)
+            with pytest.raises(ValueError, match=r"predicted holds .*'W'"):
+                plotting.plot_hypnogram([0, 1], predicted=stages)
+
     def test_refuses_other_lengths(self):
         with pytest.raises(ValueError, match="one length"):
             plotting.plot_agreement([0, 1], [0])

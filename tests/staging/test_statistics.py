@@ -62,6 +62,11 @@ class TestYasa:
         assert stage_transitions(NIGHT).to_numpy().tolist() == theirs.tolist()
 
 
+def test_names_of_stages_are_refused():
+    with pytest.raises(ValueError, match="stages hold 'N1'"):
+        stage_transitions(["W", "N1"])
+
+
 def test_transitions_leave_out_epochs_without_stage():
     counts = stage_transitions([0, 1, -1, 1, 2])
     assert counts.to_numpy().sum() == 2 and counts.loc["W", "N1"] == counts.loc["N1", "N2"] == 1
