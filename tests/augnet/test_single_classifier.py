@@ -50,9 +50,28 @@ def test_penalty_is_the_mean_entropy(fitted):
     assert single(penalty=0.5, penalty_kind="mean", max_epochs=1).fit(X, Y).history[-1, "train_penalty"] < 0
 
 
+def test_losses_that_are_compared_are_weighted_by_class_and_have_the_mean_of_the_batch():
+    rows = np.flatnonzero((Y != 2) | (np.arange(len(Y)) < 9))  # classes of different size have different weights
+    clf = single([["sign_flip"]], max_epochs=1).fit(X[rows], Y[rows])
+    logits = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 2, 2, 2, 2, 2, 2, 2, 2])
+    each = clf._loss_of_each(logits, labels, training=True)
+    assert each.mean().item() == pytest.approx(clf.get_loss(logits, labels, training=True).item(), rel=1e-5)
+    ratio = torch.nn.functional.cross_entropy(logits, labels, reduction="none") / each
+    assert (ratio[0] / ratio[2]).item() == pytest.approx(clf.class_weights_[2] / clf.class_weights_[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("n_copies_train", [1, 2])
+def test_losses_are_compared_only_where_a_window_has_one_copy(n_copies_train):
+    clf = single([["sign_flip"]], n_copies_train=n_copies_train, max_epochs=1).fit(X, Y)
+    clf._compare_losses(True)
+    assert clf.module_.augmentation.layers[0].compares_losses == (n_copies_train == 1)
+
+
 def test_same_seed_same_result_and_copies(fitted, tmp_path):
     again = clone(fitted).fit(X, Y)
     assert again.invariances_.equals(fitted.invariances_)
+    assert again.module_.seed == fitted.module_.seed != single(max_epochs=1, random_state=1).fit(X, Y).module_.seed
     proba = fitted.predict_proba(X)
     assert np.array_equal(again.predict_proba(X), proba)
     np.testing.assert_allclose(fitted.predict_proba(X[5:9]), proba[5:9], atol=1e-6)  # batches of other sizes round

@@ -135,6 +135,13 @@ def test_chosen_epochs_are_not_trimmed(tmp_path):
     assert nights.y.tolist() == [0, 0, 2, 0, 0] and nights.description["n_wake_trimmed"].tolist() == [4]
 
 
+def test_derivations_of_npz_nights_are_differences(tmp_path):
+    X = save_npz(tmp_path / "x.npz", ch_names=["C3", "M2"])
+    nights = load_recordings(tmp_path, ch_names=["C3-M2"], l_freq=None, h_freq=None, standardise=None)
+    assert nights.ch_names == ["C3-M2"]
+    np.testing.assert_allclose(nights.read()[:, 0], (X[:, 0] - X[:, 1])[[0, 1, 2, 3, 4, 5, 6, 8]], atol=1e-3)
+
+
 def test_npz_mixes_with_edf(tmp_path):
     save_npz(tmp_path / "x.npz")
     night(tmp_path / "y.edf")

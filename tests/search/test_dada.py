@@ -92,6 +92,15 @@ def test_windows_go_through_the_operations_of_their_pair(relax):
         assert torch.equal(is_one[decided].float().argmax(1), choices.index[0][decided])
 
 
+def test_what_relax_has_decided_is_done():
+    pairs, (X, y) = Pairs(operations(["sign_flip", "time_reverse"])), windows(100)
+    Y, choices = pairs.augment_choices(X, y, rng())  # with probabilities of one half
+    expected = torch.where(choices.b[:, 0, None, None] > 0, -X, X)
+    expected = torch.where(choices.b[:, 1, None, None] > 0, expected.flip(-1), expected)
+    torch.testing.assert_close(Y, expected)
+    assert ((choices.b.mean(0) > 0.3) & (choices.b.mean(0) < 0.7)).all()
+
+
 def test_straight_through_weights_of_all_pairs_get_a_gradient():
     pairs, (X, y) = Pairs(operations(), relax=False), windows()
     Y, _ = pairs.augment_choices(X, y, rng())

@@ -31,6 +31,12 @@ def windows(n=6, n_times=64, dtype=torch.float64, seed=2):
     return torch.randn(n, len(CHANNELS), n_times, generator=rng(seed), dtype=dtype)
 
 
+def test_probabilities_and_magnitudes_start_in_their_range():
+    begun = stages(initial=(0.4, 0.5))
+    for values in (begun.probabilities[0], begun.magnitudes[0]):
+        assert values.min() >= 0.4 and values.max() <= 0.5 and values.unique().numel() == values.numel()
+
+
 @pytest.mark.parametrize("names", [list_operations(), ["sign_flip"], ["time_reverse"], ["sign_flip", "time_reverse"]])
 def test_a_stage_is_the_sum_of_its_operations_one_by_one(names):
     ops, X = operations(names), windows()
