@@ -103,6 +103,14 @@ def test_one_five_in_the_folder_settles_what_four_is(tmp_path):
     assert load_recordings(tmp_path, stage_numbers="r&k").y.tolist() == [0, 2, 3, 3] * 2
 
 
+def test_a_store_of_nights_whose_stages_were_read_otherwise_is_made_anew(tmp_path):
+    night(tmp_path / "in" / "a.edf", stages=(), duration_s=120)
+    (tmp_path / "in" / "a.txt").write_text("0\n2\n3\n4\n")
+    for numbers, expected in (("r&k", [0, 2, 3, 3]), ("aasm", [0, 2, 3, 4]), ("r&k", [0, 2, 3, 3])):
+        nights = load_recordings(tmp_path / "in", store=tmp_path / "store", stage_numbers=numbers)
+        assert nights.y.tolist() == expected
+
+
 def save_npz(path, seed=0, **arrays):
     X = np.random.default_rng(seed).normal(0, 500, (9, 2, 3000)).astype("int16")
     base = {"X": X, "scale": np.array([0.1, 0.2], "float32"), "ch_names": ["Fpz-Cz", "Pz-Oz"], "sfreq": np.float32(100)}
