@@ -79,14 +79,14 @@ class Method:
 
         ValueError for one that it does not take or that is not plain data (numbers, text, lists).
         """
-        given = plain_numbers(dict(given or {}))
-        unknown = sorted(set(given) - set(self.defaults))
+        defaults, given = plain_numbers(dict(self.defaults)), plain_numbers(dict(given or {}))
+        unknown = sorted(set(given) - set(defaults))
         if unknown:
-            takes = ", ".join(self.defaults) or "no options"
+            takes = ", ".join(defaults) or "no options"
             raise ValueError(f"method {self.name!r} does not take {', '.join(unknown)}; it takes {takes}")
-        options = {**self.defaults, **given}
+        options = {**defaults, **given}
         for name, value in given.items():
-            check_kind(f"option {name} of method {self.name!r}", value, self.defaults[name])
+            check_kind(f"option {name} of method {self.name!r}", value, defaults[name])
         for name, value in options.items():
             try:
                 json.dumps(value)

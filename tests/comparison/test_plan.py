@@ -88,6 +88,7 @@ class TestMethods:
             get_method("none").options({"penalty": 1.0})
         options = get_method("augnet").options({"n_copies": np.int64(2), "penalty": np.float32(0.5)})
         assert json.dumps([options["n_copies"], options["penalty"]]) == "[2, 0.5]"
+        assert json.dumps(Method("mine", "mine", print, {"width": np.int64(3)}).options()) == '{"width": 3}'
         with pytest.raises(ValueError, match="option layers of method 'augnet' is no plain data"):
             get_method("augnet").options({"layers": [object()]})
 
