@@ -154,11 +154,16 @@ def get_method(method: str | Method) -> Method:
 
     if isinstance(method, Method):
         return method
-    if isinstance(method, str) and method in SEARCHES and method not in _METHODS:
+    if not isinstance(method, str):
+        raise TypeError(
+            f"a method is a name or an eegaug.comparison.Method, not a {type(method).__name__}: of an estimator make "
+            "one, Method(name, label, build, {}), where build(common) returns it with the settings that all share"
+        )
+    if method in SEARCHES and method not in _METHODS:
         _METHODS[method] = search_method(method)
     try:
         return _METHODS[method]
-    except (KeyError, TypeError):
+    except KeyError:
         raise ValueError(f"unknown method {method!r}; known are {', '.join(list_methods())}") from None
 
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from eegaug import StagingClassifier
 from eegaug._durations import parse_budget
 from eegaug.comparison import Method, get_method, list_methods, make_plan, register_method
 from eegaug.comparison.plan import (
@@ -82,6 +83,10 @@ class TestPlan:
 
 
 class TestMethods:
+    def test_an_estimator_is_no_method(self):
+        with pytest.raises(TypeError, match=r"not a StagingClassifier: of an estimator make one, Method\(name"):
+            get_method(StagingClassifier())
+
     def test_options_are_checked_by_name(self):
         assert get_method("augnet").options({"penalty": 1.0})["penalty"] == 1.0
         with pytest.raises(ValueError, match="'none' does not take penalty; it takes no options"):
