@@ -72,6 +72,7 @@ class TestCompare:
             assert row.test_balanced_accuracy == pytest.approx(curve.loc[row.best_epoch, "test_balanced_accuracy"])
             assert curve["train_seconds"].is_monotonic_increasing
             assert row.train_seconds == pytest.approx(curve["train_seconds"].iloc[-1])
+            assert row.best_train_seconds == pytest.approx(curve.loc[row.best_epoch, "train_seconds"])
 
     def test_what_augnet_learned_is_there_with_what_was_planted(self, result):
         assert set(result.invariances["method"]) == {"augnet"}
@@ -354,6 +355,19 @@ class TestOptions:
         result = compare(["none"], out=tmp_path, **{**small, "max_epochs": 30, "folds": 1}, patience=1, lr=1e-6)
         row = result.table.iloc[0]
         assert row["epochs"] == row["best_epoch"] + 1 < 30
+
+    def test_each_seed_draws_the_subjects_of_a_fraction(self, tmp_path, small):
+        data_args = {**small.pop("data_args"), "n_subjects": 6}
+        split = Split(train=["sim-001", "sim-002", "sim-003", "sim-004"], valid=["sim-005"], test=["sim-006"])
+        arguments = small | {"folds": [split], "seeds": (0, 3, 4), "fractions": (0.5,), "data_args": data_args}
+        result = compare(["none"], out=tmp_path, **arguments)
+        drawn = {row.seed: tuple(row.train_subjects.split()) for row in result.table.itertuples()}
+        assert drawn == {seed: split.fraction(0.5, random_state=seed).train for seed in (0, 3, 4)}
+        assert len(set(drawn.values())) == 3
+        # One subject is tested: its score is that of the run.
+        scores = result.table["test_balanced_accuracy"].tolist()
+        assert result.subjects["balanced_accuracy"].tolist() == pytest.approx(scores)
+        assert max(scores) < 1
 
     def test_fractions_are_of_the_training_subjects(self, tmp_path, small, nights):
         folds = [Split(train=("sim-001", "sim-002"), valid=("sim-003",), test=("sim-004",))]

@@ -18,6 +18,26 @@ from .sleep_signals import SIX, simulate, spectra
 W, N2 = 0, 2
 
 
+def test_the_cap_turns_about_x_then_y_then_z():
+    nose, up, right = np.eye(3)[[1, 2, 0]]
+    turned = {angles: Draw(0.0, False, False, angles, 1.0).rotation() for angles in [(90, 0, 90), (90, 90, 0)]}
+    np.testing.assert_allclose(turned[90, 0, 90] @ nose, up, atol=1e-12)
+    np.testing.assert_allclose(turned[90, 90, 0] @ nose, right, atol=1e-12)
+
+
+def test_what_happens_nearly_always_varies_as_little_as_what_hardly_ever_does():
+    rows = {row["operation"]: row for row in Planted.none(polarity=0.8, left_right=0.2).operations()}
+    assert rows["sign_flip"]["strength"] == 0.8 and rows["channels_symmetry"]["strength"] == 0.2
+    assert [rows[name]["magnitude"] for name in ("sign_flip", "channels_symmetry")] == pytest.approx([0.4, 0.4])
+
+
+def test_channels_are_lost_for_a_night():
+    planted = Planted.none(dropped_channels=0.5)
+    nights = simulate_nights(1, 4, n_windows=2, ch_names=SIX, planted=planted, random_state=0)
+    lost = [tuple(one["dropped_channels"]) for one in nights.truth["recordings"].values()]
+    assert len(set(lost)) > 2
+
+
 def test_frequency_jitter_moves_the_spectrum_by_the_truth():
     planted = Planted.none(frequency_jitter_hz=1.0)
     options = {"n_windows": 150, "ch_names": ["Pz", "Oz"]}
