@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from eegaug.augnet.together import decision
 from eegaug.functional.sensors import full_precision
 
 if TYPE_CHECKING:
     from eegaug.augnet.layers import AugmentationLayer
-    from eegaug.operations import Operation
 
 __all__ = ["Drawn", "comparison_of_losses", "group_sizes", "one_operation_each"]
 
@@ -26,13 +26,13 @@ _MOST = 0.98
 class Drawn(NamedTuple):
     """Who drew an operation that decides: its number, rows of the batch, and of each the share that was changed.
 
-    ``slope``: how fast, with the strength, the number of changes grows that a window may have.
+    ``per_strength``: how many changes of a window full strength makes on average, of one window or of its channels.
     """
 
     operation: int
     rows: Tensor
     changed: Tensor
-    slope: float
+    per_strength: float
 
 
 def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -76,30 +76,15 @@ def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Gen
             noise = op.draw(size, n_channels, n_times, generator=generator, device=X.device)
             if not op.has_magnitude:
                 u = torch.rand(size, generator=generator, device=source).to(X.device)
-            if layer.compares_losses and _decides(op):
-                strength = strength.detach()
-                if op.has_magnitude:
-                    strength = strength.clamp(max=_MOST)
-                layer.drawn.append(_decided(q, op, order[begin : begin + size], strength, noise, u))
+            if layer.compares_losses and (decided_by := decision(op, noise, u)) is not None:
+                strength = strength.detach().clamp(max=_MOST if op.has_magnitude else 1.0)
+                draws, factor = decided_by
+                chosen = (draws < strength * factor).to(strength.dtype)
+                layer.drawn.append(Drawn(q, order[begin : begin + size], chosen.mean(1), factor * chosen.shape[1]))
             group = layer.apply_operation(q, group, strength, noise, u)
         done.append(group)
         begin += size
     return torch.cat(done).index_select(0, order.argsort())
-
-
-def _decides(op: Operation) -> bool:
-    """Whether an operation changes a window, or channels of it, altogether or not at all."""
-    return not op.has_magnitude or getattr(op, "mixing_of_members", None) is not None
-
-
-def _decided(
-    q: int, op: Operation, rows: Tensor, strength: Tensor, noise: dict[str, Tensor], u: Tensor | None
-) -> Drawn:
-    """What operation number `q` has decided for the windows that drew it."""
-    if not op.has_magnitude:
-        return Drawn(q, rows, (u < strength / 2).to(strength.dtype), 0.5)
-    members = op.membership(noise) < strength * op.max_strength
-    return Drawn(q, rows, members.to(strength.dtype).mean(1), op.max_strength * members.shape[1])
 
 
 def comparison_of_losses(layer: AugmentationLayer, losses: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from eegaug.functional.sampling import bernoulli_and_slope
 from eegaug.functional.sensors import rotation_waves
 from eegaug.operations import Operation
 
-__all__ = ["decisions", "held", "rotations"]
+__all__ = ["decision", "decisions", "held", "rotations"]
 
 Noises = Mapping[int, Mapping[str, Tensor]]
 
@@ -22,6 +22,21 @@ Noises = Mapping[int, Mapping[str, Tensor]]
 def held(strengths: Tensor) -> Tensor:
     """Strengths brought into [0, 1], with the gradient of those that were given."""
     return strengths - strengths.detach() + strengths.detach().clamp(0.0, 1.0)
+
+
+def decision(op: Operation, noise: Mapping[str, Tensor], u: Tensor | None) -> tuple[Tensor, float] | None:
+    """How an operation decides about windows or about their channels: yes where a draw is below its probability.
+
+    Returns
+    -------
+    tuple or None
+        Uniform draws (batch, 1 or channels), and the probability at full strength; None if it decides about nothing.
+    """
+    if not op.has_magnitude:
+        return u[:, None], 0.5
+    if op.mixing_of_members is None:
+        return None
+    return op.membership(noise), op.max_strength
 
 
 def decisions(
@@ -46,13 +61,10 @@ def decisions(
     """
     found, chances, draws, factors = [], [], [], []
     for q, u in us.items():
-        op = operations[q]
-        if op.has_magnitude:
-            if op.mixing_of_members is None:
-                continue
-            u, factor = op.membership(noises[q]), op.max_strength
-        else:
-            u, factor = u[:, None], 0.5
+        decided_by = decision(operations[q], noises[q], u)
+        if decided_by is None:
+            continue
+        u, factor = decided_by
         chance = strengths[q] if factor == 1.0 else strengths[q] * factor
         found.append(q)
         chances.append(chance.expand(u.shape[1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from sklearn.utils import check_random_state
 from eegaug._durations import parse_budget
 from eegaug._plain_data import plain_numbers
 from eegaug.comparison.estimators import build_estimator, uninterrupted
-from eegaug.comparison.methods import Method, get_method
+from eegaug.comparison.methods import Method, check_plain, get_method
 from eegaug.comparison.plan import (
     SettingsMismatchError,
     check_settings,
@@ -224,12 +223,7 @@ def training_settings(
     trunk_args = plain_numbers(dict(trunk_args))
     check_arguments(resolve_trunk(trunk), trunk_args)
     for name, value in trunk_args.items():
-        try:
-            json.dumps(value)
-        except TypeError:
-            raise ValueError(
-                f"trunk_args has {name}={value!r}, which is no plain data, so it cannot be kept with the results"
-            ) from None
+        check_plain(f"trunk_args has {name}={value!r}, which", value, "give numbers, text or lists")
     if not (isinstance(lr, Real) and 0 < lr < float("inf")):
         raise ValueError(f"lr must be positive, got {lr!r}")
     return {

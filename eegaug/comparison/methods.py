@@ -88,14 +88,18 @@ class Method:
         for name, value in given.items():
             check_kind(f"option {name} of method {self.name!r}", value, defaults[name])
         for name, value in options.items():
-            try:
-                json.dumps(value)
-            except TypeError:
-                raise ValueError(
-                    f"option {name} of method {self.name!r} is no plain data, so it cannot be kept with the results; "
-                    "put it into the factory of a Method of your own"
-                ) from None
+            check_plain(
+                f"option {name} of method {self.name!r}", value, "put it into the factory of a Method of your own"
+            )
         return options
+
+
+def check_plain(what: str, value: Any, remedy: str) -> None:
+    """Refuse what cannot be written into the settings of a run."""
+    try:
+        json.dumps(value)
+    except TypeError:
+        raise ValueError(f"{what} is no plain data, so it cannot be kept with the results; {remedy}") from None
 
 
 def check_kind(what: str, value: Any, default: Any) -> None:
