@@ -23,8 +23,7 @@ def plot_policy(policy: Any, *, limit: int = 10, title: str | None = None, ax: A
     Parameters
     ----------
     policy : Policy, ClassPolicy, ConditionalPolicy, or DataFrame
-        A table is one of ``policy.table()``, which does not say how many sub-policies are drawn for each window. Of an
-        input-conditional policy its mean is drawn.
+        A table is one of ``policy.table()``. Of an input-conditional policy its mean is drawn.
     limit : int
         How many sub-policies to show of each class, the likeliest first; the others are counted below them.
     title : str, optional
@@ -49,7 +48,7 @@ def plot_policy(policy: Any, *, limit: int = 10, title: str | None = None, ax: A
     small = {"fontsize": 7, "va": "center", "color": MUTED}
     for x, text in ((_PROBABILITY, "probability"), (_MAGNITUDE, "strength")):
         ax.text(x, 0.6, text, **small)
-    draws = _draws(policy)
+    draws = next(row["draws"] for row in rows if "draws" in row)
     if draws > 1:  # too long to end where the numbers do
         ax.text(0, 0.6, f"drawn, {draws} times", **small)
     else:
@@ -64,12 +63,6 @@ def plot_policy(policy: Any, *, limit: int = 10, title: str | None = None, ax: A
     if title:
         ax.set_title(title, fontsize=9, loc="left")
     return ax
-
-
-def _draws(policy: Any) -> int:
-    """How many sub-policies are drawn for each window, as far as is known: a table does not say."""
-    one = next(iter(getattr(policy, "policies", ())), policy)  # policies of classes all draw the same number
-    return int(getattr(one, "draws", 1))
 
 
 def _draw_row(ax: Any, y: float, row: Mapping[str, Any]) -> None:

@@ -219,10 +219,10 @@ class BasePolicy(PlainData):
         Returns
         -------
         DataFrame
-            One row for each operation of each sub-policy: ``class`` (None for all), ``sub_policy``, ``weight`` (of the
-            sub-policy), ``place``, ``operation``, ``family``, ``probability``, ``magnitude`` and ``strength`` (highest,
-            in ``unit``; NaN without one) and ``lowest_magnitude``. A sub-policy that does nothing has one row with the
-            operation "".
+            One row for each operation of each sub-policy: ``class`` (None for all), ``draws`` (sub-policies drawn for
+            each window, the same in all rows), ``sub_policy``, ``weight`` (of the sub-policy), ``place``,
+            ``operation``, ``family``, ``probability``, ``magnitude`` and ``strength`` (highest, in ``unit``; NaN
+            without one) and ``lowest_magnitude``. A sub-policy that does nothing has one row with the operation "".
         """
         raise NotImplementedError
 

@@ -160,7 +160,7 @@ class ClassPolicy(BasePolicy):
         import pandas as pd
 
         parts = [
-            sub_policy_table(policy.sub_policies, numbers, self._operations).assign(**{"class": label})
+            sub_policy_table(policy, numbers, self._operations).assign(**{"class": label})
             for label, policy, numbers in zip(self.labels, self.policies, self._numbers, strict=True)
         ]
         return pd.concat(parts, ignore_index=True)

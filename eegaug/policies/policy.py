@@ -129,7 +129,7 @@ class Policy(ReadyMade, BasePolicy):
 
     def table(self) -> pd.DataFrame:
         """The policy as a table; see :meth:`eegaug.policy.BasePolicy.table`."""
-        return sub_policy_table(self.sub_policies, self._numbers, self._operations)
+        return sub_policy_table(self, self._numbers, self._operations)
 
 
 def _words(step: PolicyOperation, operation: Operation) -> str:
@@ -141,15 +141,13 @@ def _words(step: PolicyOperation, operation: Operation) -> str:
     return words
 
 
-def sub_policy_table(
-    sub_policies: Sequence[SubPolicy], numbers: Sequence[Sequence[int]], operations: Sequence[Operation]
-) -> pd.DataFrame:
+def sub_policy_table(policy: Policy, numbers: Sequence[Sequence[int]], operations: Sequence[Operation]) -> pd.DataFrame:
     """A row for each operation of each sub-policy, see :meth:`eegaug.policy.BasePolicy.table`."""
     import pandas as pd
 
     rows, nan = [], float("nan")
-    for s, (sub, places) in enumerate(zip(sub_policies, numbers, strict=True)):
-        head = {"class": None, "sub_policy": s, "weight": sub.weight}
+    for s, (sub, places) in enumerate(zip(policy.sub_policies, numbers, strict=True)):
+        head = {"class": None, "draws": policy.draws, "sub_policy": s, "weight": sub.weight}
         for place, (step, number) in enumerate(zip(sub.operations, places, strict=True)):
             operation = operations[number]
             low, high = step.range if operation.has_magnitude else (nan, nan)

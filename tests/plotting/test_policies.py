@@ -59,10 +59,11 @@ def test_classes_have_headings():
 
 def test_how_many_are_drawn_stands_in_the_heading():
     several = Policy.rand_augment(sfreq=100, n_operations=3)
-    assert "drawn, 3 times" in texts(several.plot())
-    assert "drawn, 3 times" in texts(plot_policy(ClassPolicy(classes=[0, 1], policies=[several, several])))
-    for policy in (Policy.rand_augment(sfreq=100, n_operations=1), several.table()):
-        assert "drawn" in texts(plot_policy(policy))
+    classwise = ClassPolicy(classes=[0, 1], policies=[several, several])
+    assert classwise.table()["draws"].tolist() == [3] * len(classwise.table())
+    for policy in (several, several.table(), classwise, classwise.table()):
+        assert "drawn, 3 times" in texts(plot_policy(policy))
+    assert "drawn" in texts(plot_policy(Policy.rand_augment(sfreq=100, n_operations=1)))
 
 
 def test_side_by_side_without_overlap(tmp_path):

@@ -173,6 +173,7 @@ class TestData:
     def test_table(self):
         table = example().table()
         assert table["class"].tolist() == ["W", "N1", "N2", "N2", "N2"]
+        assert table["draws"].tolist() == [1] * 5
         row = table.iloc[-1]
         assert (row["operation"], row["unit"]) == ("frequency_shift", "Hz")
         assert (row["strength"], row["weight"]) == (pytest.approx(1.5), pytest.approx(1 / 3))
