@@ -6,6 +6,7 @@ import copy
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -23,7 +24,7 @@ from eegaug.policies.policy import Policy
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ConditionalPolicy", "weights_path"]
+__all__ = ["ConditionalPolicy", "find_weights"]
 
 _WEIGHTS = ".safetensors"
 
@@ -49,7 +50,8 @@ class ConditionalPolicy(BasePolicy):
     Notes
     -----
     ``save("policy.json")`` writes the weights of the network beside it, as ``policy.safetensors``, and those of
-    ``save("fold.1")`` as ``fold.1.safetensors``; a checksum in the JSON document ties the two together.
+    ``save("fold.1")`` as ``fold.1.safetensors``; a checksum in the JSON document ties the two together. By it the
+    weights of a policy that was renamed are found in its folder.
 
     References
     ----------
@@ -71,7 +73,7 @@ class ConditionalPolicy(BasePolicy):
         module = data.get("network")
         if isinstance(module, nn.Module):
             module = copy.deepcopy(module).eval().requires_grad_(False)
-            data |= {"network": module.config(), "weights": weights_checksum(module)}
+            data |= {"network": module.config(), "weights": weights_checksum(module.state_dict())}
         super().__init__(**data)
         self._module = module if isinstance(module, nn.Module) else None
         if self._module is not None:  # one of one's own need not say what it gives before it is used
@@ -257,7 +259,10 @@ class ConditionalPolicy(BasePolicy):
 
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"the weights of the policy's network are missing: there is no {path}")
+            raise FileNotFoundError(
+                f"the weights of the policy's network are missing: there is no {path}; copy the {_WEIGHTS} file "
+                "that was saved with the policy to where the policy is"
+            )
         try:
             network = AugmentationNetwork.from_config(dict(self.network), module=module)
         except ValueError:
@@ -268,7 +273,7 @@ class ConditionalPolicy(BasePolicy):
             network.load_state_dict(load(path.read_bytes()))
         except (SafetensorError, RuntimeError) as error:
             raise ValueError(f"{path} does not hold the weights of this policy's network: {error}") from None
-        if weights_checksum(network) != self.weights:
+        if weights_checksum(network.state_dict()) != self.weights:
             raise ValueError(f"{path} holds the weights of another policy: their checksum is not the one in the JSON")
         return type(self)(**{**dict(self), "network": network})
 
@@ -281,10 +286,25 @@ def weights_path(path: str | os.PathLike) -> Path:
     return path.with_name(path.name.removesuffix(".json") + _WEIGHTS)
 
 
-def weights_checksum(module: nn.Module) -> str:
+def find_weights(path: str | os.PathLike, checksum: str) -> Path:
+    """File with the weights of the policy kept in `path`: by name or, where either was renamed, by checksum."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    due = weights_path(path)
+    if not due.is_file():
+        for other in sorted(due.parent.glob(f"*{_WEIGHTS}")):
+            with suppress(SafetensorError):  # a damaged one is not it
+                if weights_checksum(load(other.read_bytes())) == checksum:
+                    return other
+    return due
+
+
+def weights_checksum(state: Mapping[str, Tensor]) -> str:
     """SHA-256 of the parameters and buffers of a module."""
     digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
+    for name, value in sorted(state.items()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        # As bytes: numpy knows no bfloat16, which weights of others in the folder may have.
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from eegaug.policies.base import FORMAT, FORMAT_VERSION, BasePolicy
 from eegaug.policies.classwise import ClassPolicy
-from eegaug.policies.conditional import ConditionalPolicy, weights_path
+from eegaug.policies.conditional import ConditionalPolicy, find_weights
 from eegaug.policies.policy import Policy
 
 __all__ = ["load_policy", "policy_from_document"]
@@ -38,7 +38,7 @@ def load_policy(path: str | os.PathLike, module: Any = None) -> BasePolicy:
     Raises
     ------
     FileNotFoundError
-        When there is no such file, or the weights beside it are missing.
+        When there is no such file, or the weights of its network are not in its folder.
     ValueError
         When the file is no policy, is damaged, was written by a newer version or names unknown operations; the message
         says so.
@@ -63,7 +63,7 @@ def load_policy(path: str | os.PathLike, module: Any = None) -> BasePolicy:
     policy = policy_from_document(document, path)
     if isinstance(policy, ConditionalPolicy):
         try:
-            policy = policy.with_weights(weights_path(path), module=module)
+            policy = policy.with_weights(find_weights(path, policy.weights), module=module)
         except ValueError as error:
             raise ValueError(f"{path} cannot be read as a policy: {error}") from error
     return policy

@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 from braindecode.models import SleepStagerChambon2018
+from safetensors.torch import save_file
 from small import CHANNELS, SFREQ, SmallNet, X, Y, staging
 
 from eegaug._inputs import Signal
@@ -128,9 +129,11 @@ class TestData:
     def test_files_that_do_not_belong_together(self, tmp_path):
         example(0).save(tmp_path / "a.json")
         example(1).save(tmp_path / "b.json")
-        (tmp_path / "b.safetensors").rename(tmp_path / "a.safetensors")
+        (tmp_path / "b.safetensors").replace(tmp_path / "a.safetensors")
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "b.json").rename(tmp_path / "elsewhere" / "b.json")
         with pytest.raises(FileNotFoundError, match=r"weights of the policy's network are missing.*b.safetensors"):
-            load_policy(tmp_path / "b.json")
+            load_policy(tmp_path / "elsewhere" / "b.json")
         with pytest.raises(ValueError, match="weights of another policy"):
             load_policy(tmp_path / "a.json")
         (tmp_path / "a.safetensors").write_bytes(b"nonsense")
@@ -143,6 +146,15 @@ class TestData:
             example(seed).save(tmp_path / name)
         assert len(list(tmp_path.iterdir())) == 6 and (tmp_path / "dna.fold2.safetensors").is_file()
         assert [load_policy(tmp_path / name) for name in names] == [example(seed) for seed in range(3)]
+
+    def test_renamed_policies_find_their_weights(self, tmp_path):
+        save_file({"x": torch.zeros(2, dtype=torch.bfloat16)}, tmp_path / "0.safetensors")
+        (tmp_path / "1.safetensors").write_bytes(b"damaged")
+        names = ["fold.1", "fold.txt", "dna.json"]
+        for seed, name in enumerate(names):
+            example(seed).save(tmp_path / name)
+            (tmp_path / name).rename(tmp_path / f"policy{seed}.json")
+        assert [load_policy(tmp_path / f"policy{seed}.json") for seed in range(3)] == [example(s) for s in range(3)]
 
     def test_weights_are_not_overwritten_by_the_policy(self, tmp_path):
         with pytest.raises(ValueError, match=r"x\.safetensors is a name for the weights.* name the policy \*\.json"):
