@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from skorch.utils import is_dataset
 from torch import nn
+from torch.utils.data import Subset
 
 from eegaug._inputs import Signal, as_windows, check_labels, labels_of, signal_of
 from eegaug._transform_draws import transforms_of
@@ -20,6 +21,9 @@ from eegaug.operations import Operation, get_operation
 
 class StagingData:
     """The part of `StagingClassifier` that looks at data."""
+
+    # Those of the windows given that are trained on, where some are kept apart to validate on.
+    train_indices_: np.ndarray | None = None
 
     def _prepare(self, X: Any, y: Any, fresh: bool, classes: Any = None) -> tuple[Any, np.ndarray]:
         """Check the training data and note what the network has to know of them, if it is not known yet."""
@@ -203,6 +207,17 @@ class StagingData:
                 f"{classes.tolist()}: drop these windows, or pass classes=… with all labels there are."
             )
         return torch.from_numpy(codes.astype(np.int64))
+
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
+        """Training and validation data; balanced weights of the classes are those of the first."""
+        train, valid = super().get_split_datasets(X, y, **fit_params)
+        part = isinstance(train, Subset) and train is not X and y is not None and len(train.dataset) == len(y)
+        self.train_indices_ = np.asarray(train.indices) if part else None
+        if part and getattr(self, "starting_", False):
+            self.class_weights_ = self._class_weights(np.asarray(y)[self.train_indices_])
+            if self.weighs_classes_:
+                self.criterion_.weight.copy_(torch.as_tensor(self.class_weights_))
+        return train, valid
 
     def _class_weights(self, labels: np.ndarray) -> np.ndarray | None:
         classes = self.classes_

@@ -77,6 +77,7 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
     classes_ : array of shape (n_classes,)
         Labels, in the order of the columns of :meth:`predict_proba`.
     class_weights_ : array of shape (n_classes,) | None
+        Where `train_split` cuts a part out of the data to validate on, balanced weights are those of the rest.
     signal_ : Signal
         Channels, samples, sampling rate and preprocessing of the training windows.
     preprocessing_ : dict | None
@@ -210,10 +211,12 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
         super().initialize_criterion()
         weights = getattr(self, "class_weights_", None)
         own = isinstance(self.criterion, nn.Module) and getattr(self.criterion, "weight", None) is not None
-        if weights is None or own or "criterion__weight" in vars(self):
+        self.weighs_classes_ = not (weights is None or own or "criterion__weight" in vars(self))
+        if not self.weighs_classes_:
             return self
         criterion = self.criterion_
         if "weight" not in getattr(criterion, "_buffers", {}):
+            self.weighs_classes_ = False
             warnings.warn(
                 f"{type(criterion).__name__} takes no class weights: class_weight={self.class_weight!r} has no effect; "
                 "pass class_weight=None.",
@@ -323,11 +326,12 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
             self.seed_ = resolve_seed(self.random_state)
         epochs_done = 0 if fresh else len(self.history or [])
         self.signal_args_set_ = self.fitting_ = True
+        self.starting_ = fresh
         try:
             with contained_rng(derive_seed(self.seed_, epochs_done), self.device), self._transforms_copied():
                 yield windows, labels
         finally:
-            self.fitting_ = False
+            self.fitting_ = self.starting_ = False
 
     # Prediction ------------------------------------------------------------------------------------------------------
 

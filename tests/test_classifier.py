@@ -192,6 +192,29 @@ def test_class_weights():
         staging(max_epochs=0, criterion=MultiLabelSoftMarginLossLike).fit(X, y)
 
 
+def test_balanced_weights_are_those_of_the_windows_trained_on():
+    """Not of those that are kept apart to validate on; of a training that goes on they stay."""
+    y = np.repeat([0, 1, 2], [8, 16, 24])
+
+    def keep_apart(dataset, y):
+        return Subset(dataset, range(4, 40)), Subset(dataset, [0, 1, 2, 3, *range(40, 48)])
+
+    clf = staging(max_epochs=1, train_split=keep_apart).fit(X, y)
+    np.testing.assert_allclose(clf.class_weights_, 36 / (3 * np.array([4, 16, 16])))
+    np.testing.assert_allclose(clf.criterion_.weight.numpy(), clf.class_weights_, rtol=1e-6)
+    assert clf.train_indices_.tolist() == list(range(4, 40))
+    before = clf.class_weights_
+    clf.partial_fit(X, Y)
+    assert np.array_equal(clf.class_weights_, before)
+    assert np.array_equal(clf.set_params(train_split=None).fit(X, y).class_weights_, 48 / (3 * np.array([8, 16, 24])))
+    assert clf.train_indices_ is None
+    given = staging(max_epochs=1, train_split=keep_apart, criterion__weight=torch.tensor([1.0, 2.0, 3.0])).fit(X, y)
+    assert given.criterion_.weight.tolist() == [1.0, 2.0, 3.0]
+    assert staging(max_epochs=1, train_split=keep_apart, class_weight=None).fit(X, y).class_weights_ is None
+    others = staging(max_epochs=1, train_split=predefined_split(Dataset(X[:9], Y[:9]))).fit(X, y)
+    np.testing.assert_allclose(others.class_weights_, 48 / (3 * np.array([8, 16, 24])))
+
+
 class MultiLabelSoftMarginLossLike(nn.Module):
     def forward(self, logits, y):
         return nn.functional.cross_entropy(logits, y)

@@ -53,9 +53,8 @@ class Judged:
         order = torch.randperm(n, generator=generator)
         judges = order[:n_judges].sort().values.tolist()
         self.judge_windows_ = Subset(train, judges)
-        if isinstance(train, Subset) and train is not X:  # a part of X, less what is to validate on
-            judges = [int(train.indices[i]) for i in judges]
-        self.judge_indices_ = judges
+        known = self.train_indices_  # a part of X, less what is to validate on
+        self.judge_indices_ = judges if known is None else known[judges].tolist()
         return Subset(train, order[n_judges:].sort().values.tolist()), valid
 
     def _judging(self, judges: Any) -> Iterator[Any]:

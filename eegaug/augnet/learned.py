@@ -134,7 +134,8 @@ class LearnedAugmentation:
         if not layers:
             return
         trunk = getattr(self.module_, "trunk", self.module_)
-        known = getattr(self, "judge_indices_", None) or range(len(windows))
+        known = getattr(self, "judge_indices_", None) or self.train_indices_
+        known = range(len(windows)) if known is None else known
         some = np.asarray(known)[_spread(len(known))]
         batches = self.get_iterator(Subset(self.get_dataset(windows, labels), some.tolist()), training=False)
         with evaluating(self.module_):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from small import CHANNELS, SFREQ, SmallNet
+from torch.utils.data import Subset
 
 from eegaug import AugNetClassifier
 from eegaug.augnet import AugmentationLayer
@@ -97,3 +98,19 @@ def test_what_cannot_be_measured_is_said(operation, batches, words):
     with pytest.raises(ValueError, match=words):
         measure_full_changes([layer], batches)
     assert layer.full_changes.tolist() == [1.0, 1.0]
+
+
+def test_changes_are_not_measured_on_windows_kept_apart_to_validate_on():
+    X = torch.randn(60, len(CHANNELS), 100, generator=torch.Generator().manual_seed(0)).numpy()
+    X[40:] *= 1e4  # nothing that is measured below may see these
+    settings = {"selection": "single", "sfreq": SFREQ, "ch_names": CHANNELS, "verbose": 0, "random_state": 0}
+
+    def keep_apart(dataset, y):
+        return Subset(dataset, range(40)), Subset(dataset, range(40, 60))
+
+    clf = AugNetClassifier(SmallNet, layers=["sensors"], train_split=keep_apart, max_epochs=0, **settings)
+    clf.fit(X, np.arange(60) % 2)
+    alone = AugNetClassifier(SmallNet, layers=["sensors"], train_split=None, max_epochs=0, **settings)
+    alone.fit(X[:40], np.arange(40) % 2)
+    columns = ["signal_change", "loss_rise"]
+    np.testing.assert_allclose(clf.invariances_[columns], alone.invariances_[columns], rtol=1e-5)
