@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from torch.utils.data import Subset
 from eegaug._inputs import Signal, as_windows, check_labels, labels_of, signal_of
 from eegaug._transform_draws import transforms_of
 from eegaug._validation import channel_differences, check_finite, flat_channels, flat_message
+from eegaug._warning import warn
 from eegaug.operations import Operation, get_operation
 
 
@@ -177,12 +177,11 @@ class StagingData:
         weak = next((operation for operation in used if operation.unit == "SD"), None)
         if weak is None or (spread := _spread(windows)) <= _STANDARDISED:
             return
-        warnings.warn(
+        warn(
             f"windows have a standard deviation of {spread:.2g}, and the strength of {weak.name} is in their unit, "
             f"{weak.max_strength:g} at most, which does next to nothing: standardise the windows (subtract the mean of "
             f"each channel, divide by its standard deviation), or give {type(weak).__name__}(max_strength=…) in that "
-            "unit",
-            stacklevel=2,
+            "unit"
         )
 
     # Classes ---------------------------------------------------------------------------------------------------------
@@ -269,10 +268,9 @@ def _warn_of_volts(windows: Any) -> None:
     """Say so where the first window is so small that it must be in volts: a network learns nothing from it."""
     spread = _spread(windows)
     if 0 < spread < 1e-3:
-        warnings.warn(
+        warn(
             f"windows have a standard deviation of {spread:.1g}: they seem to be in volts, from which a network hardly "
-            "learns; multiply them by 1e6 (µV) or standardise them",
-            stacklevel=4,
+            "learns; multiply them by 1e6 (µV) or standardise them"
         )
 
 

@@ -7,7 +7,6 @@ import datetime
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +22,7 @@ from eegaug._inputs import Signal
 from eegaug._plain_data import decode, keep, plain
 from eegaug._trunk import describe_trunk, resolve_trunk, uncompiled_network
 from eegaug._version import __version__
+from eegaug._warning import warn
 
 __all__ = ["load_model", "save_model"]
 
@@ -215,11 +215,9 @@ def _warn_of_lost(clf: Any) -> None:
         lost["policy"] = clf.policy
     if lost:
         what = ", ".join(f"{k} ({getattr(v, '__name__', type(v).__name__)})" for k, v in lost.items())
-        warnings.warn(
+        warn(
             f"not saved with the model, as they are not plain data: {what}. The model that is loaded has the defaults; "
-            "set_params() gives them back to it.",
-            UserWarning,
-            stacklevel=3,
+            "set_params() gives them back to it."
         )
 
 
@@ -340,10 +338,9 @@ def _settings(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             try:
                 policy = policy.with_weights(folder / POLICY_WEIGHTS)
             except ValueError as error:  # only training needs it
-                warnings.warn(
+                warn(
                     f"the policy of {folder} comes without its network ({error}): the model predicts, and trains again "
-                    "once set_params(policy=…) gives it another.",
-                    stacklevel=3,
+                    "once set_params(policy=…) gives it another."
                 )
         settings["policy"] = policy
     if document.get("variants") is not None:

@@ -8,7 +8,6 @@ import json
 import math
 import numbers
 import os
-import warnings
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from eegaug._checkpoint_file import DamagedError, check_settings, check_writable
 from eegaug._random import restore_rng, rng_states
 from eegaug._trunk import uncompiled_network
 from eegaug._version import __version__
+from eegaug._warning import warn
 
 __all__ = ["TrainingCheckpoint"]
 
@@ -189,7 +189,7 @@ class TrainingCheckpoint(Callback):
                 raise
             kept = path.with_name(f"{path.name}.damaged")
             os.replace(path, kept)
-            warnings.warn(f"{path} is damaged: it is kept as {kept.name}, and this training begins anew.", stacklevel=2)
+            warn(f"{path} is damaged: it is kept as {kept.name}, and this training begins anew.")
             return None
 
     def _state(self, net: Any) -> dict[str, Any]:

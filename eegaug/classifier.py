@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -25,6 +24,7 @@ from eegaug._staging_data import StagingData, is_nights
 from eegaug._staging_loop import StagingLoop
 from eegaug._trunk import build_trunk, channel_info, signal_arguments
 from eegaug._validation import flat_channels, flat_message
+from eegaug._warning import warn
 
 __all__ = ["StagingClassifier"]
 
@@ -217,10 +217,9 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
         criterion = self.criterion_
         if "weight" not in getattr(criterion, "_buffers", {}):
             self.weighs_classes_ = False
-            warnings.warn(
+            warn(
                 f"{type(criterion).__name__} takes no class weights: class_weight={self.class_weight!r} has no effect; "
-                "pass class_weight=None.",
-                stacklevel=2,
+                "pass class_weight=None."
             )
             return self
         if criterion is self.criterion:
@@ -343,9 +342,9 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
             wrong, remarks = self._compare(signal_of(X))
             self._refuse(wrong)
             for remark in remarks:
-                warnings.warn(f"{remark}.", stacklevel=3)
+                warn(f"{remark}.")
             if isinstance(windows, (np.ndarray, torch.Tensor)) and (flat := flat_channels(windows)):
-                warnings.warn(f"{flat_message(flat, self.signal_.ch_names)}: look at the electrode.", stacklevel=3)
+                warn(f"{flat_message(flat, self.signal_.ch_names)}: look at the electrode.")
         yield from super().forward_iter(windows, training=training, device=device)
 
     def _get_predict_nonlinearity(self) -> Callable:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from eegaug._warning import warn
 from eegaug.augnet._compile import uncompiled
 from eegaug.augnet.fused import fused_sum
 from eegaug.augnet.sampling import Draw, choose_operations
@@ -338,4 +338,4 @@ def resolve_operations(
 def warn_left_out(left_out: dict[str, str]) -> None:
     if left_out:
         reasons = "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
-        warnings.warn(f"left out, as they mean nothing on this montage: {reasons}.", stacklevel=3)
+        warn(f"left out, as they mean nothing on this montage: {reasons}.")

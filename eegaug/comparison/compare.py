@@ -13,6 +13,7 @@ from typing import Any
 from joblib import effective_n_jobs
 
 from eegaug._durations import parse_budget
+from eegaug._warning import warn
 from eegaug.comparison.estimators import build_estimator
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.forecast import Forecast, forecast
@@ -200,8 +201,7 @@ def compare(
         # Before the settings are written: what was begun must never be taken for a run with the options of now.
         for name in changed_methods(out / SETTINGS, settings):
             if (aside := set_aside(out, name)) is not None:
-                text = f"{name} has other options now: what was begun with others is kept in {aside}"
-                warnings.warn(text, stacklevel=2)
+                warn(f"{name} has other options now: what was begun with others is kept in {aside}")
         write_json(out / SETTINGS, settings)
         write_json(out / FOLDS, {"format": "eegaug-splits", "version": 1, "splits": settings["folds"]})
     work = dataclasses.replace(work, settings=settings)
@@ -217,7 +217,7 @@ def compare(
     comparison = load_comparison(out)
     comparison.save()
     for text in comparison.warnings:
-        warnings.warn(text, stacklevel=2)
+        warn(text)
     return comparison
 
 
@@ -362,7 +362,7 @@ def _make_missing(plan: Plan, work: Work, n_jobs: int, backend: str, scheduler: 
         folder = run_folder(work.out, run)
         (folder / ERROR).unlink(missing_ok=True)
         if (folder / ROW).exists():
-            warnings.warn(f"{folder / ROW} is damaged: this run is made again.", stacklevel=3)
+            warn(f"{folder / ROW} is damaged: this run is made again.")
             (folder / ROW).unlink()
     with ProgressReporter(work.out, plan.runs, work.settings["training"]["max_epochs"], enabled=verbose):
         make_runs(work, missing, n_jobs, backend, scheduler)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import importlib
 import json
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from eegaug._plain_data import plain_numbers
+from eegaug._warning import warn
 
 __all__ = ["Method", "get_method", "list_methods", "register_method"]
 
@@ -220,9 +220,7 @@ def _without_places(layer: Any, common: Mapping[str, Any]) -> Any:
                 kept.append(name)
     if not reasons:
         return layer
-    warnings.warn(
-        f"learned augmentation goes without {', '.join(reasons)}: {next(iter(reasons.values()))}", stacklevel=2
-    )
+    warn(f"learned augmentation goes without {', '.join(reasons)}: {next(iter(reasons.values()))}")
     return kept
 
 

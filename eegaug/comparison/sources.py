@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-import warnings
 from collections.abc import Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from eegaug._warning import warn
 from eegaug.comparison.methods import get_method
 from eegaug.data import Split, load_nights, load_splits, subject_folds
 
@@ -132,10 +132,9 @@ def warn_of_unused(methods: Iterable[Any], penalty: float | None, n_copies: int)
     given = {"penalty": penalty, "n_copies": None if n_copies == _N_COPIES else n_copies}
     for name, value in given.items():
         if value is not None:
-            warnings.warn(
+            warn(
                 f"{name}={value} has no effect: it is that of {' and '.join(_AUGNETS)}; those of others are options of "
-                "the method",
-                stacklevel=4,
+                "the method"
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from skorch.history import History
 
 from eegaug._trunk import resolve_trunk
+from eegaug._warning import warn
 from eegaug.augnet._start import rebuilt, starts_of
 from eegaug.augnet.layers import AugmentationLayer
 from eegaug.augnet.module import AugmentationModule
@@ -46,10 +46,7 @@ def variants_document(variants: Any, policy: Any = None, n: int = 2) -> Any:
             raise TypeError
         return _plain(variants)
     except TypeError:
-        warnings.warn(
-            "the sources of variants are no plain data: the saved model predicts, but trains on windows as they are.",
-            stacklevel=5,
-        )
+        warn("the sources of variants are no plain data: the saved model predicts, but trains on windows as they are.")
         return [None] * n
 
 

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -18,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from eegaug._progress import track
+from eegaug._warning import warn
 from eegaug.data.atomic import plain, read_json
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Reading, channel_names, convert, look
@@ -394,5 +394,5 @@ def _told(nights: Nights) -> Nights:
         count = f" ({windows} window{'' if windows == 1 else 's'})" if windows else ""
         lines.append(f"{names}: {reason}{count}")
     if lines:
-        warnings.warn("\n".join(lines), UserWarning, stacklevel=4)
+        warn("\n".join(lines))
     return nights

@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eegaug._warning import warn
 from eegaug.data.atomic import plain, read_json, remove_leftovers, write_atomically, write_json
 from eegaug.data.nights import _FILES, NightDataset, Nights
 
@@ -353,7 +353,7 @@ def opened(store_dir: Path, header: dict) -> Nights:
         paths = [store_dir / f"{_night_stem(r)}.json" for r in header["nights"]]
     else:
         paths = sorted(p for p in store_dir.glob("*.json") if p.name != "store.json")
-        warnings.warn(f"The store {store_dir} was not finished: {len(paths)} nights are there so far.", stacklevel=2)
+        warn(f"The store {store_dir} was not finished: {len(paths)} nights are there so far.")
         if not paths:
             raise ValueError(f"The store {store_dir} was not finished and holds no night yet.")
     datasets = []

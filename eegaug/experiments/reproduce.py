@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import traceback
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pandas as pd
 from eegaug._processes import working_for
 from eegaug._progress import track
 from eegaug._version import __version__
+from eegaug._warning import warn
 from eegaug.comparison.estimators import uninterrupted
 from eegaug.comparison.machine import code_versions
 from eegaug.comparison.sources import writable_folder
@@ -148,7 +148,7 @@ def reproduce(
     plan = [plain(entry) for entry in experiment.plan(settings)]
     elsewhere = dataclasses.replace(settings, data="simulated", root=None, data_args={})
     if settings != elsewhere and plan == [plain(entry) for entry in experiment.plan(elsewhere)]:
-        warnings.warn(f"{experiment.name} has data of its own: which nights to take has no effect on it", stacklevel=2)
+        warn(f"{experiment.name} has data of its own: which nights to take has no effect on it")
     if out is None:
         out = Path("eegaug-reproduce") / (f"{experiment.name}-quick" if quick else experiment.name)
     out = writable_folder(out)

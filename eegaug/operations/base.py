@@ -3,7 +3,6 @@
 import inspect
 import json
 import numbers
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eegaug._warning import warn
 from eegaug.functional.sampling import relaxed_bernoulli
 from eegaug.montage import electrode_positions
 from eegaug.operations.checks import as_windows, check_unit_interval, fit_noise, per_window
@@ -315,7 +315,7 @@ class Operation(LinearForm):
         key = (self.name, self.ch_names or n_channels)
         if reason is not None and key not in _warned:
             _warned.add(key)
-            warnings.warn(f"{self.name} means nothing on this montage: {reason}", UserWarning, stacklevel=3)
+            warn(f"{self.name} means nothing on this montage: {reason}")
 
     # -- helpers -------------------------------------------------------------------------------------------------------
 

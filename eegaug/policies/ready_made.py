@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -10,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from eegaug._random import RandomState, resolve_seed
+from eegaug._warning import warn
 from eegaug.operations import FAMILIES, Operation, get_operation, list_operations
 from eegaug.policies.parts import FIXED_SLEEP, PolicyOperation, SubPolicy
 
@@ -313,7 +313,7 @@ def usable_operations(
         if not drop or ch_names is None or operation.void_reason(len(ch_names)) is None:
             found.append(operation)
     for reason, names in missing.items() if ch_names is not None else ():
-        warnings.warn(f"the policy goes without {', '.join(names)}: {reason}", UserWarning, stacklevel=3)
+        warn(f"the policy goes without {', '.join(names)}: {reason}")
     if not found:
         raise ValueError("there is no operation to choose from; name at least one that this signal allows")
     twice = sorted({op.name for i, op in enumerate(found) if op in found[:i]})

@@ -6,7 +6,6 @@ import glob
 import json
 import os
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from eegaug._checkpoint_file import DamagedError, check_settings, check_writable, read_state, write_state
 from eegaug._plain_data import plain_numbers
 from eegaug._version import __version__
+from eegaug._warning import warn
 from eegaug.checkpoint import _checksum, _describe, _describe_data, estimator_settings
 
 __all__ = ["SearchFile", "own_settings", "search_settings"]
@@ -95,9 +95,7 @@ class SearchFile:
             return None
         check_settings(self.path, *_told_apart(found["settings"], settings), "search")
         if damaged:
-            warnings.warn(
-                f"{self.path} is damaged: the checkpoint before it, {self.before}, is used instead.", stacklevel=4
-            )
+            warn(f"{self.path} is damaged: the checkpoint before it, {self.before}, is used instead.")
             # A copy, so that at any moment one of the two can be gone on from.
             shutil.copyfile(self.path, self.beside("damaged"))
             os.replace(self.before, self.path)

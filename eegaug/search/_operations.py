@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
 from eegaug._inputs import Signal
+from eegaug._warning import warn
 from eegaug.montage import electrode_positions
 from eegaug.operations import Operation, get_operation, list_operations
 
@@ -71,5 +71,5 @@ def resolve_operations(operations: Any, signal: Signal, positions: Any = None) -
     if not built:
         raise ValueError(f"no operation of {operations!r} means anything on this montage: {told}.")
     if reasons:
-        warnings.warn(f"the search goes without operations that mean nothing on this montage: {told}.", stacklevel=4)
+        warn(f"the search goes without operations that mean nothing on this montage: {told}.")
     return built

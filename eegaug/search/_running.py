@@ -7,7 +7,6 @@ import io
 import json
 import math
 import numbers
-import warnings
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from sklearn.base import clone
 
 from eegaug._durations import duration
 from eegaug._plain_data import plain_numbers
+from eegaug._warning import warn
 from eegaug.classifier import StagingClassifier
 from eegaug.search._checkpoint import SearchFile, own_settings
 from eegaug.search._task import SearchTask
@@ -142,10 +142,9 @@ def check_end(search: Any, budget: float | None, rows: list[dict[str, Any]], n_c
         refuse_small_budget(type(search).__name__, budget, rows, kept)
     entropy = rows[-1].get("entropy") if rows else None
     if entropy is not None and n_choices > 1 and math.exp(entropy) > _EVEN * n_choices:
-        warnings.warn(
+        warn(
             f"{type(search).__name__} ended with nearly even weights: which operations are in policy_ is chance. "
-            f"Give it more steps or time, or raise policy_lr (now {search.policy_lr:g}).",
-            stacklevel=4,
+            f"Give it more steps or time, or raise policy_lr (now {search.policy_lr:g})."
         )
 
 

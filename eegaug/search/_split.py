@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from skorch.helper import SliceDataset
 from torch.utils.data import ConcatDataset, Subset
 
 from eegaug._inputs import is_list_of_epochs
+from eegaug._warning import warn
 
 __all__ = ["check_groups", "hold_out", "missing_classes", "subjects_of"]
 
@@ -96,10 +96,9 @@ def hold_out(
     if groups is None:
         if chosen or isinstance(valid_size, (int, np.integer)):
             raise ValueError(f"valid_size={valid_size!r} speaks of subjects, but groups is None; pass groups=.")
-        warnings.warn(
+        warn(
             "groups is None and the data do not say whose windows they are: windows are held out one by one. "
-            "Neighbouring windows of a night are alike, so the search is told too good scores; pass groups=<subjects>.",
-            stacklevel=4,
+            "Neighbouring windows of a night are alike, so the search is told too good scores; pass groups=<subjects>."
         )
         few = [_label(label) for label, n in zip(*np.unique(labels, return_counts=True), strict=True) if n < 2]
         if few:

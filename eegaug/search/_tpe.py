@@ -6,7 +6,6 @@ import os
 import socket
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from eegaug._durations import duration
 from eegaug._random import derive_seed
+from eegaug._warning import warn
 from eegaug.search._task import Steps
 
 __all__ = ["PolicyStudy", "PrunerReplica", "require_optuna"]
@@ -147,10 +147,9 @@ class PolicyStudy:
         Of a trial that was given up in the meantime, since nothing was heard of it, nothing is kept.
         """
         if trial.number not in {one.number for one in self.running()}:
-            warnings.warn(
+            warn(
                 f"trial {trial.number} was given up by another process, which had not heard of it for "
-                f"{duration(_SILENCE)}: its result is left out.",
-                stacklevel=4,
+                f"{duration(_SILENCE)}: its result is left out."
             )
             return
         for name, value in {"score": score, "pruned": pruned, **facts}.items():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import numbers
 import time
-import warnings
 from typing import Any, ClassVar
 
 from eegaug._checkpoint_file import check_settings
+from eegaug._warning import warn
 from eegaug.policies import Policy
 from eegaug.search._task import SearchTask
 from eegaug.search._tpe import PolicyStudy, PrunerReplica, require_optuna
@@ -157,10 +157,9 @@ class AutoAugmentSearch(TrialSearch):
             state.drop_dead()
             n = min(self._at_a_time(), self._running.n_steps - len(self._rows) - len(state.running()))
             if n < 1:
-                warnings.warn(
+                warn(
                     f"the last {len(state.running())} trials run in other processes: policy_ is made of those that are "
-                    "finished. continue_fit() looks at them again.",
-                    stacklevel=5,
+                    "finished. continue_fit() looks at them again."
                 )
                 return None
             self._run_trials(task, state, n, began)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import numbers
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
@@ -19,6 +18,7 @@ from eegaug._durations import parse_budget
 from eegaug._inputs import is_list_of_epochs
 from eegaug._random import contained_rng, derive_seed, resolve_seed
 from eegaug._validation import naming_a_batch_of_one
+from eegaug._warning import warn
 from eegaug.checkpoint import TrainingCheckpoint, _describe
 from eegaug.classifier import StagingClassifier
 from eegaug.policies import Policy
@@ -374,10 +374,9 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
             check_end(self, budget, self._rows, self._n_choices(), kept=running.file is not None)
         self.policy_ = self.current_policy()
         if self.interrupted_:
-            warnings.warn(
+            warn(
                 "the search was stopped: policy_ is the policy reached, and no network was trained with it. "
-                "continue_fit() goes on.",
-                stacklevel=3,
+                "continue_fit() goes on."
             )
         elif self.refit:
             self._train_with_policy(running)
