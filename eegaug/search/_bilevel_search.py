@@ -122,8 +122,8 @@ class BilevelSearch(PolicySearch):
     def _n_choices(self) -> int:
         return len(self.operations_)
 
-    def _n_steps(self) -> int:
-        return super()._n_steps() + max(0, self.warm_start)  # below 0 is refused by name, in _check
+    def _n_steps_before(self) -> int:
+        return max(0, self.warm_start)  # below 0 is refused by name, in _check
 
     def _next_phase(self) -> str:
         begun = any(row["phase"] == "search" for row in self._rows)

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import numbers
-import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from mne import BaseEpochs
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.exceptions import NotFittedError
 
 from eegaug._durations import parse_budget
 from eegaug._inputs import is_list_of_epochs
-from eegaug._random import contained_rng, derive_seed, resolve_seed
-from eegaug._validation import naming_a_batch_of_one
-from eegaug._warning import warn
-from eegaug.checkpoint import TrainingCheckpoint, _describe
+from eegaug._random import derive_seed, resolve_seed
+from eegaug.checkpoint import _describe
 from eegaug.classifier import StagingClassifier
 from eegaug.policies import Policy
-from eegaug.search._checkpoint import SearchFile, plain_row, search_settings
+from eegaug.search._checkpoint import SearchFile, search_settings
+from eegaug.search._loop import SearchLoop
 from eegaug.search._operations import resolve_operations
 from eegaug.search._prediction import PredictsByBest
-from eegaug.search._progress import SearchBar
-from eegaug.search._record import SearchRecord
 from eegaug.search._running import (
     Running,
-    check_end,
     check_numbers,
     checked_clone,
     refuse_changes,
@@ -37,15 +31,12 @@ from eegaug.search._running import (
 )
 from eegaug.search._split import check_groups, hold_out, subjects_of
 from eegaug.search._state import SearchState
-from eegaug.search._task import REFIT, SPLIT, STEP, Part, SearchTask, callback_of, make_task
+from eegaug.search._task import SPLIT, Part, SearchTask, make_task
 
 __all__ = ["PolicySearch", "SearchState", "SearchTask"]
 
-# Name of the checkpoint of the last training among its callbacks.
-_REFIT = "search_refit"
 
-
-class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimator):
+class PolicySearch(SearchLoop, PredictsByBest, MetaEstimatorMixin, BaseEstimator):
     """Search an augmentation policy on training windows, then train a network with it.
 
     The base class of the searchers. A scikit-learn meta-estimator: ``fit`` searches, with whole subjects held out to
@@ -181,9 +172,9 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         """The policy that the search would return now."""
         raise NotImplementedError
 
-    def _n_steps(self) -> int:
-        """Steps in all, with those before the search itself."""
-        return self.max_steps if self.max_epochs is None else self.max_epochs
+    def _n_steps_before(self) -> int:
+        """Steps before the search itself, as far as is planned."""
+        return 0
 
     def _check(self, task: SearchTask) -> None:
         """Refuse settings that make no sense, before anything is built."""
@@ -224,8 +215,8 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         """
         self._forget()
         check_numbers(self)
-        self._check_steps("max_steps" if self.max_epochs is None else "max_epochs", PolicySearch._n_steps(self))
-        n_steps, budget = self._n_steps(), parse_budget(self.time_budget, "time_budget")
+        self._check_steps("max_steps" if self.max_epochs is None else "max_epochs", self._n_steps())
+        budget = parse_budget(self.time_budget, "time_budget")
         file = None if self.checkpoint is None else SearchFile(self.checkpoint)
         estimator, windows, labels = self._prepare(X, y)
         groups = check_groups(subjects_of(X) if groups is None else groups, len(labels))
@@ -240,7 +231,7 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         self._begin_anew()
         if saved is not None:
             self._restore(saved)
-        return self._run(n_steps, budget)
+        return self._run(self._n_steps(), budget)
 
     def continue_fit(self, *, max_epochs: int | None = None, time_budget: float | str | None = None) -> Self:
         """Go on where the search stopped, then train again.
@@ -276,8 +267,8 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
                 self._restore(saved)
         if max_epochs is not None:
             self._check_steps("max_epochs", max_epochs)
-        more = 0 if max_epochs is None else max_epochs - PolicySearch._n_steps(self)
-        return self._run(self._n_steps() + more, parse_budget(time_budget, "time_budget"))
+        n_steps = self._n_steps() if max_epochs is None else max_epochs
+        return self._run(n_steps, parse_budget(time_budget, "time_budget"))
 
     def current_policy(self) -> Policy:
         """The policy reached so far; during the search, the one that it would return now."""
@@ -286,8 +277,6 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         if not hasattr(self, "policy_"):
             raise NotFittedError(f"this {type(self).__name__} has not begun to search: call fit first.")
         return self.policy_
-
-    _running: Running | None = None
 
     def _forget(self) -> None:
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
@@ -325,115 +314,14 @@ class PolicySearch(SearchRecord, PredictsByBest, MetaEstimatorMixin, BaseEstimat
         self.valid_groups_ = None if groups is None else np.unique(task.valid.groups)
         return task
 
+    def _n_steps(self) -> int:
+        """Steps of the search itself."""
+        return self.max_steps if self.max_epochs is None else self.max_epochs
+
     @staticmethod
     def _check_steps(name: str, n: Any) -> None:
         if isinstance(n, bool) or not isinstance(n, numbers.Real) or not n >= 1 or n % 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {n!r}.")
-
-    def _begin_anew(self) -> None:
-        """Build what the search works with."""
-        running, self._rows = self._running, []
-        began = time.perf_counter()
-        running.task.reset()
-        with contained_rng(derive_seed(running.task.seed, STEP), running.task.device):
-            running.state = self._begin(running.task)
-        running.unnoted_seconds = time.perf_counter() - began
-        running.broken = False
-        self._sum_up()
-
-    def _count_steps(self, n_steps: int) -> None:
-        """Note how many steps there are in all: those before the search may have been fewer than planned."""
-        searched = sum(row["phase"] == "search" for row in self._rows)
-        planned = self._n_steps() - PolicySearch._n_steps(self)
-        before = len(self._rows) - searched if searched else planned
-        self._running.n_steps = n_steps - planned + before
-
-    def _run(self, n_steps: int, budget: float | None) -> Self:
-        running, self.interrupted_ = self._running, False
-        running.budget = budget
-        self._count_steps(n_steps)
-        bar = SearchBar(self.name, running.n_steps, len(self._rows), bool(self.verbose))
-        try:
-            while len(self._rows) < running.n_steps:
-                if budget is not None and self.search_time_ + self._expected_seconds() > budget:
-                    break
-                row = self._one_step(running)
-                if row is None:
-                    break
-                self._count_steps(n_steps)
-                bar.update(row, running.n_steps)
-                if budget is not None and self.search_time_ > budget:
-                    break
-        except KeyboardInterrupt:
-            if not self._rows:
-                raise
-            self.interrupted_ = True
-        finally:
-            bar.close()
-        if not self.interrupted_:
-            check_end(self, budget, self._rows, self._n_choices(), kept=running.file is not None)
-        self.policy_ = self.current_policy()
-        if self.interrupted_:
-            warn(
-                "the search was stopped: policy_ is the policy reached, and no network was trained with it. "
-                "continue_fit() goes on."
-            )
-        elif self.refit:
-            self._train_with_policy(running)
-        return self
-
-    def _one_step(self, running: Running) -> dict[str, Any] | None:
-        """Do one step, note it, tell the callback, save; None if nothing is left to do."""
-        task, number = running.task, len(self._rows) + 1
-        running.broken = True
-        if running.file is not None:
-            running.file.beside("refit").unlink(missing_ok=True)  # a training with the policy of another step
-        began = time.perf_counter()
-        with contained_rng(derive_seed(task.seed, STEP, number), task.device), naming_a_batch_of_one(task.batch_size):
-            columns = self._step(task, running.state)
-            if task.device.type == "cuda":
-                torch.cuda.synchronize(task.device)
-        if columns is None:
-            running.broken = False
-            return None
-        row = plain_row({"step": number, "phase": "search", "seconds": time.perf_counter() - began} | columns)
-        row["seconds"] += running.unnoted_seconds
-        running.unnoted_seconds = 0.0
-        row["n_forward_backward"] = task.n_forward_backward
-        self._rows.append(row)
-        self._sum_up()
-        if self.step_callback is not None:
-            self.step_callback(self, row)
-            row = self._rows[-1] = plain_row(row)
-        running.save(self._rows)
-        running.broken = False
-        return row
-
-    def _restore(self, saved: dict[str, Any]) -> None:
-        running = self._running
-        self._rows = json.loads(saved["history"])
-        running.task.load_state_dict(saved["task"])
-        running.state.load_state_dict(saved["state"])
-        running.unnoted_seconds, running.broken = 0.0, False
-        self._sum_up()
-
-    def _train_with_policy(self, running: Running) -> None:
-        estimator = self._for_refit(running.state, clone(running.task.estimator))
-        own = estimator.callbacks
-        kept = isinstance(own, str) or any(isinstance(callback_of(one), TrainingCheckpoint) for one in own or [])
-        if running.file is not None and not kept:
-            checkpoint = TrainingCheckpoint(running.file.beside("refit"), renew_damaged=True)
-            estimator.callbacks = [*(own or []), (_REFIT, checkpoint)]
-        seed = derive_seed(running.task.seed, REFIT) if estimator.random_state is None else estimator.random_state
-        estimator.set_params(policy=self.policy_, random_state=seed)
-        began = time.perf_counter()
-        data = running.task.data
-        self.best_estimator_ = estimator.fit(data.windows, data.labels)
-        self.refit_time_ = time.perf_counter() - began
-        self.interrupted_ = estimator.interrupted_
-        # The file is of this training alone: another one of this estimator, or of its clones, would be refused.
-        estimator.callbacks = own
-        estimator.callbacks_ = [pair for pair in estimator.callbacks_ if pair[0] != _REFIT]
 
     def __getstate__(self) -> dict[str, Any]:
         # The data, networks and open files of the search stay in this process.

@@ -112,8 +112,8 @@ class FastAutoAugmentSearch(PolicySearch):
         self.patience = patience
         self.n_startup_trials = n_startup_trials
 
-    def _n_steps(self) -> int:
-        return super()._n_steps() + self.n_folds
+    def _n_steps_before(self) -> int:
+        return self.n_folds
 
     def _next_phase(self) -> str:
         return "pre-training" if len(self._rows) < self.n_folds else "search"

@@ -291,7 +291,7 @@ def test_settings_survive_cloning():
 
 def test_a_warm_start_that_the_budget_cuts_short_leaves_no_steps_to_the_search(monkeypatch):
     tick = iter(range(10**6))
-    monkeypatch.setattr("eegaug.search.base.time.perf_counter", lambda: float(next(tick)))  # a step takes one second
+    monkeypatch.setattr("eegaug.search._loop.time.perf_counter", lambda: float(next(tick)))  # a step takes one second
     X, y, subjects = bumps()
     found = search(warm_start=50, max_steps=2, time_budget=30).fit(X, y, subjects)
     phases = found.history_["phase"].tolist()

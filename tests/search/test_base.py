@@ -41,8 +41,8 @@ class Walk(PolicySearch):
         super().__init__(estimator, **shared)
         self.warm_up = warm_up
 
-    def _n_steps(self):
-        return super()._n_steps() + self.warm_up
+    def _n_steps_before(self):
+        return self.warm_up
 
     def _begin(self, task):
         p = torch.nn.Parameter(torch.tensor([0.5]))
