@@ -7,7 +7,6 @@ import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,12 +17,12 @@ from sklearn.metrics import accuracy_score
 from skorch.callbacks import Callback, EpochScoring, PrintLog
 from torch import nn
 
-from eegaug._inputs import Signal, WindowLoader, as_windows, check_labels, count_windows, labels_of, signal_of
+from eegaug._inputs import Signal, WindowLoader
 from eegaug._random import contained_rng, derive_seed, resolve_seed
-from eegaug._staging_data import StagingData, is_nights
+from eegaug._staging_data import StagingData
 from eegaug._staging_loop import StagingLoop
+from eegaug._staging_prediction import StagingPrediction
 from eegaug._trunk import build_trunk, channel_info, signal_arguments
-from eegaug._validation import flat_channels, flat_message
 from eegaug._warning import warn
 
 __all__ = ["StagingClassifier"]
@@ -33,7 +32,7 @@ _UNPRINTED = ["weights", "magnitudes", "n_forward_backward"]
 _DEFAULT_BETAS = (0.0, 0.999)
 
 
-class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
+class StagingClassifier(StagingData, StagingLoop, StagingPrediction, EEGClassifier):
     """Train a network on windows of EEG: a braindecode ``EEGClassifier`` with the care that sleep staging needs.
 
     On top of braindecode's and skorch's estimator: class weights, a learned or fixed augmentation policy on the
@@ -331,52 +330,6 @@ class StagingClassifier(StagingData, StagingLoop, EEGClassifier):
                 yield windows, labels
         finally:
             self.fitting_ = self.starting_ = False
-
-    # Prediction ------------------------------------------------------------------------------------------------------
-
-    def forward_iter(self, X: Any, training: bool = False, device: str = "cpu") -> Iterator[torch.Tensor]:
-        """Outputs of the network, batch by batch, once the input is checked."""
-        self.check_is_fitted()
-        windows = as_windows(X)
-        if self._known_signal() is not None:
-            wrong, remarks = self._compare(signal_of(X))
-            self._refuse(wrong)
-            for remark in remarks:
-                warn(f"{remark}.")
-            if isinstance(windows, (np.ndarray, torch.Tensor)) and (flat := flat_channels(windows)):
-                warn(f"{flat_message(flat, self.signal_.ch_names)}: look at the electrode.")
-        yield from super().forward_iter(windows, training=training, device=device)
-
-    def _get_predict_nonlinearity(self) -> Callable:
-        found = super()._get_predict_nonlinearity()
-        # What the network gives are logits, whatever the loss; skorch takes their softmax for a cross-entropy alone,
-        # and over the last axis, which in sequences is that of the windows.
-        criterion = getattr(self, "criterion_", None)
-        own = isinstance(getattr(criterion, "_orig_mod", criterion), (nn.BCELoss, nn.BCEWithLogitsLoss))
-        return found if own or self.predict_nonlinearity != "auto" else partial(torch.softmax, dim=1)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Labels of windows, as they were given to ``fit``: the class of highest probability.
-
-        Of sequences, shape (n_sequences, n_windows); :meth:`predict_proba` then has shape (n_sequences, n_classes,
-        n_windows).
-        """
-        codes = self.predict_proba(X).argmax(axis=1)  # first: says so if it is not fitted
-        return self.classes_[codes]
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Accuracy of :meth:`predict`; ``y=None`` takes the labels of the dataset. Unscored windows do not count."""
-        y = labels_of(X) if y is None else y
-        if y is None:
-            raise ValueError("score requires y to be passed: the windows have no labels of their own.")
-        y = check_labels(y, count_windows(X), signal_of(X).n_windows)
-        y, predicted = y.ravel(), self.predict(X).ravel()
-        sample_weight = None if sample_weight is None else np.asarray(sample_weight).ravel()
-        if is_nights(X):
-            scored = y >= 0
-            y, predicted = y[scored], predicted[scored]
-            sample_weight = None if sample_weight is None else sample_weight[scored]
-        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     # Saving ----------------------------------------------------------------------------------------------------------
 
