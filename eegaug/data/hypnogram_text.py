@@ -21,7 +21,10 @@ _STAGE_COLUMNS = (
     *("sleepstage", "stage", "stages", "hypnogram", "hypno", "stagename", "trialtype", "description", "annotation"),
     *("annotations", "label", "labels", "event", "state", "class", "scoring", "score", "y", "value"),
 )
-_ONSET_COLUMNS = ("onset", "onsets", "start", "starts", "starttime", "begin", "time", "times", "seconds")
+_ONSET_COLUMNS = (
+    *("onset", "onsets", "recordingonset", "start", "starts", "starttime", "begin"),
+    *("time", "times", "seconds"),
+)
 _DURATION_COLUMNS = ("duration", "durations", "length", "dur")
 _END_COLUMNS = ("end", "ends", "endtime", "stop", "stops", "stoptime", "offset", "offsets")
 _EPOCH_COLUMNS = ("epoch", "epochs", "epochnumber", "epochno", "epochnr", "epoch#", "epochindex", "page", "pages")
@@ -35,7 +38,9 @@ _CLOCK = re.compile(r"\d{1,2}:\d\d|\d+,\d+$")
 
 def _rows(path: Path) -> list[list[str]]:
     """Cells of a text file, line by line; an empty line between others is a row without cells."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    content = path.read_bytes()
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # what Windows calls Unicode
+    text = content.decode("utf-16" if wide else "utf-8-sig", errors="replace")
     kept = [line for line in text.splitlines() if not line.lstrip().startswith(("#", "%"))]
     lines = [line for line in kept if line.strip()]
     if not lines:
@@ -70,8 +75,30 @@ def _number(cell: str) -> float | None:
     return None if math.isinf(value) else value
 
 
+def _rises(column: Sequence[str], unevenly: bool = False) -> bool:
+    """Whether a column holds numbers of which each is above the one before."""
+    found = [_number(cell) for cell in column]
+    if len(found) < 2 or None in found:
+        return False
+    steps = np.diff(found)
+    return bool((steps > 0).all() and (not unevenly or np.ptp(steps) > 0.1 * np.median(steps)))
+
+
+def _lengths(onset: Sequence[str], other: Sequence[str]) -> str | None:
+    """What a column of numbers beside onsets is: durations or ends of stages that do not overlap, None if neither."""
+    start, value = (np.array([float(cell) for cell in column]) for column in (onset, other))
+    order = np.argsort(start, kind="stable")
+    start, value = start[order], value[order]
+    if (value > start).all() and (value[:-1] <= start[1:]).all():
+        return "end"
+    return "duration" if (value >= 5).all() and (value[:-1] <= np.diff(start)).all() else None
+
+
 class Layout(NamedTuple):
-    """Columns of a hypnogram's table: stages, and where there are such columns seconds, their lengths, numbers."""
+    """Columns of a hypnogram's table: stages, and where there are such columns seconds, their lengths, numbers.
+
+    Lengths without seconds are of stages that follow one another.
+    """
 
     labels: Sequence[str]
     onset: list[float] | None
@@ -112,9 +139,9 @@ def read_layout(path: Path) -> Layout:
     width = len(rows[0])
     if uneven := [i for i, row in enumerate(rows) if len(row) != width]:
         raise ValueError(f"row {uneven[0] + 1} has {len(rows[uneven[0]])} cells where the first has {width}")
-    if len(header) > width:
-        raise ValueError(f"its header has {len(header)} cells where the rows have {width}")
     columns = list(zip(*rows, strict=True))
+    if header and (len(header) > width or any(cell for column in columns[len(header) :] for cell in column)):
+        raise ValueError(f"its header has {len(header)} cells where the rows have {width}")
 
     def named(names: Sequence[str]) -> int | None:
         return next((header.index(n) for n in names if n in header), None)
@@ -130,6 +157,10 @@ def read_layout(path: Path) -> Layout:
         if not usable:
             raise ValueError(f"no column with sleep stages among {header}")
         stage = usable[0]
+        for k, column in enumerate(columns[: len(header)]):
+            # What rises by uneven steps says where rows belong that are not one per epoch.
+            if onset is epoch is None and k != stage and _rises(column, unevenly=True):
+                raise ValueError(f"its column {header[k]!r} rises by uneven steps: name it onset (in seconds) or epoch")
     elif width > 1:
         numeric = [all(_number(c) is not None for c in column) for column in columns]
         stages = [k for k, column in enumerate(columns) if all(parse_stage(c) is not None for c in column)]
@@ -146,11 +177,21 @@ def read_layout(path: Path) -> Layout:
         if not stages:
             raise ValueError(f"no column with a stage in every row; the first row is {rows[0]}")
         stage = stages[-1]
-        if numeric[0] and stage != 0:
-            steps = np.diff([float(c) for c in columns[0]])
+        others = [k for k in range(width) if numeric[k] and k != stage]
+        # The first column where it is told from lengths, else the first that rises.
+        rising = [k for k in others if _rises(columns[k])]
+        if when := [0] if 0 in others and len(values[0]) == len(rows) else rising[:1]:
+            steps = np.diff([float(c) for c in columns[when[0]]])
             # Steps of one are epoch numbers, anything else are seconds.
-            onset, epoch = (None, 0) if not len(steps) or (steps == 1).mean() > 0.5 else (0, None)
-            duration = 1 if onset == 0 and width > 2 and numeric[1] and stage != 1 else None
+            onset, epoch = (None, when[0]) if not len(steps) or (steps == 1).mean() > 0.5 else (when[0], None)
+            beside = next((k for k in range(when[0] + 1, width) if k != stage), None)
+            if onset is not None and beside in others:
+                what = _lengths(columns[onset], columns[beside])
+                # Beyond the stage there may be scores of any kind, too.
+                duration = beside if what == "duration" or (what is None and beside == onset + 1) else None
+                end = beside if what == "end" else None
+        elif long := [k for k in others if len(values[k]) > 1 and all(v >= 10 and v % 5 == 0 for v in values[k])]:
+            raise ValueError(f"its column {long[0] + 1} may say how long stages last: say in a header which is what")
         elif clock := [column[0] for column in columns[:stage] if _CLOCK.match(column[0])]:
             raise ValueError(f"its first row says when by {clock[0]!r}: give seconds from the start of the recording")
     else:
@@ -172,7 +213,7 @@ def read_layout(path: Path) -> Layout:
         return [int(value) for value in found] if found and whole else None
 
     onsets = seconds(onset, "onsets")
-    lengths = seconds(duration, "durations") if onsets is not None else None
+    lengths = seconds(duration, "durations")
     if onsets is not None and end is not None:
         stops = seconds(end, "ends")
         # Where each ends the same second or sample before the next one begins, that is its last.

@@ -315,15 +315,21 @@ def _from_text(path: Path, epoch_s: float, numbers: str) -> Hypnogram:
     for i, label in enumerate(labels):
         if parse_stage(label) is None:
             raise ValueError(f"row {i + 1} is no sleep stage: {label!r}")
-    place = np.arange(len(labels))
+    place, known = np.arange(len(labels)), duration is not None and not np.isnan(duration).all()
+    if known and epoch is None:
+        return Hypnogram.from_labels(np.cumsum([0.0, *duration[:-1]]), duration, labels, numbers)
+    if known:  # the last one may be cut short by the end of the recording
+        epoch_s = duration[0]
+        if not np.allclose(duration[:-1], epoch_s) or epoch_s <= 0:
+            raise ValueError("its epochs differ in duration: a column onset, in seconds, is missing")
     if epoch is not None:
         if min(np.diff(epoch), default=1) < 1:
             raise ValueError("its epoch numbers do not rise from row to row")
         place = np.asarray(epoch) - (0 if epoch[0] == 0 else 1)
     elif empty is not None:
         raise ValueError(f"row {empty} is empty: does it stand for an epoch? Write '?' for one without a stage")
-    found = Hypnogram.from_labels(place * epoch_s, np.full(len(labels), epoch_s), labels, numbers)
+    found = Hypnogram.from_labels(place * epoch_s, duration if known else [epoch_s] * len(labels), labels, numbers)
     if epoch is not None and epoch[0] > 1:
         found.notes.append(f"its epochs begin with number {epoch[0]}; they were counted from 1")
-    found.assumed_s = epoch_s
+    found.assumed_s = None if known else epoch_s
     return found

@@ -47,6 +47,7 @@ _SPELLINGS = {
             "movement",
             "movement time",
             "unscored",
+            "uns",
             "unknown",
             "undefined",
             "unsure",

@@ -86,6 +86,18 @@ def test_four_without_five_is_rem_and_said(tmp_path):
         ("time (min),stage\n0,W\n0.5,N1\n1,N2\n", [0, 30, 60]),
         ("onset [s],duration [s],stage\n60,30,W\n90,30,R\n", [60, 90]),
         ("W\n\nN1\n\nN2\n\nR\n", [0, 30, 60, 90]),
+        ("W\t0\t60\nN1\t60\t30\nN2\t120\t30\n", [0, 30, 60, 120]),
+        ("W,0,60\nN1,60,90\nN2,120,150\n", [0, 30, 60, 120]),
+        ("0,60,W\n60,90,N1\n120,150,N2\n", [0, 30, 60, 120]),
+        ("0,W,60\n60,N1,30\n120,N2,30\n", [0, 30, 60, 120]),
+        ("W,1\nN1,2\nN2,3\nN2,7\nR,8\n", [0, 30, 60, 180, 210]),
+        ("stage,duration\nW,60\nN1,30\nN2,60\n", [0, 30, 60, 90, 120]),
+        ("epoch,stage,duration\n1,W,60\n2,N1,60\n4,N2,30\n", [0, 30, 60, 90, 180]),
+        (
+            "Date, Time, Recording onset, Duration, Annotation, Linked channel\n"
+            "2001-01-01, 22:31:01, 60.0, 30.0, Sleep stage W,\n2001-01-01, 22:31:31, 90.0, 30.0, Sleep stage N2,\n",
+            [60, 90],
+        ),
     ],
 )
 def test_rows_are_where_the_file_says(tmp_path, text, onsets):
@@ -139,6 +151,13 @@ def test_pages_of_twenty_seconds_that_only_their_number_tells(tmp_path):
         ("onset (s) stage\n0 W\n30 N1\n", "its header has 3 cells where the rows have 2"),
         ("start,end,stage\n0,30,W\n60,30,N1\n", "row 2 ends at 30, before it begins"),
         ("1,spam\n2,ham\n", "no column with a stage in every row"),
+        (",stage\n0,W\n1,N1\n4,N2\n", "its column '' rises by uneven steps"),
+        ("time_sec,stage\n0,W\n30,N1\n90,N2\n", "its column 'timesec' rises by uneven steps: name it onset"),
+        ("stage,until\nW,60\nN1,90\nN2,180\n", "its column 'until' rises by uneven steps"),
+        ("W,60\nN1,30\nN2,30\n", "its column 2 may say how long stages last"),
+        ("stage,duration\nW,60\nArousal,3\nN2,30\n", "row 2 is no sleep stage: 'Arousal'"),
+        ("epoch,stage,duration\n1,W,60\n3,N1,30\n4,N2,30\n", "its epochs differ in duration"),
+        ("stage\tonset\n1\tW\t0\n2\tN1\t30\n", "its header has 2 cells where the rows have 3"),
     ],
 )
 def test_what_cannot_be_read_is_said(tmp_path, text, message):
@@ -198,6 +217,14 @@ def test_marks_of_artefacts_are_no_stages(tmp_path, row):
 @pytest.mark.parametrize("header", ["epoch,stage,artifact", "Epoch,Sleep stage,movement", "epoch,stage,W"])
 def test_a_column_may_be_called_as_a_stage_is(tmp_path, header):
     assert read_hypnogram(write(tmp_path, f"{header}\n1,W,0\n2,N2,1\n3,R,0\n")).stage.tolist() == [0, 2, 4]
+
+
+def test_tables_of_yasa_and_of_windows_programs(tmp_path):
+    text = "Epoch,Stage\n0,WAKE\n1,N1\n2,UNS\n3,ART\n4,REM\n"
+    assert read_hypnogram(write(tmp_path, text)).stage.tolist() == [0, 1, -1, -1, 4]
+    path = tmp_path / "wide.txt"
+    path.write_text("W\nN2\nR\n", encoding="utf-16")  # with a byte order mark
+    assert read_hypnogram(path).stage.tolist() == [0, 2, 4]
 
 
 def test_a_column_of_nothings_holds_no_stages(tmp_path):
