@@ -17,7 +17,7 @@ __all__ = ["electrode_name", "electrode_positions", "symmetry_permutation"]
 # The 10-20 system's old names for four electrodes of the 10-10 system.
 _OLD_NAMES = {"t3": "T7", "t4": "T8", "t5": "P7", "t6": "P8"}
 _PREFIX = re.compile(r"^(EEG|POL)[\s:_]+", re.IGNORECASE)
-_SEPARATOR = re.compile(r"\s*[-–/:]\s*|\s+")
+_SEPARATOR = re.compile(r"\s*[-–/:_]\s*|\s+")
 
 
 @lru_cache(maxsize=1)

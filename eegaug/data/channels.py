@@ -42,8 +42,8 @@ def _electrode(name: str) -> str | None:
 def _parts(name: str) -> tuple[str, str | None]:
     """A channel's first electrode and its reference in lower case; M1 and A1, M2 and A2 are the same places."""
     label = re.sub(r"^EEG[\s:_]+", "", name.strip(), flags=re.IGNORECASE).lower()
-    # Written with a hyphen, a dash, a slash or a colon.
-    first, *more = (re.sub(r"\s+", "", part) for part in re.split("[-\u2013/:]", label, maxsplit=1))
+    # Written with a hyphen, a dash, a slash, a colon or an underscore.
+    first, *more = (re.sub(r"\s+", "", part) for part in re.split("[-\u2013/:_]", label, maxsplit=1))
     second = more[0] if more else ""
     first = (_electrode(first) or first) if first else first
     return _MASTOIDS.get(first, first), (_MASTOIDS.get(second, second) or None)
@@ -137,4 +137,4 @@ def eeg_channels(available: Sequence[str]) -> list[str]:
         if first not in chosen or (reference and not _parts(chosen[first])[1]):
             chosen[first] = name
     found = [name for name in available if name in chosen.values()]
-    return found or [name for name in available if re.match(r"EEG\b", name, re.IGNORECASE)]
+    return found or [name for name in available if re.match(r"EEG(?![a-z])", name, re.IGNORECASE)]

@@ -53,6 +53,12 @@ def test_eeg_by_default():
     assert short_name("EEG Pz-Oz") == "Pz-Oz" and short_name("EEG 1") == "EEG 1"
 
 
+def test_names_with_underscores_and_numbers():
+    assert names(["EEG_C3_M2", "O1_A2"], ["C3", "O1-M2"]) == [("EEG_C3_M2",), ("O1_A2",)]
+    assert eeg_channels(["EOG_L", "C3_M2", "C4_M1", "EMG_1"]) == ["C3_M2", "C4_M1"]
+    assert eeg_channels(["EKG", "EEG1", "EEG(sec)", "EEGs"]) == ["EEG1", "EEG(sec)"]
+
+
 def test_a_reference_may_be_written_in_several_ways():
     assert names(["C3:M2", "C3/M1"], ["C3-M2", "C3-A1"]) == [("C3:M2",), ("C3/M1",)]
     for name in ("C3:A1", "C3/A1", "C3\u2013A1"):
