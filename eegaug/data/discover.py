@@ -10,10 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["Found", "find_recordings", "names_of_nights"]
+from eegaug.data.hypnograms import holds_stages
+
+__all__ = ["Found", "find_recordings", "names_of_nights", "unread_files"]
 
 RECORDINGS = (".edf", ".bdf", ".npz")
 HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt")
+_UNREAD = (".fif", ".vhdr", ".set", ".gdf", ".cnt", ".rec", ".hea", ".h5", ".hdf5", ".edf.gz")
 
 _WORDS = r"(?:hypnograms?|hypno|stages?|staging|scoring|scores?|labels?|events|annotations?)"
 _HYPNOGRAM_NAME = re.compile(rf"(^|[ ._-])((sleep)?{_WORDS}|hypnogram.*)$", re.IGNORECASE)
@@ -28,10 +31,13 @@ _VISIT = re.compile(
     r"[ _-]?\d*",
     re.IGNORECASE,
 )
-# Files that say which night of somebody they are: "p07_night2".
+# What in a file's name says which night of somebody it is: "p07_night2", "visit2-p07".
 _NIGHT_OF = re.compile(
-    r"(.+?)[ ._-]+(n|night|nuit|nacht|ses|session|visit|v|day|baseline|follow[ _-]?up)[ _-]?\d*", re.IGNORECASE
+    r"(?<![^ ._-])(n|night|nuit|nacht|ses|session|visit|v|day|baseline|follow[ _-]?up)[ _-]?\d*(?![^ ._-])",
+    re.IGNORECASE,
 )
+# The cohorts of NSRR: "shhs2-200001", "mros-visit1-aa0001", "chat-followup-300001-nsrr".
+_NSRR = re.compile(r"^(?:(shhs)([12])|([a-z]+)-(visit-?\d+|baseline|follow-?up))-([a-z]*\d+)(?:-nsrr)?$", re.IGNORECASE)
 _BIDS = re.compile(r"(?:^|[_/])sub-([A-Za-z0-9]+)")
 _SESSION = re.compile(r"(?:^|[_/])ses-([A-Za-z0-9]+)")
 
@@ -94,6 +100,8 @@ def find_recordings(
         several = isinstance(source, (list, tuple))
         where = "among " + ", ".join(map(str, source)) if several else f"in {source}"
         orphaned = " Hypnograms are there, but not what they belong to." if any(map(_is_hypnogram, files)) else ""
+        if kinds := Counter(p.suffix.lower() or p.name for p in files).most_common(4):
+            orphaned += f" Files there: {', '.join(f'{n} {kind}' for kind, n in kinds)}."
         raise FileNotFoundError(f"There is no recording ({', '.join(RECORDINGS)}) {where}.{orphaned}")
     pattern = _subject_pattern(subject_pattern)
     paths = list({p.resolve(): p for p in reversed(paths)}.values())[::-1]  # each once, however often it is linked
@@ -101,8 +109,11 @@ def find_recordings(
     within = _subjects_by_folder(root, paths, stems)
     named = {key for path in paths if path.suffix.lower() != ".npz" for key in _recording_keys(path)}
     by_key: dict[str, list[Path]] = {}
+    others = first - set(paths)
     for p in sorted(known.values()):
-        if key := next((key for key in _hypnogram_keys(p) if key in named), None):
+        # Among hypnograms, an EDF file is one by any name if it holds stages.
+        scored = p in others and p.suffix.lower() == ".edf" and p.stem.lower() in named and holds_stages(p)
+        if key := next((key for key in _hypnogram_keys(p, scored) if key in named), None):
             by_key.setdefault(key, []).append(p)
     for path in paths:
         relative = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
@@ -115,8 +126,12 @@ def find_recordings(
             keys = _recording_keys(path)
             candidates = list(dict.fromkeys(p for key in keys for p in by_key.get(key, ()) if p != path))
             candidates = [p for p in candidates if p in first] or candidates
-            # Another folder's file counts only where the name says which recording it is.
-            near = [p for p in candidates if p.parent == path.parent] or (candidates if unique else [])
+            # What is called a hypnogram goes before another recording with stages.
+            candidates = [p for p in candidates if p.suffix.lower() != ".edf" or _is_hypnogram(p)] or candidates
+            # Another folder's file counts only where its name, or its folders' names, say which recording it is.
+            near = [p for p in candidates if p.parent == path.parent] or (
+                candidates if unique else _in_folders_alike(path, candidates, paths, root, hypnograms)
+            )
             # The same scoring in two forms: EDF+ says when each stage begins and how long it lasts.
             if len({p.stem for p in near}) == 1:
                 near = [p for p in near if p.suffix.lower() == ".edf"] or near
@@ -131,6 +146,26 @@ def find_recordings(
     return found, [] if any(one.problem for one in found) else [p for p in orphans if not _MASS.match(p.stem)]
 
 
+def _in_folders_alike(
+    path: Path, candidates: list[Path], paths: list[Path], root: Path, hypnograms: str | os.PathLike | None
+) -> list[Path]:
+    """Hypnograms in folders that are called as those that tell a recording from others of its name."""
+
+    def folders(file: Path) -> tuple[str, ...]:
+        tops = [top for top in (hypnograms, root) if top is not None and file.is_relative_to(top)]
+        return file.parent.relative_to(tops[0]).parts if tops else file.parent.parts
+
+    namesakes = [set(folders(p)) for p in paths if p.stem == path.stem]
+    telling = set.union(*namesakes) - set.intersection(*namesakes)
+    wanted = [name for name in folders(path) if name in telling]
+    return [p for p in candidates if wanted and [name for name in folders(p) if name in telling] == wanted]
+
+
+def unread_files(source: str | os.PathLike) -> list[Path]:
+    """Recordings of a folder in forms that are not looked for in folders."""
+    return [p for p in _walk(Path(source)) if p.name.lower().endswith(_UNREAD)] if Path(source).is_dir() else []
+
+
 def _place(path: Path) -> Path:
     """The same for a file whichever way its folder is named."""
     return path.parent.resolve() / path.name
@@ -141,9 +176,10 @@ def names_of_nights(found: Iterable[Found]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for one in found:
         # What an npz file is it says itself.
-        match = _NIGHT_OF.fullmatch(_base(one.path)) if one.path.suffix.lower() != ".npz" else None
-        if match and one.subject == one.path.stem:
-            alike.setdefault(match[1].lower(), []).append(one.subject)
+        base = _base(one.path).lower() if one.path.suffix.lower() != ".npz" else ""
+        rest = _NIGHT_OF.sub("", base)
+        if rest.strip(" ._-") and rest != base and one.subject == one.path.stem:
+            alike.setdefault(rest, []).append(one.subject)
     return [name for names in alike.values() if len(names) > 1 for name in names]
 
 
@@ -212,15 +248,15 @@ def _recording_keys(path: Path) -> list[str]:
     return list(dict.fromkeys(keys))
 
 
-def _hypnogram_keys(path: Path) -> list[str]:
+def _hypnogram_keys(path: Path, scored: bool = False) -> list[str]:
     """Names of recordings that a hypnogram may belong to, in lower case, the likelier first."""
     stem = path.stem.lower()
     if _SLEEP_EDF.match(stem) and "-hypnogram" in stem:
         # SC4001E0-PSG.edf and SC4001EC-Hypnogram.edf: the eighth letter says who scored.
         return [f"{stem[:7]}*"]
-    # An EDF file of the same name is the recording itself.
+    # Else an EDF file of the same name is the recording itself.
     keys = dict.fromkeys([stem, _SUFFIX.sub("", stem), _SLEEP_SUFFIX.sub("", stem)])
-    if path.suffix.lower() == ".edf":
+    if path.suffix.lower() == ".edf" and not scored:
         keys.pop(stem)
     return list(keys)
 
@@ -273,6 +309,8 @@ def _identity(path: Path, relative: str, pattern: re.Pattern | None) -> tuple[st
         return match[1].upper(), int(match[2])
     if match := _MASS.match(path.stem):
         return match[1], 1
+    if match := _NSRR.match(path.stem):
+        return f"{match[1] or match[3]}-{match[5]}", _night(match[2] or match[4])
     if match := _BIDS.search(path.stem) or _BIDS.search(relative):
         session = _SESSION.search(path.stem) or _SESSION.search(relative)
         return f"sub-{match[1]}", _night(session[1] if session else None)

@@ -15,7 +15,7 @@ from eegaug.data.files import read_edf_annotations, read_edf_header
 from eegaug.data.hypnogram_text import read_layout
 from eegaug.data.stages import STAGES, UNSCORED, parse_stage
 
-__all__ = ["Hypnogram", "ScoredWindows", "four_is_n3", "read_hypnogram"]
+__all__ = ["Hypnogram", "ScoredWindows", "four_is_n3", "holds_stages", "read_hypnogram"]
 
 # Pages of another length than the usual one, where only their number says so.
 _SHORT_PAGE_S = 20.0
@@ -306,6 +306,15 @@ def four_is_n3(path: str | os.PathLike) -> bool:
         return _four_is_n3(read_layout(path).labels)
     except (ValueError, OSError):
         return False
+
+
+def holds_stages(path: str | os.PathLike) -> bool:
+    """Whether a file holds a hypnogram that can be read, such as a recording with stages among its annotations."""
+    try:
+        read_hypnogram(path)
+    except (ValueError, OSError):  # what else is wrong with it is said when it is used
+        return False
+    return True
 
 
 def _from_text(path: Path, epoch_s: float, numbers: str) -> Hypnogram:

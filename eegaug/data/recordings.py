@@ -21,7 +21,7 @@ from eegaug._warning import warn
 from eegaug.data.atomic import plain, read_json
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Reading, channel_names, convert, look
-from eegaug.data.discover import Found, find_recordings, names_of_nights
+from eegaug.data.discover import RECORDINGS, Found, find_recordings, names_of_nights, unread_files
 from eegaug.data.files import NpzNight
 from eegaug.data.hypnograms import four_is_n3
 from eegaug.data.nights import Nights
@@ -73,13 +73,14 @@ def load_recordings(
         Recordings without a hypnogram are skipped, or loaded in windows from their start with label -1, or all are
         loaded so.
     hypnograms : path-like, optional
-        Another folder with hypnograms, which go before those beside the recordings.
+        Another folder with hypnograms, which go before those beside the recordings. Where several recordings have the
+        same name, folders within it are called as those of the recordings.
     subject_pattern : str, optional
         Regular expression with a group ``subject`` (and perhaps ``night``) searched in each path below the folder.
-        Without it: Sleep-EDF's ``SC4ssN`` (subject ``SC4ss``, night N), MASS's ``01-03-00NN``, BIDS ``sub-`` and
-        ``ses-``; where files in several folders have the same name, the folder, or the file if folders are called
-        visit, session, night and so on (this is said); else each file is a subject of its own (this is said of names
-        such as ``p07_night1`` and ``p07_night2``).
+        Without it: Sleep-EDF's ``SC4ssN`` (subject ``SC4ss``, night N), MASS's ``01-03-00NN``, NSRR's ``shhs1-200001``
+        and ``mros-visit1-aa0001``, BIDS ``sub-`` and ``ses-``; where files in several folders have the same name, the
+        folder, or the file if folders are called visit, session, night and so on (this is said); else each file is a
+        subject of its own (this is said of names such as ``p07_night1`` and ``p07_night2``).
     epoch_20s : {"refuse", "reepoch"}
         20-s scoring: refuse it, or lengthen each page by 5 s on both sides (the windows then overlap).
     stage_numbers : {"auto", "r&k", "aasm"}
@@ -121,6 +122,11 @@ def load_recordings(
     found, orphans = find_recordings(source, hypnograms=hypnograms, subject_pattern=subject_pattern)
     note = "hypnogram without a recording"
     problems = [{"recording": q.name, "kind": "note", "reason": note, "n_windows": 0} for q in orphans]
+    if isinstance(source, (str, os.PathLike)):
+        note = f"not read: recordings are {', '.join(RECORDINGS)} files"
+        problems += [
+            {"recording": q.name, "kind": "note", "reason": note, "n_windows": 0} for q in unread_files(source)
+        ]
     if guessed := [one for one in found if one.guessed]:
         who = ", ".join(sorted({one.subject for one in guessed})[:8])
         reason = f"subjects were told by folders and file names ({who}); pass subject_pattern if that is wrong"

@@ -22,7 +22,7 @@ from eegaug._version import __version__
 from eegaug.data.atomic import write_atomically
 from eegaug.data.discover import RECORDINGS, Found, find_recordings
 from eegaug.data.files import read_npz
-from eegaug.data.hypnograms import four_is_n3
+from eegaug.data.hypnograms import four_is_n3, holds_stages
 from eegaug.staging.lights import check_lights
 
 __all__ = ["StagedFiles", "Task", "find_tasks", "stage_files"]
@@ -86,7 +86,8 @@ def find_tasks(
     out : path-like
         Folder of the results.
     reference : path-like, optional
-        A hypnogram for a single recording, or a folder in which that of each recording is looked for.
+        A hypnogram for a single recording, or a folder in which that of each recording is looked for, by its name and,
+        for recordings in it, among their own annotations.
 
     Returns
     -------
@@ -115,6 +116,8 @@ def find_tasks(
         one, hypnogram, note = found.get(path), folder, None
         if beside is not None:
             hypnogram = None if one is None else one.hypnogram
+            if one is not None and one.problem is None and hypnogram is None and _holds_stages(path, beside):
+                hypnogram = path
             if hypnogram is None:
                 note = f"no reference: {(one and one.problem) or f'no hypnogram of its name in {reference}'}"
         subject = None if one is None else _subject(one)
@@ -293,6 +296,12 @@ def _other_recording(task: Task) -> str | None:
         return None
     except OSError:  # it is there, for others to read
         return other
+
+
+def _holds_stages(path: Path, folder: Path) -> bool:
+    """Whether a recording below the folder of references has its scoring among its own annotations."""
+    below = path.suffix.lower() in (".edf", ".bdf") and path.resolve().is_relative_to(folder.resolve())
+    return below and holds_stages(path)
 
 
 def _subject(found: Found) -> str:

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from eegaug.data.discover import find_recordings
+from eegaug.data.discover import find_recordings, names_of_nights, unread_files
+
+from .edf_files import pages, write_edf
 
 
 def touch(folder, *names):
@@ -169,6 +171,32 @@ def test_hypnograms_of_the_folder_that_is_named_go_first(tmp_path):
     assert find_recordings(tmp_path, hypnograms=tmp_path)[0][0].hypnogram == tmp_path / "a.csv"
 
 
+def test_hypnograms_in_folders_called_as_the_recordings(tmp_path):
+    nights = ["S1/eeg/night.edf", "S2/eeg/night.edf", "S2/eeg/nap.edf"]
+    touch(tmp_path / "eeg", *nights)
+    touch(tmp_path / "h", "S1/scored/night.csv", "S2/scored/night.csv", "X/nap.csv", "night.csv", "S3/night.csv")
+    found, _ = find_recordings(tmp_path / "eeg", hypnograms=tmp_path / "h")
+    of = {one.name: one.hypnogram.relative_to(tmp_path / "h").as_posix() for one in found}
+    assert of == {
+        "S1/eeg/night.edf": "S1/scored/night.csv",
+        "S2/eeg/night.edf": "S2/scored/night.csv",
+        "nap": "X/nap.csv",
+    }
+    touch(tmp_path / "h", "S1/again/night.csv")
+    problems = [one.problem for one in find_recordings(tmp_path / "eeg", hypnograms=tmp_path / "h")[0]]
+    assert "several hypnograms" in problems[0] and problems[1:] == [None, None]
+    assert {one.hypnogram for one in find_recordings(tmp_path / "eeg")[0]} == {None}
+
+
+def test_edf_files_in_a_folder_of_hypnograms_may_be_called_as_the_recordings(tmp_path):
+    touch(tmp_path, "eeg/a.edf", "eeg/b_psg.edf", "eeg/c.edf", "h/c.edf", "eeg/c.csv")
+    for name in ("a", "b"):
+        write_edf(tmp_path / "h" / f"{name}.edf", stages=pages("W2R"))
+    named = {"a": ("a.edf", "a", 1), "b_psg": ("b.edf", "b_psg", 1), "c": ("c.csv", "c", 1)}
+    assert pairs(tmp_path / "eeg", hypnograms=tmp_path / "h") == named
+    assert pairs(tmp_path / "eeg", hypnograms=tmp_path / "eeg")["a"] == (None, "a", 1)
+
+
 def test_hypnograms_are_the_same_however_their_folder_is_named(tmp_path, monkeypatch):
     touch(tmp_path, "nights/a/n.edf", "nights/a/n-Hypnogram.edf", "nights/b/n.edf", "nights/b/n-Hypnogram.edf")
     monkeypatch.chdir(tmp_path)
@@ -211,6 +239,35 @@ def test_names_like_those_of_sleep_edf_are_not_its_own(tmp_path):
     touch(tmp_path, "SC1011A.edf", "SC1012A.edf", "SC4011E0-PSG.edf", "ST7012J0-PSG.edf")
     found, _ = find_recordings(tmp_path)
     assert [(one.subject, one.night) for one in found] == [("SC1011A", 1), ("SC1012A", 1), ("SC401", 1), ("ST701", 2)]
+
+
+def test_visits_of_nsrr_are_nights_of_a_subject(tmp_path):
+    touch(
+        *(tmp_path, "shhs1-200001.edf", "shhs2-200001.edf", "mros-visit2-aa0001.edf", "wsc-visit1-10119-nsrr.edf"),
+        *("chat-followup-300001.edf", "sof-visit-8-00009.edf", "mesa-sleep-0001.edf", "shhs3-1.edf"),
+    )
+    assert {name: who for name, (_, *who) in pairs(tmp_path).items()} == {
+        "shhs1-200001": ["shhs-200001", 1],
+        "shhs2-200001": ["shhs-200001", 2],
+        "mros-visit2-aa0001": ["mros-aa0001", "visit2"],
+        "wsc-visit1-10119-nsrr": ["wsc-10119", "visit1"],
+        "chat-followup-300001": ["chat-300001", "followup"],
+        "sof-visit-8-00009": ["sof-00009", "visit-8"],
+        "mesa-sleep-0001": ["mesa-sleep-0001", 1],
+        "shhs3-1": ["shhs3-1", 1],
+    }
+
+
+def test_nights_are_told_wherever_the_name_says_which(tmp_path):
+    touch(tmp_path, "n1.edf", "n2.edf", "v1_p07.edf", "v2_p07.edf", "p08_day2_raw.edf", "p09_day2_raw.edf", "even1.edf")
+    assert names_of_nights(find_recordings(tmp_path)[0]) == ["v1_p07", "v2_p07"]
+
+
+def test_recordings_of_other_kinds_are_named(tmp_path):
+    touch(tmp_path, "a.h5", "sub/b.H5", "c_raw.fif", "d.edf.gz", "notes.txt", "e.eeg")
+    assert [p.name for p in unread_files(tmp_path)] == ["a.h5", "c_raw.fif", "d.edf.gz", "b.H5"]
+    with pytest.raises(FileNotFoundError, match=r"Files there: 2 .h5, 1 .fif, 1 .gz, 1 .eeg"):
+        find_recordings(tmp_path)
 
 
 def test_links_are_followed_once(tmp_path):

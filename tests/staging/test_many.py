@@ -5,11 +5,13 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from data.edf_files import noise, write_edf
+from data.edf_files import noise, pages, write_edf
 
 from eegaug.cli import main
 from eegaug.staging import find_tasks, stage_files
 from eegaug.staging.many import _stage_one
+
+from .conftest import STAGES
 
 
 @pytest.fixture
@@ -48,6 +50,18 @@ class TestFindTasks:
         (folder / "bert_stages.csv").write_text("W\n" * 12)
         (task,) = find_tasks([folder / "bert.edf"], tmp_path, reference=folder)
         assert task.reference is None and "several hypnograms could be its own" in task.note
+
+    def test_references_among_annotations_of_the_recordings(self, recording, signals, tmp_path):
+        inside = tmp_path / "inside"
+        write_edf(inside / "anna.edf", signals, stages=pages(STAGES))
+        write_edf(inside / "bert.edf", signals, stages=[(5.0, 1.0, "Arousal")])
+        tasks = find_tasks([inside], tmp_path, reference=inside)
+        assert [task.reference for task in tasks] == [inside / "anna.edf", None]
+        assert "no hypnogram of its name" in tasks[1].note
+        (other,) = find_tasks([recording], tmp_path, reference=inside)
+        assert other.reference == inside / "anna.edf"
+        (elsewhere,) = find_tasks([inside / "anna.edf"], tmp_path, reference=recording.parent)
+        assert elsewhere.reference == recording.parent / "anna-Hypnogram.edf"
 
     def test_one_reference_is_for_one_recording(self, folder, tmp_path):
         hypnogram = folder / "anna-Hypnogram.edf"
