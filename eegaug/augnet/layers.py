@@ -23,9 +23,6 @@ __all__ = ["SELECTIONS", "AugmentationLayer"]
 #: What a layer does with its operations in training.
 SELECTIONS = ("weighted", "single")
 
-# What a layer of a module is built from.
-LayerSpec = "str | Iterable[str | Operation | type[Operation]] | AugmentationLayer"
-
 
 class TrainingDraw(NamedTuple):
     """Randomness of one operation for one batch: its own draws and, without a magnitude, who it is applied to."""

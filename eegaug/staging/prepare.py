@@ -44,7 +44,6 @@ class Prepared:
     power: np.ndarray
     """Power spectral density of each window, float32 (n_windows, n_channels, n_freqs)."""
     freqs_hz: np.ndarray
-    power_unit: str
     start: datetime.datetime | None = None
     """When the recording began, by its own clock."""
     scored: np.ndarray | None = None
@@ -295,7 +294,6 @@ def _finished(
         channels=table,
         power=power,
         freqs_hz=freqs_hz,
-        power_unit=unit,
         start=start,
         scored=scored,
         lights_s=lights_s,
