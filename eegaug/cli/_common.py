@@ -230,9 +230,9 @@ data_options = options(
 #: channels, sfreq, l_freq, h_freq, wake_margin; see get_preprocessing.
 preprocessing_options = options(
     click.option("--channels", callback=words, metavar="C3,C4,…", help="Channels, by name and in this order."),
-    click.option("--sfreq", type=float, metavar="HZ", help="Sampling rate of the windows (100)."),
+    click.option("--sfreq", type=float, metavar="HZ", help="Sampling rate of the windows (100; simulated: 50)."),
     click.option("--l-freq", type=float, metavar="HZ", help="Lower edge of the band (0.3)."),
-    click.option("--h-freq", type=float, metavar="HZ", help="Upper edge of the band (30)."),
+    click.option("--h-freq", type=float, metavar="HZ", help="Upper edge of the band (30; simulated: 20)."),
     click.option("--wake-margin", type=float, metavar="MIN", help="Wakefulness kept around sleep (30)."),
 )
 #: epochs, patience, trunk, trunk_args, batch_size, lr.

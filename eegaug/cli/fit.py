@@ -32,7 +32,9 @@ _METHODS = tuple(name for name in common.METHODS if name not in common.SEARCHES)
 )
 @common.method_arg_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="MODEL", help="Folder of the model.")
-@click.option("--no-validation", is_flag=True, help="Train on all subjects, without early stopping.")
+@click.option(
+    "--no-validation", is_flag=True, help="Train on all subjects, without early stopping, for 50 epochs or --epochs."
+)
 @common.seed_option
 @common.training_options
 @common.preprocessing_options

@@ -97,9 +97,11 @@ def compare(
     ----------
     methods : iterable of str or Method
         ``"none"`` (no augmentation), ``"fixed"`` (one operation per window, at strengths that were good for sleep),
-        ``"uniform"``, ``"trivial-augment"``, ``"rand-augment"`` (random operations), ``"augnet"``, the searches
-        ``"random"``, ``"autoaugment"``, ``"fast-autoaugment"``, ``"faster-autoaugment"``, ``"dada"``, ``"adda"``,
-        ``"cadda"``, ``"dna"``, those added by :func:`eegaug.comparison.register_method`, or
+        ``"uniform"``, ``"trivial-augment"``, ``"rand-augment"`` (random operations), ``"augnet"``,
+        ``"augnet-change"``, ``"augnet-single"``, ``"augerino"`` (augmentation that is learned in training), the
+        searches ``"random"``, ``"autoaugment"``, ``"fast-autoaugment"``, ``"faster-autoaugment"``, ``"dada"``,
+        ``"adda"``, ``"cadda"``, ``"dna"``, training for invariance by ``"ait"``, ``"ait-control"``, ``"ait-augnet"``,
+        ``"multi-ait"``, ``"dml"``, those added by :func:`eegaug.comparison.register_method`, or
         :class:`eegaug.comparison.Method`.
     data : str, path or Nights
         ``"simulated"``, ``"sleep-edf"``, ``"mass"``, a folder of recordings, or nights.

@@ -93,8 +93,9 @@ class TestNames:
         assert common.SOURCES == SOURCES
 
     def test_methods(self):
-        from eegaug.comparison import get_method, list_methods
+        from eegaug.comparison import compare, get_method, list_methods
 
+        assert [name for name in common.METHODS if f'"{name}"' not in compare.__doc__] == []
         known = list_methods()
         assert tuple(known[: len(common.METHODS)]) == common.METHODS
         for name in known[len(common.METHODS) :]:  # other tests' own
@@ -127,6 +128,32 @@ class TestNames:
         assert [name for name in names if name not in said] == []
         if command == "fit":
             assert "adda" not in said
+
+    @pytest.mark.parametrize("command", ["compare", "search", "fit"])
+    def test_helps_say_the_defaults(self, command):
+        from eegaug.comparison import get_method
+        from eegaug.comparison.fitting import EPOCHS_WITHOUT_VALIDATION
+        from eegaug.comparison.sources import EMBEDDED, default_for
+        from eegaug.data import Preprocessing
+
+        said = " ".join(RUNNER.invoke(main, [command, "--help"]).stdout.split())
+        p = Preprocessing()
+        assert f"Sampling rate of the windows ({p.sfreq:g}; simulated: {EMBEDDED['sfreq']:g})." in said
+        assert f"Lower edge of the band ({p.l_freq:g})." in said and "l_freq" not in EMBEDDED
+        assert f"Upper edge of the band ({p.h_freq:g}; simulated: {EMBEDDED['h_freq']:g})." in said
+        assert f"Wakefulness kept around sleep ({p.wake_margin_min:g})." in said
+        epochs, lr, penalty, folds = (
+            "{:g}; simulated: {:g}".format(*(default_for(name, data) for data in ("nights/", "simulated")))
+            for name in ("max_epochs", "lr", "penalty", "folds")
+        )
+        assert f"Most epochs of a training ({epochs})." in said and f"Learning rate ({lr})." in said
+        if command != "search":
+            change = get_method("augnet-change").defaults["penalty"]
+            assert f"Weight of AugNet's penalty ({penalty}; augnet-change: {change:g})." in said
+        if command == "compare":
+            assert f"or a JSON file of them ({folds})." in said
+        if command == "fit":
+            assert f"without early stopping, for {EPOCHS_WITHOUT_VALIDATION} epochs or --epochs." in said
 
 
 class TestErrors:
