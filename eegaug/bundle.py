@@ -7,14 +7,14 @@ import datetime
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from skorch.history import History
 from torch import nn
 
@@ -23,6 +23,7 @@ from eegaug._plain_data import decode, keep, plain
 from eegaug._trunk import describe_trunk, resolve_trunk, uncompiled_network
 from eegaug._version import __version__
 from eegaug._warning import warn
+from eegaug.data.atomic import write_atomically
 
 __all__ = ["load_model", "save_model"]
 
@@ -92,34 +93,21 @@ def save_model(
     _warn_of_lost(clf)
     variants = _variants_document(clf)
     folder = Path(folder)
+    more = {"preprocessing": preprocessing, "splits": splits, "metrics": metrics}
+    part = folder / ".part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if hasattr(type(clf), "networks_"):
-            from eegaug.consistency.saving import save_networks
-
-            document = _document(clf, None, variants)
-            document["networks"] = save_networks(clf, folder, save_model, variants)
-        else:
-            # Where what makes the variants cannot be saved, the network is built without it again.
-            as_they_are = bool(variants) and isinstance(variants, list) and not any(variants)
-            model = _inner(clf) if as_they_are else uncompiled_network(clf.module_)
-            weights = {name: v.detach().cpu().clone().contiguous() for name, v in model.state_dict().items()}
-            part = folder / f".{WEIGHTS}.part"
-            save_file(weights, part)
-            document = _document(clf, hashlib.sha256(part.read_bytes()).hexdigest(), variants)
-        if hasattr(clf.policy, "save_weights"):  # of an input-conditional policy
-            clf.policy.save_weights(folder / POLICY_WEIGHTS)
-        for key, value in (("preprocessing", preprocessing), ("splits", splits), ("metrics", metrics)):
-            if value is not None:
-                document[key] = plain(value)
-        text = json.dumps(document, indent=1, allow_nan=False)
-        if document["weights"] is not None:
-            os.replace(part, folder / WEIGHTS)
-        part = folder / f".{DOCUMENT}.part"
-        part.write_text(text + "\n", encoding="utf-8")
-        os.replace(part, folder / DOCUMENT)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise OSError(f"the model cannot be written to {folder}: {error}") from error
+        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+        _write(clf, part, variants, **more)
+        # A model that is there is replaced once all of the new one is on the disk.
+        for path in sorted(part.rglob("*"), key=lambda path: (path.name == DOCUMENT, -len(path.parts), path)):
+            if path.is_file():
+                place = folder / path.relative_to(part)
+                place.parent.mkdir(exist_ok=True)
+                os.replace(path, place)
+    except OSError as error:
+        raise OSError(f"the model cannot be written to {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return folder
 
 
@@ -199,6 +187,28 @@ def _inner(clf: Any) -> nn.Module:
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
+
+
+def _write(clf: Any, folder: Path, variants: Any = None, **more: Any) -> None:
+    """Write all files of a model; `more` are parts of its document that may be None."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if hasattr(type(clf), "networks_"):
+        from eegaug.consistency.saving import save_networks
+
+        document = _document(clf, None, variants)
+        document["networks"] = save_networks(clf, folder, _write, variants)
+    else:
+        # Where what makes the variants cannot be saved, the network is built without it again.
+        as_they_are = bool(variants) and isinstance(variants, list) and not any(variants)
+        model = _inner(clf) if as_they_are else uncompiled_network(clf.module_)
+        weights = save({name: v.detach().cpu().clone().contiguous() for name, v in model.state_dict().items()})
+        write_atomically(folder / WEIGHTS, weights)
+        document = _document(clf, hashlib.sha256(weights).hexdigest(), variants)
+    if hasattr(clf.policy, "save_weights"):  # of an input-conditional policy
+        clf.policy.save_weights(folder / POLICY_WEIGHTS)
+    document |= {key: plain(value) for key, value in more.items() if value is not None}
+    text = json.dumps(document, indent=1, allow_nan=False)
+    write_atomically(folder / DOCUMENT, f"{text}\n".encode())
 
 
 def _settings_of(clf: Any) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import warnings
 
@@ -30,6 +32,7 @@ from eegaug import (
     load_model,
     save_model,
 )
+from eegaug.data.atomic import write_atomically
 from eegaug.operations import Operation, get_operation
 
 CHAMBON = "SleepStagerChambon2018"
@@ -330,6 +333,25 @@ def test_saving_replaces_what_was_there(fitted, folder):
     save_file(weights, folder / "model.safetensors")  # as if saving had been killed between the two files
     with pytest.raises(ValueError, match=r"belongs to another model"):
         load_model(folder)
+
+
+@pytest.mark.parametrize("there", ["before", "nothing"])
+def test_a_full_disk_leaves_what_was_there(fitted, folder, there, monkeypatch):
+    if there == "nothing":
+        shutil.rmtree(folder)
+    before = {path.name: path.read_bytes() for path in folder.glob("*")}
+
+    def full(path, data):
+        if path.suffix == ".json":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_atomically(path, data)
+
+    monkeypatch.setattr("eegaug.bundle.write_atomically", full)
+    with pytest.raises(OSError, match=rf"cannot be written to {re.escape(str(folder))}: No space left on device$"):
+        augnet(random_state=9).fit(X, Y).save(folder)
+    assert {path.name: path.read_bytes() for path in folder.glob("*")} == before
+    if before:
+        assert np.array_equal(load_model(folder).predict_proba(X), fitted.predict_proba(X))
 
 
 def test_what_cannot_be_saved(tmp_path):

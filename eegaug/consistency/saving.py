@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as save_tensors
 from skorch.history import History
 
 from eegaug._trunk import resolve_trunk
@@ -16,6 +17,7 @@ from eegaug._warning import warn
 from eegaug.augnet._start import rebuilt, starts_of
 from eegaug.augnet.layers import AugmentationLayer
 from eegaug.augnet.module import AugmentationModule
+from eegaug.data.atomic import write_atomically
 from eegaug.operations import Operation
 from eegaug.policies import BasePolicy, policy_from_document
 
@@ -120,9 +122,8 @@ def save_networks(
     as_they_are = isinstance(variants, list) and not any(variants)
     learned = {} if as_they_are else clf.module_.augmentation.state_dict()
     if learned:
-        save_file(
-            {name: value.detach().cpu().clone().contiguous() for name, value in learned.items()}, folder / AUGMENTATION
-        )
+        weights = {name: value.detach().cpu().clone().contiguous() for name, value in learned.items()}
+        write_atomically(folder / AUGMENTATION, save_tensors(weights))
     builders = [] if clf.modules is None else clf.modules
     bound = [sorted(one.keywords) if isinstance(one, functools.partial) else [] for one in builders]
     return {"networks": len(clf.networks_), "same": clf.modules is None, "augmentation": bool(learned), "bound": bound}
