@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["plain", "read_json", "remove_leftovers", "write_atomically", "write_json"]
+__all__ = ["is_readable", "plain", "read_json", "remove_leftovers", "write_atomically", "write_json"]
 
 
 def plain(value: Any) -> Any:
@@ -38,6 +38,8 @@ def write_atomically(path: Path, data: bytes | np.ndarray) -> None:
             f.flush()
             os.fsync(f.fileno())
         os.replace(part, path)
+    except OSError as err:  # of a full disk the system does not say which file it was
+        raise type(err)(err.errno, err.strerror, str(path)) from err
     finally:
         part.unlink(missing_ok=True)
 
@@ -64,3 +66,11 @@ def read_json(path: Path) -> dict:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, not an object: it is not an eegaug store.")
     return content
+
+
+def is_readable(path: Path) -> bool:
+    """Whether `read_json` reads something; what the system keeps one from reading is an error, not damaged."""
+    try:
+        return bool(read_json(path))
+    except ValueError:
+        return False

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 
 from eegaug._progress import track
 from eegaug._warning import warn
-from eegaug.data.atomic import plain, read_json
+from eegaug.data.atomic import is_readable, plain, read_json
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Reading, channel_names, convert, look
 from eegaug.data.discover import RECORDINGS, Found, find_recordings, names_of_nights, unread_files
@@ -26,7 +25,7 @@ from eegaug.data.files import NpzNight
 from eegaug.data.hypnograms import four_is_n3
 from eegaug.data.nights import Nights
 from eegaug.data.preprocessing import Preprocessing
-from eegaug.data.store import VERSION, NightWriter, opened
+from eegaug.data.store import VERSION, NightWriter, opened, remove_damaged
 
 __all__ = ["cache_folder", "load_recordings"]
 
@@ -223,16 +222,21 @@ def build(
     store = Path(store) if store is not None else _store_in_cache(label, told or label, p, reading)
     if nights := _already_there(store, p, whole):
         return _told(nights)
-    if default and (store / "store.json").exists() and not _readable(store):
-        shutil.rmtree(store)  # a damaged cache is no reason to stop
+    if default and (store / "store.json").exists():
+        remove_damaged(store)
     try:
-        writer = NightWriter(store, p.ch_names, p.sfreq, p.window_s, p)
-    except OSError as err:
+        return _told(_written(store, usable, sources, whole, problems, p, reading, n_jobs, verbose))
+    except OSError as err:  # of recordings it was caught: this one is of the store
         raise type(err)(
             err.errno,
-            f"cannot write the store ({err.strerror}): pass store= or set EEGAUG_CACHE to another folder",
+            f"cannot write the store ({err.strerror or err}): pass store= or set EEGAUG_CACHE to another folder",
             str(store),
         ) from err
+
+
+def _written(store, usable, sources, whole, problems, p, reading, n_jobs, verbose) -> Nights:
+    """Convert what is not in the store yet, and finish it."""
+    writer = NightWriter(store, p.ch_names, p.sfreq, p.window_s, p)
     writer.problems = problems
     todo = [
         (one, s)
@@ -251,7 +255,7 @@ def build(
     if not names:
         raise ValueError(_none_usable(problems))
     # A file that could not be read (locked, a drive that is gone) is tried again by the next call.
-    return _told(writer.close(names, source=None if unread else whole))
+    return writer.close(names, source=None if unread else whole)
 
 
 def _converted(todo, writer, p, reading, n_jobs, verbose):
@@ -358,16 +362,9 @@ def _store_in_cache(label: str, told: str, p: Preprocessing, reading: Reading) -
     return cache_folder() / f"{slug}-{hashlib.sha1(key.encode()).hexdigest()[:12]}"
 
 
-def _readable(store: Path) -> bool:
-    try:
-        return all(read_json(path) for path in store.glob("*.json"))
-    except ValueError:  # what the system keeps one from reading is not damaged
-        return False
-
-
 def _already_there(store: Path, p: Preprocessing, whole: list) -> Nights | None:
     """The finished store, if it was made from just these files in just this way."""
-    if not (store / "store.json").exists() or not _readable(store):
+    if not (store / "store.json").exists() or not all(is_readable(path) for path in store.glob("*.json")):
         return None
     header = read_json(store / "store.json")
     same = header.get("preprocessing") == plain(p.model_dump()) and header.get("source") == plain(whole)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from eegaug._warning import warn
-from eegaug.data.atomic import plain, read_json, remove_leftovers, write_atomically, write_json
+from eegaug.data.atomic import is_readable, plain, read_json, remove_leftovers, write_atomically, write_json
 from eegaug.data.nights import _FILES, NightDataset, Nights
 
 __all__ = ["NightWriter", "open_store"]
@@ -314,6 +315,16 @@ def _check_size(signal: Path, entry: dict, header: dict) -> None:
     size, want = signal.stat().st_size, entry["n_windows"] * len(header["ch_names"]) * header["n_times"] * 4
     if size != want:
         raise ValueError(f"{signal} has {size} bytes where {want} are due: delete the store folder and build it again.")
+
+
+def remove_damaged(store_dir: Path) -> None:
+    """Remove what cannot be read of a store that can be made again: the other nights stay."""
+    if not is_readable(store_dir / "store.json"):
+        shutil.rmtree(store_dir)
+        return
+    for path in store_dir.glob("*.json"):
+        if not is_readable(path):
+            path.unlink()
 
 
 def open_store(store_dir: str | os.PathLike) -> Nights:

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import pytest
 import eegaug.data.convert as convert_module
 import eegaug.data.recordings as module
 from eegaug.data import NightWriter, Preprocessing, cache_folder, load_recordings
+from eegaug.data.atomic import write_atomically
 
 from .edf_files import noise, pages, sine, write_edf
 
@@ -563,6 +565,34 @@ def test_a_damaged_store_in_the_cache_is_made_again(tmp_path, content):
     for entry in cache_folder().rglob("*.json"):
         entry.write_text(content)
     assert np.array_equal(load_recordings(tmp_path / "a.edf").read(), whole)
+
+
+def test_of_a_damaged_store_in_the_cache_whole_nights_are_kept(tmp_path):
+    for k in range(3):
+        night(tmp_path / f"n{k}.edf", seed=k)
+    first = load_recordings(tmp_path)
+    whole, signals = first.read(), [night.path for night in first.datasets]
+    before = [os.stat(signal).st_mtime_ns for signal in signals]
+    (entry,) = cache_folder().rglob("n1-*.json")
+    entry.write_text("{")
+    assert np.array_equal(load_recordings(tmp_path).read(), whole)
+    after = [os.stat(signal).st_mtime_ns for signal in signals]
+    assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, True]
+
+
+def test_a_store_on_a_full_disk_is_named(tmp_path, monkeypatch):
+    def fsync(number):
+        raise OSError(errno.ENOSPC, "No space left on device")  # of which file, the system does not say
+
+    night(tmp_path / "a.edf")
+    with monkeypatch.context() as full:
+        full.setattr("os.fsync", fsync)
+        with pytest.raises(OSError, match=r"cannot write the store \(No space left on device\): pass store= .*: '.*'"):
+            load_recordings(tmp_path)
+        with pytest.raises(OSError, match=r"No space left on device: '.*/summary.csv'"):
+            write_atomically(tmp_path / "summary.csv", b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.edf"]
+    assert len(load_recordings(tmp_path)) == 8
 
 
 def test_a_store_that_cannot_be_opened_now_is_not_removed(tmp_path, monkeypatch):
