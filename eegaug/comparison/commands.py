@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eegaug._durations import duration
+from eegaug._plain_data import plain
 from eegaug.comparison.callbacks import EpochBar
 from eegaug.comparison.fitting import (
     EPOCHS_WITHOUT_VALIDATION,
@@ -334,11 +335,6 @@ def comparison_document(result: Comparison) -> dict[str, Any]:
         "failed": json.loads(result.failed.to_json(orient="records")),
         "sentence": result.sentence(),
     }
-
-
-def plain(scores: Mapping[str, float]) -> dict[str, float | None]:
-    """Scores for JSON, which has no nan."""
-    return {name: None if value != value else value for name, value in scores.items()}
 
 
 def _s(things: Any) -> str:
