@@ -140,7 +140,10 @@ class StagingLoop:
                     f"the network has {n_outputs} outputs for {n} classes, {self.classes_.tolist()}: build it with "
                     f"n_outputs={n}, or pass classes=… with all labels there are."
                 )
-        return super().get_loss(y_pred, self._codes(y_true), *args, **kwargs)
+        codes = self._codes(y_true)
+        if isinstance(codes, tuple) and isinstance(self.criterion_, nn.CrossEntropyLoss):
+            codes = _mixed(*(part.to(y_pred.device) for part in codes), y_pred.shape[1]).to(y_pred.dtype)
+        return super().get_loss(y_pred, codes, *args, **kwargs)
 
     def _penalty(self) -> torch.Tensor | None:
         """What a method adds to the cross-entropy in training."""
@@ -162,6 +165,12 @@ class StagingLoop:
             if value is not None:
                 total, count = sums.get(name, (0.0, 0))
                 sums[name] = (total + value.detach().to(widest(value.device)) * n, count + n)
+
+
+def _mixed(first: torch.Tensor, second: torch.Tensor, share: torch.Tensor, n_classes: int) -> torch.Tensor:
+    """Probabilities of the classes of windows that are mixed from two, the first of which has `share`."""
+    a, b = (nn.functional.one_hot(codes, n_classes) for codes in (first, second))
+    return b + share[:, None] * (a - b)
 
 
 def _raised_by_callback(stop: BaseException) -> bool:

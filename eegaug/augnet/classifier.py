@@ -70,8 +70,7 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
     n_copies : int
         Copies at prediction; can be changed after training. 0: the trunk alone, on windows as they are.
     n_copies_train : int
-        Copies in training. With ``selection="single"`` and more than one, operations without a magnitude learn by the
-        gradient of a relaxed draw, which misjudges what changes a window much, instead of by comparing losses.
+        Copies in training.
     aggregate : {"log_probs", "probs", "logits"}
         How copies are averaged; see :class:`AugAveragedModel`.
     augmentation_lr : float | None
@@ -218,18 +217,8 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Forward and backward for one batch."""
-        self._compare_losses(self.judge_batches_ is None)
-        try:
+        with self._comparing(self._learned_layers() if self.judge_batches_ is None else ()):
             return super().train_step_single(batch, **fit_params)
-        finally:
-            self._compare_losses(False)  # whoever else trains these layers has nobody to compare
-
-    def _compare_losses(self, wanted: bool) -> None:
-        """Whether the loss of each window of the next batch says what operations without a magnitude did to it."""
-        one_copy = self.n_copies_train == 1 or self.judge_batches_ is not None
-        comparable = one_copy and getattr(self.criterion_, "reduction", None) == "mean"
-        for layer in self._learned_layers():
-            layer.compares_losses = wanted and comparable and layer.selection == "single"
 
     def get_loss(self, y_pred: torch.Tensor, y_true: Any, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         """Cross-entropy of a batch; `y_true` are labels as the user gave them."""
@@ -239,18 +228,6 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
             return loss
         each = self._loss_of_each(y_pred.detach(), y_true, *args, training=training, **kwargs).flatten()
         return loss + sum(comparison_of_losses(layer, each) for layer in drawn)
-
-    def _loss_of_each(self, y_pred: torch.Tensor, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Loss of each window, weighted by its class; their mean is that of the batch."""
-        self.criterion_.reduction = "none"
-        try:
-            each = super().get_loss(y_pred, y_true, *args, **kwargs)
-        finally:
-            self.criterion_.reduction = "mean"
-        weights = getattr(self.criterion_, "weight", None)
-        if weights is None:
-            return each
-        return each / weights[self._codes(y_true).to(weights.device)].mean()
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:

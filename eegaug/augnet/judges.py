@@ -111,13 +111,13 @@ class Judged:
         Xi, yi = unpack_data(next(self.judge_batches_))
         Xi = to_tensor(Xi, device=self.device)
         trunk = self.module_.trunk
-        self._compare_losses(True)
-        trunk.eval()
-        try:
-            y_pred = self.module_.trunk_outputs(self.module_.augmentation(Xi))
-        finally:
-            trunk.train()
-        cross_entropy = self.get_loss(y_pred, yi, X=Xi, training=True)
+        with self._comparing(self._learned_layers()):
+            trunk.eval()
+            try:
+                y_pred = self.module_.trunk_outputs(self.module_.augmentation(Xi))
+            finally:
+                trunk.train()
+            cross_entropy = self.get_loss(y_pred, yi, X=Xi, training=True)
         self.n_forward_backward_ += 1
         self._note_terms(len(Xi), judge_ce=cross_entropy)
         return torch.autograd.grad(cross_entropy + self._penalty(), strengths)

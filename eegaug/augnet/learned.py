@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -86,6 +86,34 @@ class LearnedAugmentation:
         if self._learned_layers():
             self.module_.project_()
         return step
+
+    @contextmanager
+    def _comparing(self, layers: Iterable[AugmentationLayer]) -> Iterator[None]:
+        """Let the loss of each window of a batch say what operations that decide did to it.
+
+        See :func:`eegaug.augnet.single.comparison_of_losses`; elsewhere nobody makes use of what layers have drawn.
+        """
+        comparable = getattr(self.criterion_, "reduction", None) == "mean"
+        layers = [layer for layer in layers if comparable and layer.selection == "single"]
+        for layer in layers:
+            layer.compares_losses, layer.drawn = True, []
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.compares_losses, layer.drawn = False, []
+
+    def _loss_of_each(self, y_pred: torch.Tensor, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Loss of each window, weighted by its class; their mean is that of the batch."""
+        self.criterion_.reduction = "none"
+        try:
+            each = super().get_loss(y_pred, y_true, *args, **kwargs)
+        finally:
+            self.criterion_.reduction = "mean"
+        weights, codes = getattr(self.criterion_, "weight", None), self._codes(y_true)
+        if weights is None or isinstance(codes, tuple):  # of windows that are mixed torch takes the plain mean
+            return each
+        return each / weights[codes.to(weights.device)].mean()
 
     def _penalty(self) -> torch.Tensor | None:
         if not self._learned_layers():

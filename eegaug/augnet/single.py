@@ -19,8 +19,9 @@ __all__ = ["Drawn", "comparison_of_losses", "group_sizes", "one_operation_each"]
 
 # What a running mean keeps of itself with each new window.
 _MEMORY = 1 - 1 / 200
-# Where losses are compared no channel is changed for certain: of what is never left, nothing would be learned.
-_MOST = 0.98
+# Where losses are compared no channel is changed for certain: of what is never left, nothing would be learned. Nor is
+# anything left for certain, or what has once come to nothing could never come back.
+_LEAST, _MOST = 0.02, 0.98
 
 
 class Drawn(NamedTuple):
@@ -67,7 +68,6 @@ def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Gen
     sizes = group_sizes(layer.shares(), n, start)
     groups = X.index_select(0, order).split(sizes)
     strengths = layer.held_strengths().unbind()
-    layer.drawn = []
     done, begin = [], 0
     for q, group in enumerate(groups):
         size = sizes[q]
@@ -77,7 +77,7 @@ def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Gen
             if not op.has_magnitude:
                 u = torch.rand(size, generator=generator, device=source).to(X.device)
             if layer.compares_losses and (decided_by := decision(op, noise, u)) is not None:
-                strength = strength.detach().clamp(max=_MOST if op.has_magnitude else 1.0)
+                strength = strength.detach().clamp(_LEAST, _MOST if op.has_magnitude else 1.0)
                 draws, factor = decided_by
                 chosen = (draws < strength * factor).to(strength.dtype)
                 layer.drawn.append(Drawn(q, order[begin : begin + size], chosen.mean(1), factor * chosen.shape[1]))
@@ -101,9 +101,10 @@ def comparison_of_losses(layer: AugmentationLayer, losses: Tensor) -> Tensor:
     Parameters
     ----------
     layer : AugmentationLayer
-        In training, after a batch, with ``compares_losses`` set.
+        In training, after a batch, with ``compares_losses`` set. It may have made several copies of the batch, one
+        after the other.
     losses : Tensor, shape (batch,)
-        Loss of each window, without a gradient.
+        What each window adds to the loss, times the number of windows; without a gradient.
 
     Returns
     -------

@@ -17,6 +17,8 @@ from eegaug._hooks import find_layer, recorded
 from eegaug._named_operations import is_one_operation
 from eegaug.augnet.layers import AugmentationLayer
 from eegaug.augnet.learned import LearnedAugmentation
+from eegaug.augnet.module import AugmentationModule
+from eegaug.augnet.single import comparison_of_losses
 from eegaug.classifier import StagingClassifier
 from eegaug.consistency.loss import AugmentationInvariantLoss
 from eegaug.consistency.variants import VariantModel, Variants, tiled
@@ -199,13 +201,16 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
         """Forward and backward for all variants of one batch."""
         self._set_training(True)
         Xi, yi = unpack_data(batch)
-        X, y = self._make_variants(Xi, yi)
         n = len(self.variants_)
-        with self._compared(self.module_.trunk if self._has_layers_before_trunk() else self.module_) as seen:
-            y_pred = self.infer(X, **fit_params)
-        cross_entropy = self.get_loss(y_pred, y, X=X, training=True)
-        difference = self._difference((seen[0] if seen else y_pred).chunk(n))
-        loss = self._backward(cross_entropy, difference, len(Xi), n)
+        with self._comparing(self._comparable_layers()):
+            X, y = self._make_variants(Xi, yi)
+            with self._compared(self.module_.trunk if self._has_layers_before_trunk() else self.module_) as seen:
+                y_pred = self.infer(X, **fit_params)
+            cross_entropy = self.get_loss(y_pred, y, X=X, training=True)
+            compared = (seen[0] if seen else y_pred).chunk(n)
+            difference = self._difference(compared)
+            decided = self._comparison([y_pred], y, compared)
+        loss = self._backward(cross_entropy, difference, len(Xi), n, decided)
         return {"loss": loss, "y_pred": y_pred[: len(Xi)]}
 
     def _make_variants(self, X: Any, y: Any) -> tuple[Tensor, Any]:
@@ -221,15 +226,48 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
             yield seen
 
     def _difference(self, outputs: Sequence[Tensor]) -> Tensor:
-        if self.compare != "logits":
-            outputs = [features.flatten(1) for features in outputs]
         # It is written down without λ too, at no cost in gradients.
         with nullcontext() if self.consistency else torch.no_grad():
-            return self.consistency_loss_(*outputs)
+            return self.consistency_loss_(*self._features(outputs))
 
-    def _backward(self, cross_entropy: Tensor, difference: Tensor, n_windows: int, passes: int) -> Tensor:
+    def _features(self, outputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        """What is compared of each variant, if it is not the logits, as one axis."""
+        return outputs if self.compare == "logits" else [features.flatten(1) for features in outputs]
+
+    def _comparable_layers(self) -> list[AugmentationLayer]:
+        """Those of which it is known who gave them which window; a module of one's own may do as it likes."""
+        modules = self.module_.augmentation if self.variants_.n_modules else ()
+        return [layer for module in modules if isinstance(module, AugmentationModule) for layer in module.layers]
+
+    def _comparison(self, logits: Sequence[Tensor], y: Any, compared: Sequence[Tensor]) -> Tensor | float:
+        """A term of the loss, with the derivative that operations which decide get from the losses of variants.
+
+        See :func:`eegaug.augnet.single.comparison_of_losses`. A variant adds to the loss its own cross-entropy and,
+        with the others of its window, the difference between them.
+        """
+        if not any(layer.drawn for layer in self._learned_layers()):
+            return 0.0
+        n, n_made = len(compared), len(self.variants_)
+        with torch.no_grad():
+            own = torch.cat([self._loss_of_each(z, y, training=True) for z in logits])
+            own = own.reshape(n, -1, *own.shape[1:])
+            apart = self.consistency_loss_.of_each(*self._features(compared))
+            apart = apart.reshape(*apart.shape, *[1] * (own.ndim - 1 - apart.ndim))
+            # One variant for all networks is decided on once.
+            own = own if n_made == n else own.mean(0, keepdim=True)
+            each = own + n_made * self.consistency / 2 * apart
+        total = 0.0
+        for i, module in enumerate(self.module_.augmentation):
+            made = [k for k, source in enumerate(self.variants_.sources) if isinstance(source, int) and source == i]
+            for layer in module.layers if isinstance(module, AugmentationModule) else ():
+                total = total + comparison_of_losses(layer, each[made].flatten() * (len(made) / n_made))
+        return total
+
+    def _backward(
+        self, cross_entropy: Tensor, difference: Tensor, n_windows: int, passes: int, decided: Tensor | float
+    ) -> Tensor:
         penalty = self._penalty()
-        loss = cross_entropy
+        loss = cross_entropy + decided
         if self.consistency:
             loss = loss + self.consistency / 2 * difference
         if penalty is not None:

@@ -100,13 +100,17 @@ class AugmentationInvariantLoss(nn.Module):
         ValueError
             For fewer than two outputs, or outputs of different shapes.
         """
+        return self.of_each(*outputs).mean()
+
+    def of_each(self, *outputs: Tensor) -> Tensor:
+        """The same of each example, as the mean over pairs of variants: shape (batch, ...), without the classes."""
         if len(outputs) < 2:
             raise ValueError(f"the loss compares two outputs or more, got {len(outputs)}.")
         shapes = [tuple(z.shape) for z in outputs]
         if len(set(shapes)) > 1 or len(shapes[0]) < 2:
             raise ValueError(f"outputs have shapes {shapes}; all should be (batch, classes).")
         pairs = [self._pair(a, b) for a, b in itertools.combinations(outputs, 2)]
-        return torch.stack(pairs).mean()
+        return torch.stack(pairs).mean(0)
 
     def _pair(self, first: Tensor, second: Tensor) -> Tensor:
         terms = []
@@ -118,7 +122,7 @@ class AugmentationInvariantLoss(nn.Module):
                 terms.append((_distance(a, b.detach()) + _distance(a.detach(), b)) / 2)
             else:
                 terms.append(_distance(a, b))
-        return sum(terms).mean()
+        return sum(terms)
 
     def extra_repr(self) -> str:
         return f"metric={self.metric!r}, detach_target={self.detach_target}"

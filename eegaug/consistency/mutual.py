@@ -180,20 +180,22 @@ class MutualClassifier(AITClassifier):
         """Forward and backward for one batch, through all networks."""
         self._set_training(True)
         Xi, yi = unpack_data(batch)
-        X, _ = self._make_variants(Xi, yi)
         networks, n_windows = self.networks_, len(Xi)
         n = len(networks)
-        windows = [X] * n if self.shared_variant else X.chunk(n)
-        logits, compared = [], []
-        with self._autocast():  # accelerate sees to the module as a whole, not to its networks
-            for network, one in zip(networks, windows, strict=True):
-                with self._compared(network) as seen:
-                    logits.append(network(one, **fit_params))
-                compared.append(seen[0] if seen else logits[-1])
-            total = sum(self.get_loss(z, yi, X=one, training=True) for z, one in zip(logits, windows, strict=True))
-        difference = self._difference(compared)
+        logits, outputs = [], []
+        with self._comparing(self._comparable_layers()):
+            X, _ = self._make_variants(Xi, yi)
+            windows = [X] * n if self.shared_variant else X.chunk(n)
+            with self._autocast():  # accelerate sees to the module as a whole, not to its networks
+                for network, one in zip(networks, windows, strict=True):
+                    with self._compared(network) as seen:
+                        logits.append(network(one, **fit_params))
+                    outputs.append(seen[0] if seen else logits[-1])
+                total = sum(self.get_loss(z, yi, X=one, training=True) for z, one in zip(logits, windows, strict=True))
+            difference = self._difference(outputs)
+            decided = n * self._comparison(logits, yi, outputs)
         # The sum over ordered pairs, divided by n - 1, is n times the half of the mean over pairs.
-        loss = self._backward(total, n * difference, n_windows, n)
+        loss = self._backward(total, n * difference, n_windows, n, decided)
         ensemble = aggregate_copies([z.detach() for z in logits], "probs")
         return {"loss": loss, "y_pred": ensemble}
 

@@ -183,6 +183,20 @@ def test_channels_are_never_all_dropped_for_certain_while_losses_are_compared():
     assert 0.015 < kept < 0.025
 
 
+def test_what_has_come_to_nothing_is_looked_at_again_while_losses_are_compared():
+    """One window in a hundred, and two channels; otherwise a loss that was high once would hold for ever."""
+    layer = AugmentationLayer(["sign_flip", "channels_dropout"], selection="single", initial_strength=0.0)
+    X = torch.ones(40_000, 3, 1)
+    assert torch.equal(layer(X, seeded()), X)
+    layer.compares_losses = True
+    out = layer(X, seeded())
+    assert (out[:, 0] == -1).sum() == pytest.approx(200, abs=40)
+    assert (out == 0).sum() == pytest.approx(20_000 * 3 * 0.02, abs=100)
+    # Where both cost nothing, nothing keeps them from being rewarded.
+    comparison_of_losses(layer, torch.ones(40_000)).backward()
+    assert layer.strengths.grad.tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
 def test_losses_are_compared_in_full_precision():
     gradients = []
     for mixed in (False, True):
@@ -206,7 +220,7 @@ def test_running_means_forget_and_wait_for_both_kinds():
         comparison_of_losses(layer, torch.full((100,), loss)).backward()
         return layer.strengths.grad.item()
 
-    assert slope(5.0) == 0.0  # nothing was flipped so far
+    assert slope(5.0) == 0.0
     with torch.no_grad():
         layer.strengths.fill_(1.0)
     assert slope(1.0) < 0  # flipped: 1; not: 5 at first, then 1

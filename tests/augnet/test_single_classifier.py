@@ -61,13 +61,6 @@ def test_losses_that_are_compared_are_weighted_by_class_and_have_the_mean_of_the
     assert (ratio[0] / ratio[2]).item() == pytest.approx(clf.class_weights_[2] / clf.class_weights_[0], rel=1e-4)
 
 
-@pytest.mark.parametrize("n_copies_train", [1, 2])
-def test_losses_are_compared_only_where_a_window_has_one_copy(n_copies_train):
-    clf = single([["sign_flip"]], n_copies_train=n_copies_train, max_epochs=1).fit(X, Y)
-    clf._compare_losses(True)
-    assert clf.module_.augmentation.layers[0].compares_losses == (n_copies_train == 1)
-
-
 def test_same_seed_same_result_and_copies(fitted, tmp_path):
     again = clone(fitted).fit(X, Y)
     assert again.invariances_.equals(fitted.invariances_)
@@ -183,7 +176,7 @@ def test_rates_of_trunk_and_augmentation_are_set_apart():
 
 @pytest.mark.parametrize("judge_share", [0.0, 0.25])
 def test_layers_that_were_learned_learn_elsewhere_too(judge_share):
-    """Comparing losses, which only this estimator does, goes on nowhere else: probabilities have a gradient again."""
+    """Losses are compared in this training only; in a loop of one's own probabilities have a gradient again."""
     clf = single([["sign_flip"]], judge_share=judge_share, max_epochs=1).fit(X, Y)
     (layer,) = clf.module_.augmentation.layers
     clf.module_.train()(torch.from_numpy(X)).square().sum().backward()

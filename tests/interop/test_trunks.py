@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from braindecode import EEGClassifier
-from braindecode.augmentation import AugmentedDataLoader, Compose
+from braindecode.augmentation import AugmentedDataLoader, Compose, Mixup
 from braindecode.models.util import _init_models_dict, models_dict
 from small import CHANNELS, SFREQ, SmallNet, X, Y, epochs, tones, windows_dataset
 
@@ -94,6 +94,33 @@ def test_braindecodes_estimator_with_our_transforms():
         iterator_train__transforms=transforms()["list"],
     )
     assert clf.fit(X, Y).score(X, Y) > 0.8
+
+
+@pytest.mark.parametrize("selection", [None, "weighted", "single"])
+def test_windows_that_are_mixed_have_two_labels(selection):
+    """braindecode's Mixup, with the estimators' own loss: the cross-entropies of both, by their shares."""
+    settings = {
+        "sfreq": SFREQ,
+        "ch_names": CHANNELS,
+        "max_epochs": 1,
+        "verbose": 0,
+        "iterator_train": AugmentedDataLoader,
+        "iterator_train__transforms": [Mixup(alpha=0.5)],
+    }
+    if selection is None:
+        clf = StagingClassifier(SmallNet, **settings)
+    else:
+        clf = AugNetClassifier(SmallNet, layers=[["sign_flip", "gaussian_noise"]], selection=selection, **settings)
+    rows = np.flatnonzero((Y != 2) | (np.arange(len(Y)) < 9))  # classes of different size
+    clf.fit(X[rows], Y[rows])
+    assert np.isfinite(clf.history[-1, "train_loss"])
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    first, second, share = torch.tensor([0, 1, 2, 2]), torch.tensor([0, 2, 1, 0]), torch.tensor([0.3, 0.9, 0.0, 0.5])
+    loss = clf.get_loss(logits, (first, second, share), training=True)
+    weights = torch.as_tensor(clf.class_weights_, dtype=torch.float32)
+    log_p = logits.log_softmax(1)
+    own = [-weights[y] * log_p[range(4), y] for y in (first, second)]
+    assert loss.item() == pytest.approx((share * own[0] + (1 - share) * own[1]).mean().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", TRUNKS)
