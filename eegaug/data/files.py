@@ -83,6 +83,8 @@ def read_edf_header(path: str | os.PathLike) -> EdfHeader:
         if len(head) < 256 or head[:8].rstrip(b" \x00") not in (b"0", b"\xffBIOSEMI"):
             raise ValueError(f"no EDF or BDF file ({size} bytes, begins with {head[:8]!r})")
         sample_bytes = 3 if head[:1] == b"\xff" else 2
+        if (kind := ".bdf" if sample_bytes == 3 else ".edf") != path.suffix.lower():
+            raise ValueError(f"its content is that of a {kind} file (samples of {sample_bytes} bytes): rename it")
         main = head.decode("latin-1")
         try:
             header_bytes, n_records = int(_filled(main[184:192])), int(_filled(main[236:244]))

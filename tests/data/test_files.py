@@ -108,6 +108,12 @@ def test_truncated_and_foreign_files_are_said(tmp_path):
         path.write_bytes(whole[:keep])
         with pytest.raises(ValueError, match=message):
             read_edf_header(path)
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match=r"its content is that of a .edf file \(samples of 2 bytes\): rename it"):
+        read_edf_header(path.rename(tmp_path / "a.BDF"))
+    path.write_bytes(b"\xffBIOSEMI" + whole[8:])
+    with pytest.raises(ValueError, match=r"its content is that of a \.bdf file"):
+        read_edf_header(path)
     path.write_bytes(b"0       " + b"x" * 1000)
     with pytest.raises(ValueError, match="damaged EDF header"):
         read_edf_header(path)
