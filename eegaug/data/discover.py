@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,6 +61,7 @@ def find_recordings(
     *,
     hypnograms: str | os.PathLike | None = None,
     subject_pattern: str | None = None,
+    kinds: Container[str] = RECORDINGS,
 ) -> tuple[list[Found], list[Path]]:
     """Recordings of a folder (with all below it), a file, a glob pattern or a list of files.
 
@@ -72,6 +73,8 @@ def find_recordings(
         Another folder to look for hypnograms in; those in it go before those beside the recordings.
     subject_pattern : str, optional
         Regular expression with a group ``subject`` (and perhaps ``night``), searched in each recording's path.
+    kinds : container of str
+        How recordings' names end, in lower case.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def find_recordings(
         for p in _walk(Path(hypnograms)):
             if p.suffix.lower() in HYPNOGRAMS:
                 first.add(known.setdefault(_place(p), p))
-    paths = [p for p in files if p.suffix.lower() in RECORDINGS and not _is_hypnogram(p)]
+    paths = [p for p in files if p.suffix.lower() in kinds and not _is_hypnogram(p)]
     if not paths:
         several = isinstance(source, (list, tuple))
         where = "among " + ", ".join(map(str, source)) if several else f"in {source}"

@@ -20,7 +20,7 @@ import pandas as pd
 from eegaug._progress import track
 from eegaug._version import __version__
 from eegaug.data.atomic import write_atomically
-from eegaug.data.discover import RECORDINGS, Found, find_recordings
+from eegaug.data.discover import HYPNOGRAMS, RECORDINGS, Found, find_recordings
 from eegaug.data.files import read_npz
 from eegaug.data.hypnograms import four_is_n3, holds_stages
 from eegaug.staging.lights import check_lights
@@ -109,8 +109,10 @@ def find_tasks(
         if len(paths) > 1:
             raise ValueError(f"{reference} is one hypnogram for {len(paths)} recordings: pass a folder of hypnograms.")
     beside = folder if folder is not None and folder.is_dir() else None
-    known = [path for path in paths if path.suffix.lower() in RECORDINGS]
-    found = {one.path: one for one in find_recordings(known, hypnograms=beside)[0]} if known else {}
+    # What is named may be of any kind that MNE reads.
+    kinds = {*RECORDINGS, *(path.suffix.lower() for path in paths)} - {*HYPNOGRAMS} | {".edf"}
+    known = [path for path in paths if path.suffix.lower() in kinds]
+    found = {one.path: one for one in find_recordings(known, hypnograms=beside, kinds=kinds)[0]} if known else {}
     names, tasks = _folders(paths), []
     for path in paths:
         one, hypnogram, note = found.get(path), folder, None

@@ -63,6 +63,15 @@ class TestFindTasks:
         (elsewhere,) = find_tasks([inside / "anna.edf"], tmp_path, reference=recording.parent)
         assert elsewhere.reference == recording.parent / "anna-Hypnogram.edf"
 
+    def test_references_of_other_kinds_of_recordings(self, tmp_path):
+        names = ("sub-01_task-sleep_eeg.vhdr", "anna_raw.fif", "bert.set")
+        for name in (*names, "sub-01_task-sleep_events.tsv", "anna-stages.csv", "bert.txt"):
+            (tmp_path / name).touch()
+        tasks = find_tasks([tmp_path / name for name in names], tmp_path, reference=tmp_path)
+        found = [task.reference and task.reference.name for task in tasks]
+        assert found == ["sub-01_task-sleep_events.tsv", "anna-stages.csv", "bert.txt"]
+        assert [task.subject for task in tasks] == ["sub-01", "anna_raw", "bert"]
+
     def test_one_reference_is_for_one_recording(self, folder, tmp_path):
         hypnogram = folder / "anna-Hypnogram.edf"
         assert find_tasks([folder / "anna.edf"], tmp_path, hypnogram)[0].reference == hypnogram
