@@ -175,15 +175,23 @@ def _place(path: Path) -> Path:
 
 
 def names_of_nights(found: Iterable[Found]) -> list[str]:
-    """Names of recordings that look like nights of one subject, where each was taken for a subject of its own."""
+    """Names of recordings that look like nights of one subject, where each was taken for a subject of its own.
+
+    Their names say which night they are, or they share one of several folders that hold a few recordings each.
+    """
+    # What an npz file is it says itself.
+    own = [one for one in found if one.path.suffix.lower() != ".npz" and one.subject == one.path.stem]
     alike: dict[str, list[str]] = {}
-    for one in found:
-        # What an npz file is it says itself.
-        base = _base(one.path).lower() if one.path.suffix.lower() != ".npz" else ""
+    folders: dict[Path, list[str]] = {}
+    for one in own:
+        base = _base(one.path).lower()
         rest = _NIGHT_OF.sub("", base)
-        if rest.strip(" ._-") and rest != base and one.subject == one.path.stem:
+        if rest.strip(" ._-") and rest != base:
             alike.setdefault(rest, []).append(one.subject)
-    return [name for names in alike.values() if len(names) > 1 for name in names]
+        folders.setdefault(one.path.parent, []).append(one.subject)
+    if len({len(folder.parts) for folder in folders}) == 1 < len(folders) and len(own) <= 4 * len(folders):
+        alike |= {str(folder): names for folder, names in folders.items() if not _VISIT.fullmatch(folder.name)}
+    return list(dict.fromkeys(name for names in alike.values() if len(names) > 1 for name in names))
 
 
 def _walk(folder: Path) -> list[Path]:

@@ -79,7 +79,8 @@ def load_recordings(
         Without it: Sleep-EDF's ``SC4ssN`` (subject ``SC4ss``, night N), MASS's ``01-03-00NN``, NSRR's ``shhs1-200001``
         and ``mros-visit1-aa0001``, BIDS ``sub-`` and ``ses-``; where files in several folders have the same name, the
         folder, or the file if folders are called visit, session, night and so on (this is said); else each file is a
-        subject of its own (this is said of names such as ``p07_night1`` and ``p07_night2``).
+        subject of its own (this is said of names such as ``p07_night1`` and ``p07_night2``, and of folders that hold a
+        few files each).
     epoch_20s : {"refuse", "reepoch"}
         20-s scoring: refuse it, or lengthen each page by 5 s on both sides (the windows then overlap).
     stage_numbers : {"auto", "r&k", "aasm"}

@@ -263,6 +263,22 @@ def test_nights_are_told_wherever_the_name_says_which(tmp_path):
     assert names_of_nights(find_recordings(tmp_path)[0]) == ["v1_p07", "v2_p07"]
 
 
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (["p1/a.edf", "p1/b.edf", "p2/c.edf"], ["a", "b"]),
+        (["visit1/a.edf", "visit1/b.edf", "visit2/c.edf"], []),
+        (["a.edf", "b.edf", "more/c.edf"], []),
+        (["all/a.edf", "all/b.edf"], []),
+        ([f"{site}/{k}{site}.edf" for site in ("here", "there") for k in range(5)], []),  # of many subjects each
+        (["sub-01/sub-01_run-1_eeg.edf", "sub-01/sub-01_run-2_eeg.edf", "sub-02/sub-02_eeg.edf"], []),
+    ],
+)
+def test_a_few_recordings_in_one_of_several_folders_may_be_of_one_subject(tmp_path, files, told):
+    touch(tmp_path, *files)
+    assert names_of_nights(find_recordings(tmp_path)[0]) == told
+
+
 def test_recordings_of_other_kinds_are_named(tmp_path):
     touch(tmp_path, "a.h5", "sub/b.H5", "c_raw.fif", "d.edf.gz", "notes.txt", "e.eeg")
     assert [p.name for p in unread_files(tmp_path)] == ["a.h5", "c_raw.fif", "d.edf.gz", "b.H5"]
