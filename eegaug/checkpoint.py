@@ -176,6 +176,13 @@ class TrainingCheckpoint(Callback):
         if self.complete_ or self.settings_ is None or not len(net.history) or getattr(net, "interrupted_", False):
             return
         state = self._read(self.file_) or self._state(net)
+        if json.loads(state["settings"]) != json.loads(json.dumps(self.settings_)):
+            # Whoever goes on from there would be given this network for its own.
+            warn(
+                f"another training writes the checkpoint {self.file_} too: the end of this one is not saved there; "
+                "give each training a file of its own."
+            )
+            return
         # Apart from the state after the last epoch: early stopping may just have put its best weights into the network.
         by_callback = len(net.history) < net.max_epochs
         state["result"] = _network(net) | {"by_callback": by_callback, "rng": rng_states(net.device)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -462,3 +463,32 @@ def test_transforms_of_the_loader_go_on_where_they_were(tmp_path, random_state):
     fit("broken", 3)
     fit("whole", 3)
     assert [torch.equal(seen[a], seen[b]) for a, b in ((0, 2), (1, 3), (0, 1))] == [True, True, False]
+
+
+def test_two_trainings_with_one_file_do_not_mix(tmp_path):
+    def training(path, max_epochs=4, *more):
+        return StagingClassifier(
+            SmallNet,
+            sfreq=SFREQ,
+            max_epochs=max_epochs,
+            train_split=None,
+            random_state=0,
+            verbose=0,
+            callbacks=[*more, TrainingCheckpoint(path)],
+        )
+
+    class OtherProcess(Callback):
+        """The other training's process, which has just saved its second epoch."""
+
+        def on_train_end(self, net, **kwargs):
+            shutil.copy(tmp_path / "other", tmp_path / "one")
+
+    first, second = (X[:24], Y[:24]), (X[24:], Y[24:])
+    alone = training(tmp_path / "alone").fit(*second)
+    training(tmp_path / "other", 2).fit(*second)
+    with pytest.warns(UserWarning, match=r"another training writes the checkpoint .*one too: the end of this"):
+        mixed_up = training(tmp_path / "one", 4, OtherProcess()).fit(*first)
+    assert len(mixed_up.history) == 4
+    gone_on = training(tmp_path / "one").fit(*second)
+    assert_same_weights(gone_on, alone)
+    assert not np.allclose(gone_on.predict_proba(X), mixed_up.predict_proba(X))
