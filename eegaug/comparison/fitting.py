@@ -15,9 +15,11 @@ from sklearn.utils import check_random_state
 
 from eegaug._durations import parse_budget
 from eegaug._plain_data import plain_numbers
-from eegaug.comparison.estimators import build_estimator, uninterrupted
+from eegaug._warning import warn
+from eegaug.comparison.estimators import CHECKPOINT, build_estimator, uninterrupted
 from eegaug.comparison.methods import Method, check_plain, get_method
 from eegaug.comparison.plan import (
+    SettingsDamagedError,
     SettingsMismatchError,
     check_settings,
     describe_data,
@@ -103,7 +105,7 @@ def fit_nights(
     """Train one model on all nights but those of validation subjects, and save it.
 
     A training that was killed goes on from its last epoch when it is started again with the same arguments. After
-    Ctrl-C the best network so far is saved, and the same holds.
+    Ctrl-C the best network so far is saved, and the same holds. With other arguments, what was begun is kept aside.
 
     Parameters
     ----------
@@ -150,13 +152,7 @@ def fit_nights(
         {method.name: options},
         {method.name: method.label},
     )
-    try:
-        begun = check_settings(unfinished / "settings.json", document)["methods"]
-    except SettingsMismatchError:
-        begun = None
-    if begun is None or set(begun) != {method.name}:
-        # What was begun here is another training: this one starts anew.
-        shutil.rmtree(unfinished)
+    _make_room(unfinished, document)
     write_json(unfinished / "settings.json", document)
     train = nights.select(subjects=train_names)
     valid = nights.select(subjects=valid_names) if valid_names else None
@@ -191,6 +187,30 @@ def fit_nights(
         best_epoch=best,
         metrics=metrics,
         interrupted=interrupted,
+    )
+
+
+def _make_room(unfinished: Path, document: Mapping[str, Any]) -> None:
+    """Keep what was begun with other settings out of the way of this training."""
+    try:
+        begun = check_settings(unfinished / "settings.json", document)["methods"]
+        if set(begun) == set(document["methods"]):
+            return
+        other = f"by {' and '.join(set(begun) - set(document['methods']))}"
+    except SettingsDamagedError:
+        return  # the checkpoint itself says of which training it is
+    except SettingsMismatchError as error:
+        other = f"with other settings ({error.differences or error})"
+    if not (unfinished / CHECKPOINT).exists():
+        shutil.rmtree(unfinished)
+        return
+    number = 1
+    while (kept := unfinished.with_name(f"{unfinished.name}-{number}")).exists():
+        number += 1
+    unfinished.rename(kept)
+    warn(
+        f"{unfinished} held a training {other}: it is kept as {kept.name}, and this one begins anew. The command that "
+        f"began it goes on with it if {kept.name} is called {unfinished.name} again."
     )
 
 

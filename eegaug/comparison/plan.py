@@ -20,6 +20,7 @@ from eegaug.data.atomic import write_atomically
 __all__ = [
     "Plan",
     "RunSpec",
+    "SettingsDamagedError",
     "SettingsMismatchError",
     "changed_methods",
     "check_settings",
@@ -34,10 +35,19 @@ __all__ = [
 
 SETTINGS_FORMAT = "eegaug-compare"
 SETTINGS_VERSION = 1
+_PARTS = {"data": dict, "folds": list, "training": dict, "methods": dict, "labels": dict}
 
 
 class SettingsMismatchError(ValueError):
-    """The output folder holds a comparison made with other settings."""
+    """The output folder holds a comparison made with other settings; which ones, ``differences`` says."""
+
+    def __init__(self, message: str, differences: str = ""):
+        super().__init__(message)
+        self.differences = differences
+
+
+class SettingsDamagedError(SettingsMismatchError):
+    """The settings of what the output folder holds cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +240,8 @@ def check_settings(path: Path, settings: Mapping[str, Any], finished: Collection
         more = f" and {len(differences) - 6} more" if len(differences) > 6 else ""
         raise SettingsMismatchError(
             f"{path.parent} holds a comparison made with other settings ({shown}{more}); "
-            "choose another output folder, or ask for the same settings"
+            "choose another output folder, or ask for the same settings",
+            f"{shown}{more}",
         )
     return merged
 
@@ -249,9 +260,13 @@ def read_settings(path: Path) -> dict[str, Any]:
         there = json.loads(path.read_text())
         if there["format"] != SETTINGS_FORMAT:
             raise KeyError("format")
-    except (ValueError, KeyError, TypeError):
-        raise SettingsMismatchError(
-            f"{path} is not a settings file of a comparison; choose another output folder"
+        there.setdefault("labels", {})
+        if not all(isinstance(there[name], kind) for name, kind in _PARTS.items()):
+            raise TypeError("a part is of another kind")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SettingsDamagedError(
+            f"{path} is not a settings file of a comparison, or is damaged; choose another output folder, or delete "
+            "the file if what is there was made with the settings asked for"
         ) from None
     if there.get("version") != SETTINGS_VERSION:
         raise SettingsMismatchError(

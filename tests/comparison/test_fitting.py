@@ -71,17 +71,43 @@ class TestFit:
         assert report.interrupted and report.epochs == report.best_epoch == 1
         assert load_model(tmp_path).history[-1]["epoch"] >= 1
 
-    def test_another_method_starts_anew(self, nights, tmp_path, monkeypatch):
+    @pytest.fixture
+    def killed(self, nights, tmp_path, monkeypatch):
+        """Folder of a training that was killed in its third epoch."""
+
         def fail(self, net, **kwargs):
-            if len(net.history) == 2:
+            if len(net.history) == 3:
                 raise RuntimeError("killed")
 
         with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
             patch.setattr(ProgressFile, "on_epoch_end", fail)
-            fit_nights(nights, "none", out=tmp_path, max_epochs=3)
-        assert (tmp_path / "unfinished" / "checkpoint").exists()
-        report = fit_nights(nights, "fixed", out=tmp_path, max_epochs=3)
-        assert report.epochs == 3 and report.estimator.resumed_epochs_ == 0
+            fit_nights(nights, "none", out=tmp_path, max_epochs=4)
+        return tmp_path
+
+    def goes_on(self, nights, killed):
+        report = fit_nights(nights, "none", out=killed, max_epochs=4)
+        return report.estimator.resumed_epochs_ == 2 and report.epochs == 4
+
+    @pytest.mark.parametrize(
+        ("other", "words"),
+        [
+            ({"method": "fixed"}, "a training by none: it is kept as unfinished-1"),
+            ({"max_epochs": 5}, r"other settings \(training.max_epochs: 4 there, 5 asked\): it is kept as unf"),
+            ({"seed": 1}, r"other settings \(data.seed: 0 there, 1 asked"),
+        ],
+    )
+    def test_what_was_begun_is_kept_from_another_training(self, nights, killed, other, words):
+        with pytest.warns(UserWarning, match=words):
+            report = fit_nights(nights, **{"method": "none", "max_epochs": 4, "out": killed} | other)
+        assert report.epochs == report.estimator.max_epochs and report.estimator.resumed_epochs_ == 0
+        assert not (killed / "unfinished").exists()
+        (killed / "unfinished-1").rename(killed / "unfinished")
+        assert self.goes_on(nights, killed)
+
+    @pytest.mark.parametrize("content", ["", '{"format": "eegaug-compare", "version": 1}'])
+    def test_damaged_settings_cost_no_training(self, nights, killed, content):
+        (killed / "unfinished" / "settings.json").write_text(content)
+        assert self.goes_on(nights, killed)
 
     def test_ctrl_c_keeps_the_best_network_and_the_same_call_goes_on(self, nights, tmp_path, monkeypatch):
         original = ProgressFile.on_epoch_end

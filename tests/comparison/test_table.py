@@ -123,9 +123,10 @@ def alone(out):
     return out / "alone"
 
 
-def test_damaged_settings_are_named(tmp_path):
+@pytest.mark.parametrize("content", ['{"format": ', json.dumps(SETTINGS), json.dumps(SETTINGS | {"methods": []})])
+def test_damaged_settings_are_named(tmp_path, content):
     comparison(tmp_path, [("none", 0)])
-    (tmp_path / "settings.json").write_text('{"format": ')
+    (tmp_path / "settings.json").write_text(content)
     with pytest.raises(ValueError, match=r"settings.json is not a settings file of a comparison"):
         load_comparison(tmp_path)
 
