@@ -101,7 +101,8 @@ def check_search(method: Method, options: Mapping[str, Any], training: Mapping[s
     from eegaug._random import contained_rng
     from eegaug.comparison.estimators import trunk_arguments
     from eegaug.search import PolicySearch
-    from eegaug.search._running import Running, check_numbers
+    from eegaug.search._checks import check_numbers
+    from eegaug.search._running import Running
 
     options = dict(options)
     for name in ("retrain_every", "max_steps"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from eegaug._spatial import spatial_products
 from eegaug.policy import BasePolicy, ClassPolicy
+from eegaug.search._checks import check_one_of, check_positive
 from eegaug.search._choices import Relax
 from eegaug.search._divergence import refuse_divergence
 from eegaug.search._state import SearchState
@@ -104,15 +104,8 @@ class BilevelSearch(PolicySearch):
     # Hooks of the base class -----------------------------------------------------------------------------------------
 
     def _check(self, task: SearchTask) -> None:
-        for name, value, known in (
-            ("choice", self.choice, self._choices),
-            ("hypergradient", self.hypergradient, METHODS),
-            ("inner_step", self.inner_step, STEPS),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}; it is one of {', '.join(map(repr, known))}.")
-        if not 0 < self.policy_lr < math.inf:
-            raise ValueError(f"policy_lr is {self.policy_lr!r}; it is a number above 0.")
+        check_one_of(self, choice=self._choices, hypergradient=METHODS, inner_step=STEPS)
+        check_positive(self, "policy_lr")
         betas = self.policy_betas
         if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(map(_is_share, betas)):
             raise ValueError(f"policy_betas is {betas!r}; it is two numbers in [0, 1).")

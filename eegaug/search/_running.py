@@ -6,7 +6,6 @@ import inspect
 import io
 import json
 import math
-import numbers
 from typing import Any
 
 import torch
@@ -22,14 +21,12 @@ from eegaug.search._task import SearchTask
 __all__ = [
     "Running",
     "check_end",
-    "check_numbers",
     "checked_clone",
     "refuse_changes",
     "refuse_small_budget",
     "spell_out_parameters",
 ]
 
-_CHECKED_ELSEWHERE = ("max_epochs", "max_steps", "verbose")
 # Weights are as good as even when as many operations are left to choose between, of all.
 _EVEN = 0.9
 
@@ -84,26 +81,6 @@ def checked_clone(estimator: Any, **signal: Any) -> Any:
     if estimator.policy is not None:
         raise ValueError("the estimator has a policy of its own; pass it with policy=None, the search finds one.")
     return clone(estimator).set_params(**{name: value for name, value in signal.items() if value is not None})
-
-
-def check_numbers(search: Any) -> None:
-    """Refuse what is no number where a parameter of a search is annotated as one, and policies of nothing.
-
-    Raises
-    ------
-    ValueError
-    """
-    kinds = {"int": (numbers.Integral, "a whole number"), "float": (numbers.Real, "a number")}
-    for name, parameter in inspect.signature(type(search)).parameters.items():
-        kind, _, rest = inspect.formatannotation(parameter.annotation).strip("'").partition(" | ")
-        value = getattr(search, name)
-        if kind not in kinds or rest not in ("", "None") or name in _CHECKED_ELSEWHERE or (rest and value is None):
-            continue
-        number, words = kinds[kind]
-        if isinstance(value, bool) or not isinstance(value, number):
-            raise ValueError(f"{name} is {value!r}; it is {words}{' or None' if rest else ''}.")
-        if name in ("n_sub_policies", "n_operations") and value < 1:
-            raise ValueError(f"{name} is {value}; it is 1 or more.")
 
 
 def refuse_changes(search: Any, free: frozenset[str], settings: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from skorch.utils import is_dataset
 from eegaug._processes import working_for
 from eegaug.checkpoint import TrainingCheckpoint
 from eegaug.policies import Policy
+from eegaug.search._checks import check_one_of
 from eegaug.search._state import SearchState
 from eegaug.search._task import Part, SearchTask, Steps, callback_of
 from eegaug.search.base import PolicySearch
@@ -70,8 +71,7 @@ class TrialSearch(PolicySearch):
         raise NotImplementedError
 
     def _check(self, task: SearchTask) -> None:
-        if self.trial_unit not in ("policy", "sub_policy"):
-            raise ValueError(f"trial_unit is {self.trial_unit!r}; use 'policy' or 'sub_policy'.")
+        check_one_of(self, trial_unit=("policy", "sub_policy"))
         if self.n_jobs == 0:
             raise ValueError("n_jobs is 0; it is 1 or more, or -1 for all cores.")
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from eegaug._random import derive_seed
 from eegaug.search._bilevel_search import BilevelSearch
+from eegaug.search._checks import check_one_of
 from eegaug.search._choices import Choices, Relax, draw_choices
 from eegaug.search._task import SearchTask
 from eegaug.search.stages import Stages, draw_stage, mix_stage
@@ -124,8 +125,7 @@ class ADDASearch(BilevelSearch):
 
     def _check(self, task: SearchTask) -> None:
         super()._check(task)
-        if self.discretise not in ("argmax", "sample"):
-            raise ValueError(f"discretise is {self.discretise!r}; it is 'argmax' or 'sample'.")
+        check_one_of(self, discretise=("argmax", "sample"))
 
     def _new_policy(self, task: SearchTask) -> SearchedStages:
         return SearchedStages(

@@ -19,12 +19,12 @@ from eegaug.checkpoint import _describe
 from eegaug.classifier import StagingClassifier
 from eegaug.policies import Policy
 from eegaug.search._checkpoint import SearchFile, search_settings
+from eegaug.search._checks import check_numbers
 from eegaug.search._loop import SearchLoop
 from eegaug.search._operations import resolve_operations
 from eegaug.search._prediction import PredictsByBest
 from eegaug.search._running import (
     Running,
-    check_numbers,
     checked_clone,
     refuse_changes,
     spell_out_parameters,

@@ -17,6 +17,7 @@ from eegaug._spatial import spatial_products
 from eegaug._trunk import copy_network
 from eegaug.policies.network import AugmentationNetwork, PairPolicy
 from eegaug.policy import ClassPolicy, ConditionalPolicy, PolicyOperation, SubPolicy
+from eegaug.search._checks import check_one_of, check_positive
 from eegaug.search._divergence import refuse_divergence
 from eegaug.search._dna_apply import augment_pairs, list_pairs
 from eegaug.search._dna_summary import ClassMeans, class_distances, class_means, top_pairs
@@ -167,12 +168,8 @@ class DNASearch(PolicySearch):
     # Hooks -----------------------------------------------------------------------------------------------------------
 
     def _check(self, task: SearchTask) -> None:
-        for name, known in (("objective", _OBJECTIVES), ("hypergradient", METHODS), ("inner_step", STEPS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it is one of {', '.join(map(repr, known))}.")
-        for name in ("penalty", "policy_lr", "temperature"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it has to be above 0.")
+        check_one_of(self, objective=_OBJECTIVES, hypergradient=METHODS, inner_step=STEPS)
+        check_positive(self, "penalty", "policy_lr", "temperature")
         if not 0 < self.search_fraction <= 1:
             raise ValueError(f"search_fraction is {self.search_fraction!r}; it lies in (0, 1].")
         if self.n_operations != 2:

@@ -12,6 +12,7 @@ import torch
 
 from eegaug._random import derive_seed
 from eegaug.policies import Policy
+from eegaug.search._checks import check_one_of
 from eegaug.search._split import hold_out
 from eegaug.search._task import SPLIT, TRIALS, Part, SearchTask
 from eegaug.search._tpe import PolicyStudy, require_optuna
@@ -123,8 +124,7 @@ class FastAutoAugmentSearch(PolicySearch):
         for name in ("n_folds", "n_copies", "n_best"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is 1 or more.")
-        if self.aggregate not in ("mean", "max"):
-            raise ValueError(f"aggregate is {self.aggregate!r}; use 'mean' or 'max'.")
+        check_one_of(self, aggregate=("mean", "max"))
         if self.n_folds > 1 and not isinstance(self.valid_size, numbers.Real):
             raise ValueError(f"n_folds={self.n_folds} splits cannot all hold out the subjects of valid_size; use 1.")
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from eegaug._random import derive_seed
 from eegaug.policy import Policy
+from eegaug.search._checks import check_one_of, check_positive
 from eegaug.search._critic import Critic, critic_loss, policy_loss
 from eegaug.search._divergence import refuse_divergence
 from eegaug.search._state import SearchState
@@ -155,17 +156,10 @@ class FasterAutoAugmentSearch(PolicySearch):
         return pd.DataFrame({"all": shares.cpu().double()}, index=[op.name for op in self.operations_])
 
     def _check(self, task: SearchTask) -> None:
-        for name, words in (
-            ("choice", CHOICES),
-            ("mask", MASKS),
-            ("initial_weights", ("even", "random")),
-            ("discretise", ("argmax", "sample")),
-        ):
-            if getattr(self, name) not in words:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it is one of {', '.join(map(repr, words))}.")
-        for name in ("critic_lr", "policy_lr"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it has to be above 0.")
+        check_one_of(
+            self, choice=CHOICES, mask=MASKS, initial_weights=("even", "random"), discretise=("argmax", "sample")
+        )
+        check_positive(self, "critic_lr", "policy_lr")
         for name in ("class_loss_weight", "gradient_penalty"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it has to be 0 or more.")

@@ -1,0 +1,47 @@
+"""What the parameters of a search may be."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["check_numbers", "check_one_of", "check_positive"]
+
+_CHECKED_ELSEWHERE = ("max_epochs", "max_steps", "verbose")
+
+
+def check_numbers(search: Any) -> None:
+    """Refuse what is no number where a parameter of a search is annotated as one, and policies of nothing.
+
+    Raises
+    ------
+    ValueError
+    """
+    kinds = {"int": (numbers.Integral, "a whole number"), "float": (numbers.Real, "a number")}
+    for name, parameter in inspect.signature(type(search)).parameters.items():
+        kind, _, rest = inspect.formatannotation(parameter.annotation).strip("'").partition(" | ")
+        value = getattr(search, name)
+        if kind not in kinds or rest not in ("", "None") or name in _CHECKED_ELSEWHERE or (rest and value is None):
+            continue
+        number, words = kinds[kind]
+        if isinstance(value, bool) or not isinstance(value, number):
+            raise ValueError(f"{name} is {value!r}; it is {words}{' or None' if rest else ''}.")
+        if name in ("n_sub_policies", "n_operations") and value < 1:
+            raise ValueError(f"{name} is {value}; it is 1 or more.")
+
+
+def check_one_of(search: Any, **known: Sequence[str]) -> None:
+    """Refuse a parameter of a search, by its name, that is none of the words known; raises ValueError."""
+    for name, words in known.items():
+        if getattr(search, name) not in words:
+            raise ValueError(f"{name} is {getattr(search, name)!r}; it is one of {', '.join(map(repr, words))}.")
+
+
+def check_positive(search: Any, *names: str) -> None:
+    """Refuse parameters of a search that are not finite numbers above 0; raises ValueError."""
+    for name in names:
+        if not 0 < getattr(search, name) < math.inf:
+            raise ValueError(f"{name} is {getattr(search, name)!r}; it has to be above 0.")
