@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from braindecode.augmentation import AugmentedDataLoader
 from skorch.utils import is_dataset
 from torch import nn
 from torch.utils.data import Subset
@@ -69,7 +70,7 @@ class StagingData:
         if fresh:
             self.class_weights_ = self._class_weights(labels)
         self._check_policy(signal)
-        self._check_transforms(signal)
+        self._check_transforms(signal, labels)
         return windows, labels
 
     def _merged_signal(self, found: Signal) -> Signal:
@@ -149,8 +150,15 @@ class StagingData:
         if sfreq is not None and signal.sfreq is not None and not np.isclose(sfreq, signal.sfreq):
             raise ValueError(f"the policy is for {sfreq:g} Hz, the windows have {signal.sfreq:g} Hz.")
 
-    def _check_transforms(self, signal: Signal) -> None:
+    def _check_transforms(self, signal: Signal, labels: np.ndarray) -> None:
         """Refuse policies and operations for other signals among the transforms of the data loader."""
+        loader = self.iterator_train
+        if isinstance(loader, type) and issubclass(loader, AugmentedDataLoader) and labels.dtype.kind not in "iufb":
+            raise ValueError(
+                f"label {labels.ravel()[0].item()!r} is no number, and of others AugmentedDataLoader makes no batches: "
+                "pass numbers, such as np.unique(y, return_inverse=True)[1]; policies and operations work without "
+                "this loader as policy=…"
+            )
         given = vars(self).get("iterator_train__transforms")
         for module in given if isinstance(given, (list, tuple)) else [given]:
             if isinstance(module, nn.Module):

@@ -202,6 +202,14 @@ def test_noise_in_units_of_standardised_windows(make, scale):
     assert [bool(re.search(words, str(one.message))) for one in said] == [True] * (scale > 1)
 
 
+def test_a_loader_that_makes_tensors_of_labels_needs_numbers():
+    clf = staging(iterator_train=AugmentedDataLoader, iterator_train__transforms=[SignFlip(0.5)])
+    with pytest.raises(ValueError, match=r"label 'N2' is no number, .* AugmentedDataLoader .* return_inverse"):
+        clf.fit(X, NAMES[Y])
+    for numbers in (Y, Y + 5, Y.astype(float), Y > 0):
+        assert set(clf.fit(X, numbers).predict(X)) <= set(numbers)
+
+
 def test_windows_in_microvolts_are_fine_without_noise():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
