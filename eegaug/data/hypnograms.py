@@ -15,7 +15,7 @@ from eegaug.data.files import read_edf_annotations, read_edf_header
 from eegaug.data.hypnogram_text import read_layout
 from eegaug.data.stages import STAGES, UNSCORED, parse_stage
 
-__all__ = ["Hypnogram", "ScoredWindows", "four_is_n3", "holds_stages", "read_hypnogram"]
+__all__ = ["Hypnogram", "ScoredWindows", "four_is_n3", "four_is_open", "holds_stages", "read_hypnogram"]
 
 # Pages of another length than the usual one, where only their number says so.
 _SHORT_PAGE_S = 20.0
@@ -23,6 +23,10 @@ _SHORT_PAGE_S = 20.0
 _EVENT = re.compile(r"movement|mvt|art|art[ei]fact", re.IGNORECASE)
 _WORD = re.compile(r"(?!.*stage)[a-z ]{3,}", re.IGNORECASE)
 _REM = STAGES.index("REM")
+#: Said of a hypnogram whose 4 others settle.
+OTHERS_SETTLE = (
+    "its 4 was read as stage 4 (N3), since REM is a 5 or a letter elsewhere (read it by itself if its 4 is REM)"
+)
 # What lasts so long and is no stage may be one in words that are not known.
 _LONG_S = 20.0
 
@@ -297,15 +301,25 @@ def four_is_n3(path: str | os.PathLike) -> bool:
     bool
         False where the file cannot be read, and of an npz night, whose numbers are always those of `STAGES`.
     """
-    path = Path(path)
+    return _four_is_n3(_labels(Path(path)))
+
+
+def four_is_open(path: str | os.PathLike) -> bool:
+    """Whether a bare 4 is in a hypnogram and nothing in it settles what that is, as :func:`four_is_n3` would."""
+    labels = _labels(Path(path))
+    return 4 in map(_bare_number, labels) and not _four_is_n3(labels)
+
+
+def _labels(path: Path) -> Sequence[str]:
+    """Labels of a hypnogram as they are written; none of an npz night, or where it cannot be read."""
     if path.suffix.lower() == ".npz":
-        return False
+        return ()
     try:
         if path.suffix.lower() in (".edf", ".bdf"):
-            return _four_is_n3(read_edf_annotations(read_edf_header(path))[2])
-        return _four_is_n3(read_layout(path).labels)
+            return read_edf_annotations(read_edf_header(path))[2]
+        return read_layout(path).labels
     except (ValueError, OSError):
-        return False
+        return ()
 
 
 def holds_stages(path: str | os.PathLike) -> bool:

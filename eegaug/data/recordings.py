@@ -22,7 +22,7 @@ from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Reading, channel_names, convert, look
 from eegaug.data.discover import RECORDINGS, Found, find_recordings, names_of_nights, unread_files
 from eegaug.data.files import NpzNight
-from eegaug.data.hypnograms import four_is_n3
+from eegaug.data.hypnograms import OTHERS_SETTLE, four_is_n3, four_is_open
 from eegaug.data.nights import Nights
 from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.store import VERSION, NightWriter, opened, remove_damaged
@@ -121,19 +121,17 @@ def load_recordings(
     p, reading = as_preprocessing(preprocessing, options), Reading(labels, epoch_20s, stage_numbers)
     found, orphans = find_recordings(source, hypnograms=hypnograms, subject_pattern=subject_pattern)
     note = "hypnogram without a recording"
-    problems = [{"recording": q.name, "kind": "note", "reason": note, "n_windows": 0} for q in orphans]
+    problems = [_note(q.name, note) for q in orphans]
     if isinstance(source, (str, os.PathLike)):
         note = f"not read: recordings are {', '.join(RECORDINGS)} files"
-        problems += [
-            {"recording": q.name, "kind": "note", "reason": note, "n_windows": 0} for q in unread_files(source)
-        ]
+        problems += [_note(q.name, note) for q in unread_files(source)]
     if guessed := [one for one in found if one.guessed]:
         who = ", ".join(sorted({one.subject for one in guessed})[:8])
         reason = f"subjects were told by folders and file names ({who}); pass subject_pattern if that is wrong"
-        problems.append({"recording": guessed[0].name, "kind": "note", "reason": reason, "n_windows": 0})
+        problems.append(_note(guessed[0].name, reason))
     if alike := [] if subject_pattern else names_of_nights(found):
         reason = f"each file is a subject of its own ({', '.join(alike[:4])}); pass subject_pattern if some are of one"
-        problems.append({"recording": alike[0], "kind": "note", "reason": reason, "n_windows": 0})
+        problems.append(_note(alike[0], reason))
     # A folder may get more recordings and keep its store; another list is another store, as are other hypnograms.
     alone = isinstance(source, (str, os.PathLike))
     label = str(source) if alone else f"{len(found)} recordings"
@@ -217,6 +215,8 @@ def build(
     p = p.model_copy(update={"ch_names": _channels(p, usable, headers, problems)})
     if reading.stage_numbers == "auto" and any(four_is_n3(one.hypnogram or one.path) for one in usable):
         reading = replace(reading, stage_numbers="r&k")
+        unsettled = [one.name for one in usable if four_is_open(one.hypnogram or one.path)]
+        problems += [_note(name, OTHERS_SETTLE) for name in unsettled if reading.labels != "ignore"]
     sources = [_fingerprint(one, reading) for one in usable]
     whole = [[one.name, one.subject, one.night, s] for one, s in zip(usable, sources, strict=True)] + problems
     default = store is None
@@ -296,6 +296,10 @@ def _one(
 def _reason(err: BaseException) -> str:
     text = str(err) or "no message"
     return text if isinstance(err, ValueError) else f"{type(err).__name__}: {text}"
+
+
+def _note(name: str, reason: str) -> dict:
+    return {"recording": name, "kind": "note", "reason": reason, "n_windows": 0}
 
 
 def _skipped(name: str, err: BaseException | str) -> dict:

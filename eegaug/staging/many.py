@@ -22,7 +22,7 @@ from eegaug._version import __version__
 from eegaug.data.atomic import write_atomically
 from eegaug.data.discover import HYPNOGRAMS, RECORDINGS, Found, find_recordings
 from eegaug.data.files import read_npz
-from eegaug.data.hypnograms import four_is_n3, holds_stages
+from eegaug.data.hypnograms import OTHERS_SETTLE, four_is_n3, four_is_open, holds_stages
 from eegaug.staging.lights import check_lights
 
 __all__ = ["StagedFiles", "Task", "find_tasks", "stage_files"]
@@ -245,6 +245,8 @@ def _stage_one(
                 reference = as_hypnogram(reference, task.stage_numbers)
             night = stage(task.path, clf, channels=channels, reference=reference, lights=lights)
             night.model = Path(model).resolve().name
+            if task.stage_numbers != "auto" and task.reference is not None and four_is_open(task.reference):
+                night.notes.append(OTHERS_SETTLE)
             night.notes += [task.note] if task.note and night.agreement is None else []
             if night.agreement is not None and task.subject in _seen_subjects(model):
                 night.notes.append(f"the model was trained or stopped on {task.subject}: the agreement flatters it")

@@ -187,6 +187,10 @@ class TestStageFiles:
         result = stage_files(tasks, bundle, out=tmp_path / "out", page=False)
         scored = [pd.read_csv(where / "agreement.csv", index_col=0).sum(axis=1) for where in result.folders]
         assert (scored[0]["N3"], scored[0]["REM"], scored[1]["N3"], scored[1]["REM"]) == (1, 0, 0, 1)
+        assert [any("its 4 was read as stage 4" in note for note in one["notes"]) for one in result.done] == [
+            True,
+            False,
+        ]
         alone = find_tasks([folder / "anna.edf"], tmp_path / "out", reference=tmp_path / "h")
         assert stage_files(alone, bundle, out=tmp_path / "out", page=False).n_kept == 0
         (tmp_path / "h" / "anna.txt").write_text("spam\n" * 12)
