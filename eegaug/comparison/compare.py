@@ -47,6 +47,7 @@ from eegaug.comparison.sources import (
 )
 from eegaug.comparison.table import FOLDS, SETTINGS, Comparison, load_comparison
 from eegaug.comparison.workers import Work, check_backend, make_runs
+from eegaug.data import Split, save_splits
 
 __all__ = ["compare", "describe_plan"]
 
@@ -205,7 +206,7 @@ def compare(
             if (aside := set_aside(out, name)) is not None:
                 warn(f"{name} has other options now: what was begun with others is kept in {aside}")
         write_json(out / SETTINGS, settings)
-        write_json(out / FOLDS, {"format": "eegaug-splits", "version": 1, "splits": settings["folds"]})
+        save_splits([Split(**fold) for fold in settings["folds"]], out / FOLDS)
     work = dataclasses.replace(work, settings=settings)
     try:
         _make_missing(plan, work, n_jobs, backend, scheduler, verbose)

@@ -11,6 +11,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from sklearn.utils import check_random_state
 
+from eegaug.data.atomic import write_json
+
 __all__ = ["Split", "load_splits", "save_splits", "subject_folds"]
 
 
@@ -183,9 +185,9 @@ def subject_folds(
 
 
 def save_splits(splits: Sequence[Split], path: str | os.PathLike) -> None:
-    """Write splits to a JSON file."""
+    """Write splits to a JSON file; one that is there is replaced in one step."""
     content = {"format": "eegaug-splits", "version": 1, "splits": [s.model_dump() for s in splits]}
-    Path(path).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_json(Path(path), content)
 
 
 def load_splits(path: str | os.PathLike) -> list[Split]:

@@ -139,3 +139,16 @@ def test_what_is_no_name_of_a_subject_is_refused(given):
     with pytest.raises(TypeError, match=r"names of subjects are due: of nights these are nights.subjects"):
         subject_folds(given(nights), n_folds=3)
     assert subject_folds(nights.subjects, n_folds=3) == subject_folds(["sim-001", "sim-002", "sim-003"], n_folds=3)
+
+
+def test_splits_are_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "splits.json"
+    save_splits([Split(train=["a"], test=["b"])], path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_splits([Split(train=["b"], test=["a"])], path)
+    assert load_splits(path) == [Split(train=["a"], test=["b"])] and list(tmp_path.iterdir()) == [path]
