@@ -19,8 +19,9 @@ import pandas as pd
 
 from eegaug._progress import track
 from eegaug._version import __version__
+from eegaug._warning import warn
 from eegaug.data.atomic import write_atomically
-from eegaug.data.discover import HYPNOGRAMS, RECORDINGS, Found, find_recordings
+from eegaug.data.discover import HYPNOGRAMS, RECORDINGS, Found, find_recordings, unread_files
 from eegaug.data.files import read_npz
 from eegaug.data.hypnograms import OTHERS_SETTLE, four_is_n3, four_is_open, holds_stages
 from eegaug.staging.lights import check_lights
@@ -320,6 +321,9 @@ def _expanded(source: str | os.PathLike) -> Iterator[Path]:
     path = Path(source)
     if path.is_dir():
         yield from (one.path for one in find_recordings(path)[0])
+        if left := [p.name for p in unread_files(path)]:
+            few = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+            warn(f"{few} not staged: of a folder, {', '.join(RECORDINGS)} files are; name others")
     elif path.is_file():
         yield path
     elif glob.has_magic(str(source)):

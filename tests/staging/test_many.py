@@ -38,6 +38,12 @@ class TestFindTasks:
         assert [task.path.name for task in tasks] == ["anna.edf", "bert.edf", "cut.edf", "eyes.edf"]
         assert tasks[0].folder == tmp_path / "out" / "anna" and tasks[0].reference is None
 
+    def test_recordings_of_other_kinds_are_left_out_of_folders_and_said_to_be(self, folder, tmp_path):
+        for name in ("a_raw.fif", "b.vhdr", "b.eeg", "c.h5", "d.set"):
+            (folder / name).touch()
+        with pytest.warns(UserWarning, match=r"a_raw.fif, b.vhdr, c.h5 and 1 more not staged: of a folder, .edf, .bdf"):
+            assert len(find_tasks([folder], tmp_path)) == 4
+
     def test_references_of_a_folder(self, folder, tmp_path):
         tasks = find_tasks([folder], tmp_path, reference=folder)
         assert [task.reference and task.reference.name for task in tasks] == [
