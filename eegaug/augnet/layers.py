@@ -17,6 +17,7 @@ from eegaug.augnet.sampling import Draw, choose_operations
 from eegaug.augnet.single import one_operation_each
 from eegaug.augnet.together import held
 from eegaug.operations import FAMILIES, Operation, get_operation
+from eegaug.operations.possible import possible_operations
 
 __all__ = ["SELECTIONS", "AugmentationLayer"]
 
@@ -309,7 +310,6 @@ def resolve_operations(
     operations: Any, sfreq: float | None, ch_names: Sequence[str] | None, positions: Any
 ) -> tuple[list[Operation], dict[str, str]]:
     """Operations of a layer, and those of a named group that are left out, with the reason."""
-    n_channels = None if ch_names is None else len(ch_names)
     about = {"sfreq": sfreq, "ch_names": ch_names, "positions": positions}
     if isinstance(operations, str):
         if operations not in FAMILIES:
@@ -317,10 +317,9 @@ def resolve_operations(
                 f"{operations!r} is no group of operations; use {', '.join(map(repr, FAMILIES))}, "
                 "or a list of operations, e.g. ['frequency_shift']."
             )
-        found = [get_operation(name, warn=False, **about) for name in FAMILIES[operations]]
-        void = {op.name: op.void_reason(n_channels) for op in found} if n_channels is not None else {}
-        left_out = {name: reason for name, reason in void.items() if reason is not None}
-        found = [op for op in found if op.name not in left_out]
+        found, left_out, lacking = possible_operations(FAMILIES[operations], **about)
+        if lacking:
+            raise next(iter(lacking.values()))
         if not found:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
             raise ValueError(f"no operation of {operations!r} means anything on this montage ({reasons}).")

@@ -205,23 +205,16 @@ def _without_places(layer: Any, common: Mapping[str, Any]) -> Any:
 
     In Python, positions can be passed to AugNetClassifier. A folder of recordings has nothing but its channel names.
     """
-    from eegaug.operations import FAMILIES, get_operation
+    from eegaug.operations import FAMILIES
+    from eegaug.operations.possible import possible_operations
 
     if not isinstance(layer, str) or layer not in FAMILIES:
         return layer
-    kept, reasons = [], {}
-    for name in FAMILIES[layer]:
-        try:
-            operation = get_operation(name, sfreq=common["sfreq"], ch_names=common["ch_names"], warn=False)
-        except ValueError as error:
-            reasons[name] = str(error)
-        else:
-            if operation.void_reason(len(common["ch_names"])) is None:
-                kept.append(name)
-    if not reasons:
+    possible, _, lacking = possible_operations(FAMILIES[layer], sfreq=common["sfreq"], ch_names=common["ch_names"])
+    if not lacking:
         return layer
-    warn(f"learned augmentation goes without {', '.join(reasons)}: {next(iter(reasons.values()))}")
-    return kept
+    warn(f"learned augmentation goes without {', '.join(lacking)}: {next(iter(lacking.values()))}")
+    return [operation.name for operation in possible]
 
 
 register_method(Method("none", "no augmentation", _none, {}))

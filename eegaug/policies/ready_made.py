@@ -11,6 +11,7 @@ from torch import Tensor
 from eegaug._random import RandomState, resolve_seed
 from eegaug._warning import warn
 from eegaug.operations import FAMILIES, Operation, get_operation, list_operations
+from eegaug.operations.possible import possible_operations
 from eegaug.policies.parts import FIXED_SLEEP, PolicyOperation, SubPolicy
 
 __all__ = ["ReadyMade", "usable_operations"]
@@ -277,7 +278,7 @@ def usable_operations(
     sfreq, ch_names, positions
         The signal.
     options : mapping, optional
-        Name of an operation → its options.
+        With `drop`: name of an operation → its options.
     drop : bool
         Leave out of a list what cannot be built, too.
 
@@ -298,20 +299,14 @@ def usable_operations(
                 f"into a list: [{operations!r}]"
             )
         operations, drop = list_operations(operations), True
-    found: list[Operation] = []
-    missing: dict[str, list[str]] = {}
     signal = {"sfreq": sfreq, "ch_names": ch_names, "positions": positions}
-    for name in operations:
-        given = (options or {}).get(name, {}) if isinstance(name, str) else {}
-        try:
-            operation = get_operation(name, **signal, warn=False, **given)
-        except ValueError as error:
-            if not drop:
-                raise
+    missing: dict[str, list[str]] = {}
+    if drop:
+        found, _, lacking = possible_operations(operations, **signal, options=options)
+        for name, error in lacking.items():
             missing.setdefault(str(error), []).append(name)
-            continue
-        if not drop or ch_names is None or operation.void_reason(len(ch_names)) is None:
-            found.append(operation)
+    else:
+        found = [get_operation(one, **signal, warn=False) for one in operations]
     for reason, names in missing.items() if ch_names is not None else ():
         warn(f"the policy goes without {', '.join(names)}: {reason}")
     if not found:

@@ -9,6 +9,7 @@ from eegaug._inputs import Signal
 from eegaug._warning import warn
 from eegaug.montage import electrode_positions
 from eegaug.operations import Operation, get_operation, list_operations
+from eegaug.operations.possible import possible_operations
 
 __all__ = ["resolve_operations"]
 
@@ -36,13 +37,13 @@ def resolve_operations(operations: Any, signal: Signal, positions: Any = None) -
         if signal.ch_names is None:
             raise ValueError("positions need ch_names=[...], which say whose they are.")
         electrode_positions(signal.ch_names, positions)
-    about = {"sfreq": signal.sfreq, "ch_names": signal.ch_names, "positions": positions, "warn": False}
+    about = {"sfreq": signal.sfreq, "ch_names": signal.ch_names, "positions": positions}
     if not isinstance(operations, (str, Iterable)):
         raise TypeError(f"operations is {operations!r}; name a group, such as 'all', or list operations.")
     if isinstance(operations, (set, frozenset)):
         raise TypeError("operations is a set, whose order is another in each process: pass a list.")
     if not isinstance(operations, str):
-        built = [get_operation(one, **about) for one in operations]
+        built = [get_operation(one, warn=False, **about) for one in operations]
         if not built:
             raise ValueError(
                 "operations is empty; list one or more, or name a group: 'all', 'time-frequency', 'sensors'."
@@ -54,22 +55,12 @@ def resolve_operations(operations: Any, signal: Signal, positions: Any = None) -
         for op in built:
             op.warn_if_void(signal.n_chans)
         return built
-    built, reasons = [], {}
-    for name in list_operations(operations):
-        try:
-            op = get_operation(name, **about)
-            reason = op.void_reason(signal.n_chans)
-        except ValueError as error:
-            if signal.sfreq is None or signal.ch_names is None:
-                raise
-            op, reason = None, str(error)
-        if reason is None:
-            built.append(op)
-        else:
-            reasons[name] = reason
-    told = "; ".join(f"{name} ({reason})" for name, reason in reasons.items())
+    built, void, lacking = possible_operations(list_operations(operations), **about)
+    if lacking and (signal.sfreq is None or signal.ch_names is None):
+        raise next(iter(lacking.values()))
+    told = "; ".join(f"{name} ({reason})" for name, reason in (void | lacking).items())
     if not built:
         raise ValueError(f"no operation of {operations!r} means anything on this montage: {told}.")
-    if reasons:
+    if told:
         warn(f"the search goes without operations that mean nothing on this montage: {told}.")
     return built
