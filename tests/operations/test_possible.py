@@ -13,8 +13,9 @@ def test_what_means_nothing_and_what_is_lacking_are_told_apart():
     assert set(void) == {"channels_symmetry"} and set(lacking) == {"frequency_shift", "sensors_rotation_x"}
     assert "pass sfreq" in str(lacking["frequency_shift"]) and "mine" in str(lacking["sensors_rotation_x"])
     found, void, lacking = possible_operations(NAMES, sfreq=100, ch_names=["Fpz", "Pz"])
-    assert [operation.name for operation in found] == ["frequency_shift", "sign_flip", "sensors_rotation_x"]
-    assert set(void) == {"channels_symmetry"} and lacking == {}
+    assert [operation.name for operation in found] == ["frequency_shift", "sign_flip"]
+    assert lacking == {} and "no channel would move" in void["channels_symmetry"]
+    assert "2 of the 4 electrodes" in void["sensors_rotation_x"]
 
 
 def test_without_channels_nothing_is_known_to_mean_nothing():
