@@ -89,9 +89,10 @@ def _lengths(onset: Sequence[str], other: Sequence[str]) -> str | None:
     start, value = (np.array([float(cell) for cell in column]) for column in (onset, other))
     order = np.argsort(start, kind="stable")
     start, value = start[order], value[order]
-    if (value > start).all() and (value[:-1] <= start[1:]).all():
+    follows = np.allclose(value[:-1], np.diff(start))  # one stage after the other
+    if not follows and (value > start).all() and (value[:-1] <= start[1:]).all():
         return "end"
-    return "duration" if (value >= 5).all() and (value[:-1] <= np.diff(start)).all() else None
+    return "duration" if follows or ((value >= 5).all() and (value[:-1] <= np.diff(start)).all()) else None
 
 
 class Layout(NamedTuple):

@@ -313,7 +313,7 @@ def _none_usable(problems: Sequence[dict]) -> str:
     if len(skipped) > 20:
         lines.append(f"  and {len(skipped) - 20} more")
     if any("no hypnogram" in q["reason"] for q in skipped):
-        lines.append("labels='optional' loads recordings without a hypnogram.")
+        lines.append("hypnograms='…' names another folder of them; labels='optional' loads recordings without one.")
     return "None of the recordings can be used:\n" + "\n".join(lines)
 
 
