@@ -89,10 +89,16 @@ def _lengths(onset: Sequence[str], other: Sequence[str]) -> str | None:
     start, value = (np.array([float(cell) for cell in column]) for column in (onset, other))
     order = np.argsort(start, kind="stable")
     start, value = start[order], value[order]
-    follows = np.allclose(value[:-1], np.diff(start))  # one stage after the other
+    follows = np.allclose(value[:-1], np.diff(start), atol=0.5)  # one stage after the other
     if not follows and (value > start).all() and (value[:-1] <= start[1:]).all():
         return "end"
-    return "duration" if follows or ((value >= 5).all() and (value[:-1] <= np.diff(start)).all()) else None
+    return "duration" if follows or ((value >= 5).all() and (value[:-1] <= np.diff(start) + 0.5).all()) else None
+
+
+def _could_be_lengths(column: Sequence[str]) -> bool:
+    """Whether a column holds numbers such as seconds of stages that last for several pages."""
+    found = {_number(cell) for cell in column}
+    return len(found) > 1 and all(value is not None and value >= 10 and value % 5 == 0 for value in found)
 
 
 class Layout(NamedTuple):
@@ -159,9 +165,13 @@ def read_layout(path: Path) -> Layout:
             raise ValueError(f"no column with sleep stages among {header}")
         stage = usable[0]
         for k, column in enumerate(columns[: len(header)]):
+            if k == stage or not onset is epoch is None:
+                continue
             # What rises by uneven steps says where rows belong that are not one per epoch.
-            if onset is epoch is None and k != stage and _rises(column, unevenly=True):
+            if _rises(column, unevenly=True):
                 raise ValueError(f"its column {header[k]!r} rises by uneven steps: name it onset (in seconds) or epoch")
+            if duration is None and _could_be_lengths(column):
+                raise ValueError(f"its column {header[k]!r} may say how long stages last: name it duration, in seconds")
     elif width > 1:
         numeric = [all(_number(c) is not None for c in column) for column in columns]
         stages = [k for k, column in enumerate(columns) if all(parse_stage(c) is not None for c in column)]
@@ -185,13 +195,14 @@ def read_layout(path: Path) -> Layout:
             steps = np.diff([float(c) for c in columns[when[0]]])
             # Steps of one are epoch numbers, anything else are seconds.
             onset, epoch = (None, when[0]) if not len(steps) or (steps == 1).mean() > 0.5 else (when[0], None)
-            beside = next((k for k in range(when[0] + 1, width) if k != stage), None)
-            if onset is not None and beside in others:
-                what = _lengths(columns[onset], columns[beside])
-                # Beyond the stage there may be scores of any kind, too.
-                duration = beside if what == "duration" or (what is None and beside == onset + 1) else None
-                end = beside if what == "end" else None
-        elif long := [k for k in others if len(values[k]) > 1 and all(v >= 10 and v % 5 == 0 for v in values[k])]:
+            if onset is not None:
+                others.remove(onset)
+                means = {k: _lengths(columns[onset], columns[k]) for k in others}
+                duration = next((k for k in others if means[k] == "duration"), None)
+                end = next((k for k in others if means[k] == "end"), None) if duration is None else None
+                if duration is end is None and onset + 1 in others and not _rises(columns[onset + 1]):
+                    duration = onset + 1
+        elif long := [k for k in others if _could_be_lengths(columns[k])]:
             raise ValueError(f"its column {long[0] + 1} may say how long stages last: say in a header which is what")
         elif clock := [column[0] for column in columns[:stage] if _CLOCK.match(column[0])]:
             raise ValueError(f"its first row says when by {clock[0]!r}: give seconds from the start of the recording")
