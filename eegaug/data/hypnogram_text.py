@@ -98,7 +98,11 @@ def _lengths(onset: Sequence[str], other: Sequence[str]) -> str | None:
 def _could_be_lengths(column: Sequence[str]) -> bool:
     """Whether a column holds numbers such as seconds of stages that last for several pages."""
     found = {_number(cell) for cell in column}
-    return len(found) > 1 and all(value is not None and value >= 10 and value % 5 == 0 for value in found)
+    return (
+        len(found) > 1
+        and not _rises(column)
+        and all(value is not None and value >= 10 and value % 5 == 0 for value in found)
+    )
 
 
 class Layout(NamedTuple):
@@ -189,12 +193,15 @@ def read_layout(path: Path) -> Layout:
             raise ValueError(f"no column with a stage in every row; the first row is {rows[0]}")
         stage = stages[-1]
         others = [k for k in range(width) if numeric[k] and k != stage]
-        # The first column where it is told from lengths, else the first that rises.
         rising = [k for k in others if _rises(columns[k])]
+        # The first column where it is told from lengths, else the first that rises.
         if when := [0] if 0 in others and len(values[0]) == len(rows) else rising[:1]:
             steps = np.diff([float(c) for c in columns[when[0]]])
-            # Steps of one are epoch numbers, anything else are seconds.
-            onset, epoch = (None, when[0]) if not len(steps) or (steps == 1).mean() > 0.5 else (when[0], None)
+            # Steps of one are epoch numbers, anything else are seconds, of which onsets go before ends.
+            if not len(steps) or (steps == 1).mean() > 0.5:
+                epoch = when[0]
+            else:
+                onset = min(rising, key=lambda k: float(columns[k][0])) if when[0] in rising else when[0]
             if onset is not None:
                 others.remove(onset)
                 means = {k: _lengths(columns[onset], columns[k]) for k in others}
