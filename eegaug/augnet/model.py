@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from eegaug._spatial import spatial_products
 from eegaug.augnet.module import AugmentationModule
-from eegaug.augnet.penalties import augmentation_norm
+from eegaug.augnet.penalties import norm_of_layers
 
 __all__ = ["AGGREGATES", "AugAveragedModel", "aggregate_copies"]
 
@@ -137,10 +137,7 @@ class AugAveragedModel(nn.Module):
         :func:`eegaug.augnet.effects.measure_full_changes`; before that, and in a
         model that was loaded from a state dict, all operations count alike.
         """
-        weights, strengths = self.augmentation.weights, self.augmentation.strengths
-        by_chance = [layer.by_chance for layer in self.augmentation.layers]
-        changes = [layer.full_changes for layer in self.augmentation.layers]
-        return augmentation_norm(weights, strengths, kind, reduction, limit, by_chance, changes)
+        return norm_of_layers(self.augmentation.layers, kind, reduction, limit)
 
     def project_(self) -> None:
         """Bring all strengths back into [0, 1]; to be called after each step of the optimiser."""

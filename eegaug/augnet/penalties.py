@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["PENALTIES", "augmentation_norm"]
+__all__ = ["PENALTIES", "augmentation_norm", "norm_of_layers"]
 
 #: Kinds of :func:`augmentation_norm`.
 PENALTIES = ("selective", "change", "magnitude", "mean", "log", "none")
@@ -125,6 +126,13 @@ def augmentation_norm(
     else:
         norm = torch.stack([torch.linalg.vector_norm(part) for part in parts]).sum()
     return _limited(norm, strengths, limit)
+
+
+def norm_of_layers(layers: Sequence[Any], kind: str, reduction: str, limit: float | None = None) -> Tensor:
+    """:func:`augmentation_norm` of augmentation layers."""
+    weights, strengths = [layer.weights for layer in layers], [layer.strengths for layer in layers]
+    by_chance, changes = [layer.by_chance for layer in layers], [layer.full_changes for layer in layers]
+    return augmentation_norm(weights, strengths, kind, reduction, limit, by_chance, changes)
 
 
 def _limited(norm: Tensor, strengths: Sequence[Tensor], limit: float | None) -> Tensor:

@@ -15,7 +15,7 @@ from eegaug._trunk import build_trunk
 from eegaug.augnet.model import aggregate_copies
 from eegaug.classifier import StagingClassifier
 from eegaug.consistency.classifier import AITClassifier
-from eegaug.consistency.variants import VariantModules
+from eegaug.consistency.variants import VariantModules, WithVariants
 
 __all__ = ["MutualClassifier", "MutualModel"]
 
@@ -24,7 +24,7 @@ _SHARED = ("sfreq", "ch_names", "positions", "class_weight", "random_state", "cl
 _TRAINING = ("lr", "max_epochs", "optimizer", "criterion", "iterator_")
 
 
-class MutualModel(nn.Module):
+class MutualModel(WithVariants):
     """Networks side by side.
 
     Parameters
@@ -46,14 +46,6 @@ class MutualModel(nn.Module):
         if self.predict_with != "ensemble":
             return self.trunks[self.predict_with](X)
         return aggregate_copies((trunk(X) for trunk in self.trunks), "probs")
-
-    def regularization(self, kind: str, reduction: str, limit: float | None = None) -> Tensor:
-        """The norm that training rewards, over the layers of all modules."""
-        return self.augmentation.norm(kind, reduction, limit)
-
-    def project_(self) -> None:
-        """Bring all strengths back into [0, 1]."""
-        self.augmentation.project_()
 
 
 class MutualClassifier(AITClassifier):

@@ -16,7 +16,7 @@ from eegaug._spatial import spatial_products
 from eegaug._transform_draws import reseed
 from eegaug.augnet.layers import AugmentationLayer
 from eegaug.augnet.module import AugmentationModule
-from eegaug.augnet.penalties import augmentation_norm
+from eegaug.augnet.penalties import norm_of_layers
 from eegaug.operations import FAMILIES
 from eegaug.policies import Policy
 
@@ -103,20 +103,27 @@ class VariantModules(nn.ModuleList):
         """The augmentation layers of all modules, one after the other."""
         return [part for part in self.modules() if isinstance(part, AugmentationLayer)]
 
-    def norm(self, kind: str, reduction: str, limit: float | None = None) -> Tensor:
-        """The norm that training rewards, over all layers."""
-        layers = self.layers
-        weights, strengths = [a.weights for a in layers], [a.strengths for a in layers]
-        by_chance, changes = [a.by_chance for a in layers], [a.full_changes for a in layers]
-        return augmentation_norm(weights, strengths, kind, reduction, limit, by_chance, changes)
-
     def project_(self) -> None:
         """Bring all strengths back into [0, 1]."""
         for layer in self.layers:
             layer.project_()
 
 
-class VariantModel(nn.Module):
+class WithVariants(nn.Module):
+    """What is trained, together with the modules that make its variants: ``augmentation``."""
+
+    augmentation: VariantModules
+
+    def regularization(self, kind: str, reduction: str, limit: float | None = None) -> Tensor:
+        """The norm that training rewards, over the layers of all modules."""
+        return norm_of_layers(self.augmentation.layers, kind, reduction, limit)
+
+    def project_(self) -> None:
+        """Bring all strengths back into [0, 1]."""
+        self.augmentation.project_()
+
+
+class VariantModel(WithVariants):
     """A trunk together with the modules that make its variants."""
 
     def __init__(self, trunk: nn.Module, augmentation: Iterable[nn.Module]):
@@ -128,14 +135,6 @@ class VariantModel(nn.Module):
         """Logits of the trunk for windows as they are."""
         with spatial_products():
             return self.trunk(X)
-
-    def regularization(self, kind: str, reduction: str, limit: float | None = None) -> Tensor:
-        """The norm that training rewards, over the layers of all modules."""
-        return self.augmentation.norm(kind, reduction, limit)
-
-    def project_(self) -> None:
-        """Bring all strengths back into [0, 1]."""
-        self.augmentation.project_()
 
 
 def variant_source(
