@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import dis
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback
 from skorch.dataset import unpack_data
@@ -17,6 +19,7 @@ from torch import nn
 from eegaug._precision import widest
 from eegaug._transform_draws import reseed
 from eegaug._validation import naming_a_batch_of_one
+from eegaug._warning import warn
 
 # Transforms of braindecode's AugmentedDataLoader.
 _TRANSFORMS = "iterator_train__transforms"
@@ -88,10 +91,30 @@ class StagingLoop:
         super().on_epoch_end(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
         for name, (total, count) in self.epoch_sums_.items():
             self.history.record(name, float(total) / count)
+        self._warn_of_divergence()
         self.history.record("n_forward_backward", self.n_forward_backward_)
         self.epoch_sums_ = {}
 
+    def _warn_of_divergence(self) -> None:
+        """Say so in the first epoch whose loss is no number. Training goes on: the best network so far may be kept."""
+        for name in self.epoch_sums_:
+            *before, value = (row[name] for row in self.history if name in row)
+            if not math.isfinite(value) and all(map(math.isfinite, before)):
+                warn(
+                    f"{name} is {value} in epoch {len(self.history)}: the training has diverged, and what the network "
+                    f"answers from here on means nothing. Lower lr (it is {self.lr:g}), and look for windows of "
+                    "extreme values."
+                )
+                return
+
     # Batches ----------------------------------------------------------------------------------------------------------
+
+    def get_params_for(self, prefix: str) -> dict[str, Any]:
+        """Arguments of a part of the net; a batch size out of an array, as of a grid, is the int that torch takes."""
+        found = super().get_params_for(prefix)
+        if prefix.startswith("iterator") and isinstance(size := found.get("batch_size", self.batch_size), np.integer):
+            found["batch_size"] = int(size)
+        return found
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """One step of the optimiser."""

@@ -47,8 +47,13 @@ class StagingPrediction:
         Of sequences, shape (n_sequences, n_windows); :meth:`predict_proba` then has shape (n_sequences, n_classes,
         n_windows).
         """
-        codes = self.predict_proba(X).argmax(axis=1)  # first: says so if it is not fitted
-        return self.classes_[codes]
+        proba = self.predict_proba(X)  # first: says so if it is not fitted
+        if not np.isfinite(proba).all():
+            warn(
+                f"the network's answer is not a number where this predicts {self.classes_[0]}: its training has "
+                "diverged, or windows have extreme values."
+            )
+        return self.classes_[proba.argmax(axis=1)]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Accuracy of :meth:`predict`; ``y=None`` takes the labels of the dataset. Unscored windows do not count."""

@@ -258,3 +258,17 @@ def test_layers_that_contradict_the_classifier():
 def test_transforms_for_another_signal(transforms, words):
     with pytest.raises(ValueError, match=words):
         staging(iterator_train=AugmentedDataLoader, iterator_train__transforms=transforms).fit(X, Y)
+
+
+@pytest.mark.parametrize(("lr", "epochs"), [(float("inf"), [2]), (0.01, [])])
+def test_a_training_that_diverges_says_so_once(lr, epochs):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        clf = staging(lr=lr, max_epochs=3, batch_size=48).fit(X, Y)
+        predicted = clf.predict(X)
+    said = [str(w.message) for w in caught if "diverged" in str(w.message)]
+    assert [text.split(":")[0] for text in said] == [
+        *(f"train_ce is nan in epoch {epoch}" for epoch in epochs),
+        *("the network's answer is not a number where this predicts 0" for _ in epochs),
+    ]
+    assert np.isnan(clf.predict_proba(X)).all() == (predicted == 0).all() == bool(epochs)
