@@ -283,6 +283,9 @@ class TestInvariances:
             plotting.plot_invariances_history(history, layer=2)
         with pytest.raises(ValueError, match="weight"):
             plotting.plot_invariances_history(history, quantity="strength")
+        for draw in (plotting.plot_invariances_history, plotting.invariances_history_figure):
+            with pytest.raises(ValueError, match=r"has no row: has the network been trained for an epoch\?"):
+                draw(history.iloc[:0])
 
     def test_history_figure_has_a_column_for_each_layer(self):
         history = pd.concat([learned().assign(epoch=epoch) for epoch in (1, 2)])

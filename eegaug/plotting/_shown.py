@@ -31,12 +31,14 @@ class Shown:
         import torch
 
         from eegaug._random import resolve_seed
+        from eegaug._validation import check_finite
         from eegaug.operations import get_operation
 
         X = torch.as_tensor(np.asarray(X)) if not isinstance(X, torch.Tensor) else X.detach().cpu()
         X = X if X.is_floating_point() else X.float()
         if X.ndim != 2:
             raise ValueError(f"X has shape {tuple(X.shape)}; one window (channels, times) is due")
+        check_finite(X[None])
         magnitudes = [float(m) for m in magnitudes]
         if not magnitudes or not all(0 <= m <= 1 for m in magnitudes):
             raise ValueError(f"magnitudes are {magnitudes}; they lie in [0, 1], and there is at least one")

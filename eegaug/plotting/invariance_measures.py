@@ -96,6 +96,8 @@ def plot_invariance_table(table: Any, operation: str | None = None, *, title: st
     'frequency shift (Hz)'
     """
     known = list(dict.fromkeys(table["operation"]))
+    if not known:
+        raise ValueError("the table of invariances has no row.")
     if operation is not None and operation not in known:
         raise ValueError(f"the table has no operation {operation!r}; it has {', '.join(known)}.")
     ax = new_axes(ax, 4.4, 3.0)

@@ -45,6 +45,8 @@ def _frame(learned: Any, history: bool = False) -> Any:
     missing = [column for column in needed if column not in table]
     if missing:
         raise ValueError(f"the table of invariances has no column {', '.join(missing)}")
+    if not len(table):
+        raise ValueError("the table of invariances has no row: has the network been trained for an epoch?")
     return table
 
 

@@ -125,14 +125,18 @@ def plot_hypnogram(
 
 
 def stage_codes(stages: Any, what: str = "stages") -> np.ndarray:
-    """Stages as an array of numbers; ValueError for names."""
+    """Stages as an array of integers, -1 for nan; ValueError for names and parts of stages."""
     stages = np.asarray(stages)
     if stages.size and stages.dtype.kind not in "biuf":
         raise ValueError(
             f"{what} holds {stages.ravel()[0]!r}; stages are numbers here, 0=W 1=N1 2=N2 3=N3 4=REM: "
             "eegaug.data.parse_stage makes them of names"
         )
-    return stages
+    stages = np.where(np.isnan(stages), -1, stages) if stages.dtype.kind == "f" else stages
+    codes = stages.astype(int)
+    if (codes != stages).any():
+        raise ValueError(f"{what} holds {stages[codes != stages][0]:g}, which is no stage: 0=W 1=N1 2=N2 3=N3 4=REM")
+    return codes
 
 
 def window_edges(n: int, window_s: float, start_s: float = 0.0) -> np.ndarray:

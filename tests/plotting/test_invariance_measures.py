@@ -82,6 +82,8 @@ def test_table_of_one_operation(ax, tmp_path):
     drawn(ax, tmp_path)
     with pytest.raises(ValueError, match="no operation 'bandstop'"):
         plotting.plot_invariance_table(table(), "bandstop")
+    with pytest.raises(ValueError, match="has no row"):
+        plotting.plot_invariance_table(table().iloc[:0])
 
 
 def test_tolerated(ax, tmp_path):

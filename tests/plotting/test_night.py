@@ -119,6 +119,15 @@ def test_time_of_day(ax, hours, expected):
     assert f"{moment:%H:%M}" == expected and moment.second <= 1
 
 
+def test_hypnogram_of_windows_without_a_stage():
+    for stages in ([0.0, np.nan, 2.0], [0, -1, 2]):
+        ax = plotting.plot_hypnogram(stages, ax=Figure().subplots())
+        (line,) = (patch for patch in ax.patches if hasattr(patch, "get_data"))
+        np.testing.assert_array_equal(line.get_data().values, [0, np.nan, -3])
+    with pytest.raises(ValueError, match=r"stages holds 1.5, which is no stage: 0=W"):
+        plotting.plot_hypnogram([0, 1.5])
+
+
 def test_hypnogram_that_begins_later(ax):
     plotting.plot_hypnogram([0, 1, 2], start_s=1800, ax=ax)
     assert ax.get_xlim() == pytest.approx((0.5, 0.5 + 90 / 3600))

@@ -88,6 +88,7 @@ def test_topomap_before_and_after(X, tmp_path):
     ("settings", "message"),
     [
         ({"X": np.zeros((2, 3, 4), "float32")}, r"shape \(2, 3, 4\)"),
+        ({"X": np.full((6, 300), np.nan, "float32")}, "has the value NaN at sample 0 of channel 0"),
         ({"magnitudes": [2.0]}, "lie in"),
         ({"magnitudes": []}, "at least one"),
         ({"channel": "Cz"}, "no channel 'Cz'"),
