@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ def check_windows(X: Any, name: str = "X") -> Any:
     Returns
     -------
     numpy.ndarray or torch.Tensor
-        `X` itself where it is one already; nothing is copied but bfloat16, as float32.
+        `X` itself where it is one already; nothing is copied but what torch cannot take as it is: bfloat16, arrays
+        that run backwards, those of another machine's byte order, and those of more than 64 bits.
 
     Raises
     ------
@@ -50,6 +52,8 @@ def check_windows(X: Any, name: str = "X") -> Any:
         raise ValueError(f"{complex_data}{name} holds {X.dtype}; windows are real numbers, e.g. float32 in µV.")
     if isinstance(X, torch.Tensor) and X.dtype == torch.bfloat16:  # which NumPy does not know
         X = X.float()
+    if isinstance(X, np.ndarray) and (not X.dtype.isnative or X.dtype.itemsize > 8 or min(X.strides, default=0) < 0):
+        X = np.array(X, dtype=np.float64 if X.dtype.itemsize > 8 else X.dtype.newbyteorder("="), order="C")
     if X.ndim not in (3, 4):
         raise ValueError(
             f"{name} has shape {tuple(X.shape)}; windows have three dimensions (windows, channels, times)"
@@ -62,6 +66,45 @@ def check_windows(X: Any, name: str = "X") -> Any:
     if 0 in X.shape:
         raise ValueError(f"{name} has shape {tuple(X.shape)}: there is no sample in it.")
     return X
+
+
+def check_number(name: str, value: Any, fits: Callable[[Any], bool], words: str) -> None:
+    """Refuse what is no number, or none that fits.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(value, Real) or not fits(value):
+        raise ValueError(f"{name} is {value!r}; {words}.")
+
+
+def check_sfreq(sfreq: Any) -> None:
+    """Refuse what is no sampling rate.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(sfreq, bool) or not isinstance(sfreq, Real) or not 0 < sfreq < np.inf:
+        raise ValueError(f"sfreq is {sfreq!r} Hz; it has to be a number above 0.")
+
+
+def ordered_names(ch_names: Any) -> tuple[str, ...]:
+    """Channel names as a tuple, in the order of the signal's channels.
+
+    Raises
+    ------
+    TypeError
+        If they are no list, or in no order.
+    """
+    if isinstance(ch_names, (str, Set)) or not isinstance(ch_names, Iterable):
+        kind = "string" if isinstance(ch_names, str) else type(ch_names).__name__
+        raise TypeError(
+            f"ch_names must be a list of channel names, got the {kind} {ch_names!r}"
+            + (", which has no order" if isinstance(ch_names, Set) else "")
+        )
+    return tuple(ch_names)
 
 
 def _chunks(X: np.ndarray | torch.Tensor) -> Iterator[tuple[int, np.ndarray]]:

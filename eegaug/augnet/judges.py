@@ -11,6 +11,7 @@ from skorch.utils import to_tensor
 from torch.utils.data import Subset
 
 from eegaug._random import derive_seed
+from eegaug._validation import check_number
 
 __all__ = ["Judged"]
 
@@ -39,8 +40,7 @@ class Judged:
         train, valid = super().get_split_datasets(X, y, **fit_params)
         self.judge_windows_ = self.judge_batches_ = self.judge_indices_ = None
         share = self.judge_share
-        if not 0 <= share < 1:
-            raise ValueError(f"judge_share is {share}; it lies in [0, 1).")
+        check_number("judge_share", share, lambda share: 0 <= share < 1, "it lies in [0, 1)")
         if share == 0:
             return train, valid
         if any(layer.selection != "single" for layer in self._learned_layers()):

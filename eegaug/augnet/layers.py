@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from eegaug._validation import check_number, ordered_names
 from eegaug._warning import warn
 from eegaug.augnet._compile import uncompiled
 from eegaug.augnet.fused import fused_sum
@@ -112,14 +113,11 @@ class AugmentationLayer(nn.Module):
         super().__init__()
         if selection not in SELECTIONS:
             raise ValueError(f"selection is {selection!r}; use one of {', '.join(SELECTIONS)}.")
-        if not 0 <= identity_share < 1:
-            raise ValueError(f"identity_share is {identity_share}; it lies in [0, 1).")
+        check_number("identity_share", identity_share, lambda share: 0 <= share < 1, "it lies in [0, 1)")
         if identity_share and selection == "weighted":
             raise ValueError(f"identity_share={identity_share} goes with selection='single'.")
-        if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}; it has to be above 0.")
-        if not 0 <= initial_strength <= 1:
-            raise ValueError(f"initial_strength is {initial_strength}; it lies in [0, 1].")
+        check_number("temperature", temperature, lambda t: 0 < t < math.inf, "it has to be above 0, and finite")
+        check_number("initial_strength", initial_strength, lambda strength: 0 <= strength <= 1, "it lies in [0, 1]")
         self.operations, left_out = resolve_operations(operations, sfreq, ch_names, positions)
         warn_left_out(left_out)
         self.temperature = float(temperature)
@@ -310,6 +308,7 @@ def resolve_operations(
     operations: Any, sfreq: float | None, ch_names: Sequence[str] | None, positions: Any
 ) -> tuple[list[Operation], dict[str, str]]:
     """Operations of a layer, and those of a named group that are left out, with the reason."""
+    ch_names = None if ch_names is None else ordered_names(ch_names)
     about = {"sfreq": sfreq, "ch_names": ch_names, "positions": positions}
     if isinstance(operations, str):
         if operations not in FAMILIES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from skorch.utils import to_tensor
 from torch.utils.data import Subset
 
 from eegaug._hooks import evaluating
+from eegaug._validation import check_number
 from eegaug.augnet.effects import measure_effects, measure_full_changes
 from eegaug.augnet.layers import AugmentationLayer, physical
 
@@ -58,8 +60,8 @@ class LearnedAugmentation:
             return args, kwargs
         for name in ("augmentation_lr", "augmentation_weight_decay"):  # of groups, torch checks neither
             value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise ValueError(f"{name} is {value}; it is 0 or more.")
+            if value is not None or name == "augmentation_weight_decay":
+                check_number(name, value, lambda rate: 0 <= rate < math.inf, "it is 0 or more")
         group: dict[str, Any] = {"params": augmentation}
         if self.augmentation_lr is not None:
             group["lr"] = self.augmentation_lr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import torch
@@ -77,7 +78,7 @@ class AugAveragedModel(nn.Module):
         self.n_copies = _count(n_copies, "n_copies", 0)
         self.n_copies_train = _count(n_copies_train, "n_copies_train", 1)
         self.aggregate = _aggregate(aggregate)
-        self.seed = int(seed)
+        self.seed = _count(seed, "seed", 0)
 
     def set_prediction(self, n_copies: int | None = None, aggregate: str | None = None) -> None:
         """Change how the model predicts; None leaves a setting as it is."""
@@ -190,6 +191,6 @@ def _aggregate(how: str) -> str:
 
 
 def _count(value: int, name: str, least: int) -> int:
-    if isinstance(value, bool) or int(value) != value or value < least:
+    if isinstance(value, bool) or not isinstance(value, Real) or not value >= least or value % 1:
         raise ValueError(f"{name} is {value!r}; it is a whole number of at least {least}.")
     return int(value)

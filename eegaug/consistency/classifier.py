@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from eegaug._hooks import find_layer, recorded
 from eegaug._named_operations import is_one_operation
+from eegaug._warning import warn
 from eegaug.augnet.layers import AugmentationLayer
 from eegaug.augnet.learned import LearnedAugmentation
 from eegaug.augnet.module import AugmentationModule
@@ -177,6 +178,8 @@ class AITClassifier(LearnedAugmentation, StagingClassifier):
         known = self if signal is None else signal
         about = {"sfreq": known.sfreq, "ch_names": known.ch_names, "positions": self.positions}
         self.variants_ = Variants(specs, n, **about)
+        if self.penalty and not self.variants_.n_modules:
+            warn(f"penalty={self.penalty!r} has no effect: no variant is augmentation that is learned.")
         if signal is not None:
             for policy in self.variants_.policies:
                 self._check_policy(signal, policy)

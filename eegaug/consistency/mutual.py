@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -145,7 +146,8 @@ class MutualClassifier(AITClassifier):
 
     def _builders(self) -> list[Any]:
         if self.modules is None:
-            if isinstance(self.n_networks, bool) or int(self.n_networks) != self.n_networks or self.n_networks < 2:
+            n = self.n_networks
+            if isinstance(n, bool) or not isinstance(n, Real) or not n >= 2 or n % 1:
                 raise ValueError(f"n_networks is {self.n_networks!r}; networks learn from each other by two or more.")
             builders = [self.module] * int(self.n_networks)
         else:

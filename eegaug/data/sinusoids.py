@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from eegaug._random import RandomState, resolve_seed
+from eegaug._validation import check_number, check_sfreq
 
 __all__ = ["make_sinusoids"]
 
@@ -66,8 +67,13 @@ def make_sinusoids(
     """
     if phase not in _PHASES:
         raise ValueError(f"phase is {phase!r}; use one of {', '.join(_PHASES)}.")
-    if n_per_class < 1:
-        raise ValueError(f"n_per_class is {n_per_class}; it is 1 or more.")
+    check_number("n_per_class", n_per_class, lambda n: n >= 1 and n % 1 == 0, "it is a whole number of 1 or more")
+    check_sfreq(sfreq)
+    check_number("duration_s", duration_s, lambda s: 1 <= s * sfreq < np.inf, "it is at least one sample long")
+    check_number("jitter_hz", jitter_hz, lambda hz: 0 <= hz < np.inf, "it is 0 Hz or more")
+    check_number("noise", noise, lambda sd: 0 <= sd < np.inf, "it is 0 or more")
+    for hz in frequencies_hz:
+        check_number("a frequency", hz, lambda hz: 0 < hz < sfreq / 2, f"it lies between 0 and {sfreq / 2:g} Hz")
     rng = np.random.default_rng(resolve_seed(random_state))
     y = np.repeat(np.arange(len(frequencies_hz)), n_per_class)
     f = np.asarray(frequencies_hz)[y] + rng.uniform(-jitter_hz, jitter_hz, len(y))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from eegaug._inputs import check_labels, count_windows, labels_of
 from eegaug._random import RandomState, derive_seed, resolve_seed
+from eegaug._validation import check_number
 from eegaug.invariance._outputs import outputs_of, signal_for, stages_in, windows_array
 from eegaug.invariance.frozen import Change, as_change, as_changes
 
@@ -220,7 +221,7 @@ def tolerated_magnitudes(table: pd.DataFrame, least: float = 0.9) -> pd.DataFram
     table : pandas.DataFrame
         From :func:`invariance_table`.
     least : float
-        Median invariance that counts as tolerating.
+        Median invariance that counts as tolerating, in [0, 1].
 
     Returns
     -------
@@ -238,6 +239,7 @@ def tolerated_magnitudes(table: pd.DataFrame, least: float = 0.9) -> pd.DataFram
     >>> tolerated_magnitudes(table)["noise"].to_dict()
     {'all': 0.5, 'N3': 1.0}
     """
+    check_number("least", least, lambda share: 0 <= share <= 1, "it lies in [0, 1]")
     found: dict[str, dict[Any, float]] = {}
     for (operation, stage), part in table.groupby(["operation", "stage"], sort=False):
         part = part.sort_values("magnitude")

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from eegaug._random import RandomState, resolve_seed
+from eegaug._validation import check_sfreq
 from eegaug._warning import warn
 from eegaug.operations import FAMILIES, Operation, get_operation, list_operations
 from eegaug.operations.possible import possible_operations
@@ -292,6 +293,8 @@ def usable_operations(
         For an unknown name or group, a list that is empty or names an operation twice, or an operation of a list that
         lacks something it needs.
     """
+    if sfreq is not None:  # else every operation of a group would be left out for it
+        check_sfreq(sfreq)
     if isinstance(operations, str):
         if operations not in FAMILIES:
             raise ValueError(

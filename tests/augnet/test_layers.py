@@ -96,7 +96,11 @@ def test_own_operation_and_ready_made_instances():
         ("sensors", {"ch_names": [*MASS, "Nose"]}, "Nose"),
         ([], {}, "without operations"),
         (["sign_flip"], {"temperature": 0.0}, "temperature"),
+        (["sign_flip"], {"temperature": float("inf")}, "temperature is inf"),
+        (["sign_flip"], {"temperature": None}, "temperature is None"),
         (["sign_flip"], {"initial_strength": 1.5}, "initial_strength"),
+        (["sign_flip"], {"initial_strength": "0.1"}, "initial_strength is '0.1'"),
+        (["sign_flip"], {"selection": "single", "identity_share": None}, "identity_share is None"),
     ],
 )
 def test_what_cannot_be_built_is_named(operations, about, words):

@@ -153,7 +153,18 @@ def test_regularization_is_that_of_the_layers_being_trained():
     assert net.regularization("none").item() == 0
 
 
-@pytest.mark.parametrize("wrong", [{"n_copies": -1}, {"n_copies": 1.5}, {"n_copies_train": 0}, {"aggregate": "vote"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n_copies": -1},
+        {"n_copies": 1.5},
+        {"n_copies": float("nan")},
+        {"n_copies": "4"},
+        {"n_copies_train": 0},
+        {"n_copies_train": None},
+        {"aggregate": "vote"},
+    ],
+)
 def test_settings_that_mean_nothing_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         model(**wrong)

@@ -440,3 +440,9 @@ def test_parts_of_the_network_are_its_own_whatever_their_names(tmp_path):
     assert json.loads((clf.save(tmp_path / "model") / "model.json").read_text())["trunk"]["class"].endswith(":Parts")
     layered = ait(Parts, variants=AugmentationLayer(["gaussian_noise"]), compare="head").fit(X, Y)
     assert [len(group["params"]) for group in layered.optimizer_.param_groups] == [6, 2]
+
+
+def test_a_penalty_without_anything_learned_is_warned_of():
+    clf = AITClassifier(SmallNet, variants=["sign_flip"], penalty=5.0, sfreq=SFREQ, max_epochs=0, verbose=0)
+    with pytest.warns(UserWarning, match="penalty=5.0 has no effect: no variant is augmentation that is learned"):
+        clf.fit(X, Y)

@@ -48,3 +48,15 @@ def test_what_is_wrong_is_named():
         make_sinusoids(3, phase="leaky")
     with pytest.raises(ValueError, match="n_per_class is 0"):
         make_sinusoids(0)
+    for wrong in (
+        {"n_per_class": 1.5},
+        {"sfreq": -100},
+        {"duration_s": 0.001},
+        {"jitter_hz": -1},
+        {"noise": np.nan},
+    ):
+        (name, value), *_ = wrong.items()
+        with pytest.raises(ValueError, match=f"{name} is {value}"):
+            make_sinusoids(**{"n_per_class": 2} | wrong)
+    with pytest.raises(ValueError, match="a frequency is 60; it lies between 0 and 50 Hz"):
+        make_sinusoids(2, frequencies_hz=(2, 60))

@@ -351,6 +351,9 @@ def test_tolerated_magnitudes():
     assert found["shift"].to_dict() == {"all": 0.1, 2: 1.0, 3: 0.0}
     assert found["flip"]["all"] == 1.0 and found["flip"][2] == 0.0 and np.isnan(found["flip"][3])
     assert tolerated_magnitudes(table, least=0.6)["shift"]["all"] == 1.0
+    for wrong in (90, -0.1, np.nan, None):
+        with pytest.raises(ValueError, match=rf"least is {wrong}; it lies in \[0, 1\]"):
+            tolerated_magnitudes(table, least=wrong)
 
 
 def test_an_operation_keeps_its_probability_at_every_magnitude():

@@ -115,3 +115,9 @@ class TestUsableOperations:
     def test_refusals(self, given, reason):
         with pytest.raises(ValueError, match=reason):
             usable_operations(given)
+
+
+@pytest.mark.parametrize("wrong", ["100", 0, float("nan")])
+def test_a_sampling_rate_that_is_none_is_named(wrong):
+    with pytest.raises(ValueError, match=f"sfreq is {wrong!r} Hz; it has to be a number above 0"):
+        Policy.fixed_sleep(sfreq=wrong, ch_names=["C3", "C4"])
