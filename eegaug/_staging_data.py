@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,14 @@ from torch.utils.data import Subset
 
 from eegaug._inputs import Signal, as_windows, check_labels, labels_of, signal_of
 from eegaug._transform_draws import transforms_of
-from eegaug._validation import channel_differences, check_finite, flat_channels, flat_message
+from eegaug._validation import (
+    channel_differences,
+    check_finite,
+    check_sfreq,
+    flat_channels,
+    flat_message,
+    ordered_names,
+)
 from eegaug._warning import warn
 from eegaug.operations import Operation, get_operation
 
@@ -29,6 +37,8 @@ class StagingData:
     def _prepare(self, X: Any, y: Any, fresh: bool, classes: Any = None) -> tuple[Any, np.ndarray]:
         """Check the training data and note what the network has to know of them, if it is not known yet."""
         fresh = fresh or not hasattr(self, "signal_")
+        if isinstance(self.max_epochs, bool) or not isinstance(self.max_epochs, Integral) or self.max_epochs < 0:
+            raise ValueError(f"max_epochs is {self.max_epochs!r}; it is a whole number, 0 or more.")
         windows = as_windows(X)
         signal = self._merged_signal(signal_of(X))
         own = labels_of(X)
@@ -76,10 +86,8 @@ class StagingData:
     def _merged_signal(self, found: Signal) -> Signal:
         """What the data say and what the parameters say, where they do not contradict each other."""
         names, sfreq = found.ch_names, found.sfreq
-        if isinstance(self.ch_names, str):
-            raise TypeError(f"ch_names must be a list of channel names, got the string {self.ch_names!r}.")
         if self.ch_names is not None:
-            given = tuple(str(n) for n in self.ch_names)
+            given = tuple(map(str, ordered_names(self.ch_names)))
             if len(given) != found.n_chans:
                 raise ValueError(
                     f"ch_names has {len(given)} names ({', '.join(given)}), the windows have {found.n_chans} channels."
@@ -88,8 +96,7 @@ class StagingData:
                 self._refuse(channel_differences(given, names)[0], "ch_names")
             names = given
         if self.sfreq is not None:
-            if self.sfreq <= 0:
-                raise ValueError(f"sfreq is {self.sfreq} Hz; it has to be above 0.")
+            check_sfreq(self.sfreq)
             if sfreq is not None and not np.isclose(sfreq, self.sfreq):
                 raise ValueError(f"sfreq={self.sfreq:g} Hz was asked for, the data have {sfreq:g} Hz: resample them.")
             sfreq = float(self.sfreq)

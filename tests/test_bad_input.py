@@ -11,12 +11,14 @@ import pytest
 from braindecode.augmentation import AugmentedDataLoader, Compose, SignFlip
 from braindecode.samplers import SequenceSampler
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from skorch.dataset import Dataset
 from skorch.helper import SliceDataset
 from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, nights, staging, windows_dataset
 
 from eegaug import AITClassifier, AugmentationLayer, AugNetClassifier, Policy
+from eegaug.data import NightDataset, Preprocessing
+from eegaug.invariance import frozen_test_set, invariance_score, transfer_matrix
 from eegaug.transforms import FrequencyShift, GaussianNoise
 
 NOISE = Policy(sub_policies=[{"operations": [("gaussian_noise", 0.5, 0.5)]}])
@@ -272,3 +274,81 @@ def test_a_training_that_diverges_says_so_once(lr, epochs):
         *("the network's answer is not a number where this predicts 0" for _ in epochs),
     ]
     assert np.isnan(clf.predict_proba(X)).all() == (predicted == 0).all() == bool(epochs)
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, float("nan"), None, True, "3"])
+def test_epochs_are_counted(wrong):
+    with pytest.raises(ValueError, match=re.escape(f"max_epochs is {wrong!r}; it is a whole number, 0 or more")):
+        staging(max_epochs=wrong).fit(X, Y)
+
+
+@pytest.mark.parametrize("wrong", [0, float("nan"), float("inf"), True, "50"])
+def test_sampling_rates_are_positive_numbers(wrong):
+    words = re.escape(f"sfreq is {wrong!r} Hz; it has to be a number above 0.")
+    with pytest.raises(ValueError, match=words):
+        staging(sfreq=wrong).fit(X, Y)
+    with pytest.raises(ValueError, match=words):
+        NightDataset(X, Y, ch_names=CHANNELS, sfreq=wrong)
+
+
+def test_numbers_out_of_an_array_are_numbers():
+    sizes, epochs = np.array([8, 16]), np.array([1])
+    grid = GridSearchCV(staging(), {"batch_size": sizes, "max_epochs": epochs}, cv=2, error_score="raise").fit(X, Y)
+    again = staging(batch_size=int(grid.best_params_["batch_size"]), max_epochs=1).fit(X, Y)
+    np.testing.assert_array_equal(grid.predict_proba(X), again.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda X: np.ascontiguousarray(X[:, ::-1])[:, ::-1],
+        lambda X: X.astype(">f4"),
+        lambda X: X.astype(np.longdouble),
+    ],
+)
+def test_arrays_that_torch_cannot_take_are_copied(same):
+    clf = staging().fit(same(X), Y)
+    np.testing.assert_array_equal(clf.predict_proba(same(X)), staging().fit(X, Y).predict_proba(X))
+
+
+@pytest.mark.parametrize("wrong", [set(CHANNELS), "F3", 4])
+def test_channel_names_are_in_an_order(wrong):
+    calls = (
+        lambda: staging(ch_names=wrong).fit(X, Y),
+        lambda: AugmentationLayer(["channels_symmetry"], ch_names=wrong),
+        lambda: NightDataset(X, Y, ch_names=wrong, sfreq=SFREQ),
+        lambda: invariance_score(staging().fit(X, Y), X, "sign_flip", ch_names=wrong),
+    )
+    for call in calls:
+        with pytest.raises(TypeError, match=f"ch_names must be a list of channel names, got the .* {wrong!r}"):
+            call()
+    if isinstance(wrong, set):
+        with pytest.raises(ValueError, match="ch_names is a set, which has no order"):
+            Preprocessing(ch_names=wrong)
+
+
+@pytest.mark.parametrize(("wrong", "shown"), [(1.5, "1.5"), (np.nan, "nan"), (5, "5.0"), (-2, "-2.0")])
+def test_stages_of_nights_are_codes(wrong, shown):
+    stages = Y.astype(float)
+    stages[7] = wrong
+    with pytest.raises(ValueError, match=f"window 7 has the stage {shown}; stages are the numbers 0=W .* -1 where"):
+        NightDataset(X, stages, ch_names=CHANNELS, sfreq=SFREQ)
+    with pytest.raises(ValueError, match=r"window 0 has the stage 'N2'.*parse_stage"):
+        NightDataset(X, NAMES[Y], ch_names=CHANNELS, sfreq=SFREQ)
+    stages[7] = -1
+    assert NightDataset(X, stages, ch_names=CHANNELS, sfreq=SFREQ).y.tolist() == stages.astype(int).tolist()
+
+
+def test_measures_refuse_a_signal_that_is_not_the_models():
+    clf = staging().fit(X, Y)
+    with pytest.raises(ValueError, match="sfreq is 100 Hz, a model needs 50 Hz"):
+        invariance_score(clf, X, "frequency_shift", sfreq=100)
+    with pytest.raises(ValueError, match="sfreq is 100 Hz, the data have 50 Hz"):
+        frozen_test_set(epochs(), "frequency_shift", sfreq=100)
+    with pytest.raises(ValueError, match="sfreq is 64 Hz, a model needs 50 Hz"):
+        transfer_matrix({"a": clf}, epochs(sfreq=64.0), Y, ["sign_flip"])
+    with pytest.raises(ValueError, match="ch_names are C4, C3, F4, F3, a model needs others: channel order is C4"):
+        invariance_score(clf, X, "sensors_rotation_x", ch_names=CHANNELS[::-1])
+    same = {"sfreq": 50, "ch_names": ["EEG F3-A2", "F4", "C3", "C4"]}
+    score = invariance_score(clf, X, "frequency_shift", 0.5)
+    np.testing.assert_array_equal(invariance_score(clf, X, "frequency_shift", 0.5, **same).values, score.values)

@@ -14,7 +14,8 @@ import pandas as pd
 from braindecode.datasets import BaseConcatDataset
 from braindecode.datasets.base import RecordDataset
 
-from eegaug.data.stages import STAGES
+from eegaug._validation import check_sfreq, ordered_names
+from eegaug.data.stages import STAGES, stages_of_windows
 
 __all__ = ["NightDataset", "Nights"]
 
@@ -123,8 +124,9 @@ class NightDataset(RecordDataset):
         **description: Any,
     ):
         super().__init__({"subject": str(subject), "night": night, **description}, transform)
-        self.y = np.asarray(y, dtype=np.int64).reshape(-1)
-        self.ch_names = list(ch_names)
+        self.y = stages_of_windows(y)
+        self.ch_names = list(ordered_names(ch_names))
+        check_sfreq(sfreq)
         self.sfreq = float(sfreq)
         self.path: str | None = None
         self._X: np.ndarray | None = None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 __all__ = ["Preprocessing", "cut_windows", "filter_and_resample", "keep_around_sleep", "nominal_rate", "standardise"]
 
@@ -63,6 +63,13 @@ class Preprocessing(BaseModel):
     wake_margin_min: float | None = Field(30.0, ge=0, allow_inf_nan=False)
     standardise: Literal["window", "recording"] | None = "window"
     unit: Literal["µV"] = "µV"
+
+    @field_validator("ch_names", mode="before")
+    @classmethod
+    def _ordered(cls, ch_names: Any) -> Any:
+        if isinstance(ch_names, Set):
+            raise ValueError("ch_names is a set, which has no order: pass a list")
+        return ch_names
 
     @model_validator(mode="after")
     def _consistent(self) -> Preprocessing:

@@ -8,6 +8,9 @@ nobody could score have no stage: they are `UNSCORED` and are dropped, and count
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import numpy as np
 
 __all__ = ["STAGES", "UNSCORED", "parse_stage"]
 
@@ -112,3 +115,16 @@ def parse_stage(label: object, numbers: str = "r&k") -> int | None:
         # "Sleep stage 4" is Rechtschaffen and Kales in EDF+, whatever bare numbers mean elsewhere in the file.
         return _NUMBERS["r&k" if named != text else numbers].get(number)
     return _CODES.get(named)
+
+
+def stages_of_windows(y: Any) -> np.ndarray:
+    """Stages of windows as codes; ValueError for what is none."""
+    y = np.asarray(y).reshape(-1)
+    known = np.array([code in range(-1, len(STAGES)) for code in y.tolist()], dtype=bool)
+    if not known.all():
+        i = int(np.flatnonzero(~known)[0])
+        raise ValueError(
+            f"window {i} has the stage {y.tolist()[i]!r}; stages are the numbers 0=W 1=N1 2=N2 3=N3 4=REM, and -1 "
+            "where there is none: eegaug.data.parse_stage makes them of names."
+        )
+    return y.astype(np.int64)

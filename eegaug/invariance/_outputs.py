@@ -17,6 +17,7 @@ from eegaug._inputs import Signal, as_windows, signal_of
 from eegaug._precision import widest
 from eegaug._staging_data import is_nights
 from eegaug._trunk import uncompiled_network
+from eegaug._validation import channel_differences, check_sfreq, ordered_names
 
 __all__ = ["features_of", "labels_by", "outputs_of", "signal_for", "stages_in", "windows_array"]
 
@@ -48,13 +49,27 @@ def windows_array(X: Any) -> np.ndarray:
 
 
 def signal_for(X: Any, models: Iterable[Any], sfreq: float | None, ch_names: Any) -> dict[str, Any]:
-    """Sampling rate and channels: as given, or as the data say, or as the first model that knows was trained on."""
-    found: list[Signal] = [signal_of(X)]
-    found += [model.signal_ for model in models if isinstance(getattr(model, "signal_", None), Signal)]
-    if sfreq is None:
-        sfreq = next((signal.sfreq for signal in found if signal.sfreq is not None), None)
-    if ch_names is None:
-        ch_names = next((signal.ch_names for signal in found if signal.ch_names is not None), None)
+    """Sampling rate and channels: as given, or as the data say, or as the first model that knows was trained on.
+
+    Raises
+    ------
+    ValueError
+        If these contradict each other.
+    """
+    if sfreq is not None:
+        check_sfreq(sfreq)
+    if ch_names is not None:
+        ch_names = ordered_names(ch_names)
+    known = [signal_of(X), *(model.signal_ for model in models if isinstance(getattr(model, "signal_", None), Signal))]
+    for place, signal in enumerate(known):
+        who = "a model needs" if place else "the data have"
+        if sfreq is not None and signal.sfreq is not None and not np.isclose(sfreq, signal.sfreq):
+            raise ValueError(f"sfreq is {sfreq:g} Hz, {who} {signal.sfreq:g} Hz.")
+        sfreq = signal.sfreq if sfreq is None else sfreq
+        known_names = ch_names is not None and signal.ch_names is not None
+        if known_names and (wrong := channel_differences(signal.ch_names, ch_names)[0]):
+            raise ValueError(f"ch_names are {', '.join(ch_names)}, {who} others: {'; '.join(wrong)}.")
+        ch_names = signal.ch_names if ch_names is None else ch_names
     return {"sfreq": sfreq, "ch_names": ch_names}
 
 

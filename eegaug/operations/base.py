@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eegaug._validation import ordered_names
 from eegaug._warning import warn
 from eegaug.functional.sampling import relaxed_bernoulli
 from eegaug.montage import electrode_positions
@@ -87,8 +88,6 @@ class Operation(LinearForm):
             raise ValueError(f"{self.name} needs the sampling rate; pass sfreq=<Hz>")
         if sfreq is not None and not (isinstance(sfreq, numbers.Real) and 0 < sfreq < float("inf")):
             raise ValueError(f"sfreq must be a positive number of Hz, got {sfreq!r}")
-        if isinstance(ch_names, str):
-            raise TypeError(f"ch_names must be a list of channel names, got the string {ch_names!r}")
         if self.needs_ch_names and ch_names is None:
             raise ValueError(f"{self.name} needs to know the electrodes; pass ch_names=['C3', 'C4', ...]")
         if max_strength is not None and not (
@@ -98,7 +97,7 @@ class Operation(LinearForm):
                 f"{self.name}: max_strength must be a positive number of {self.unit}, got {max_strength!r}"
             )
         self.sfreq = None if sfreq is None else float(sfreq)
-        self.ch_names = None if ch_names is None else tuple(ch_names)
+        self.ch_names = None if ch_names is None else ordered_names(ch_names)
         # Looked at only where they matter: other operations of a layer get on with channels that have no place.
         self.positions = None
         if positions is not None and self.needs_positions:
