@@ -82,29 +82,22 @@ def common_arguments(
     callbacks: list[Any] | None = None,
 ) -> dict[str, Any]:
     """Arguments of an estimator that all methods share; parameters as for :func:`build_estimator`."""
-    from skorch.callbacks import EarlyStopping, EpochScoring
     from skorch.helper import predefined_split
 
+    from eegaug._early_stopping import early_stopping, validation_score
     from eegaug.checkpoint import TrainingCheckpoint
     from eegaug.comparison.callbacks import Budget, HeldOutScore, ProgressFile, TrainingClock
 
     steps: list[Any] = [("clock", TrainingClock())]
     if valid is not None:
-        name = "valid_balanced_accuracy"
-        scoring = EpochScoring("balanced_accuracy", lower_is_better=False, on_train=False, name=name)
-        # threshold 0: "best" is then the highest score, the first one where several are equal.
-        stopping = EarlyStopping(
-            name, patience=training["patience"], threshold=0, lower_is_better=False, load_best=True, sink=_silent
-        )
-        steps.append(("valid_score", scoring))
+        steps.append(("valid_score", validation_score()))
         if test is not None:
             steps.append(("test_score", HeldOutScore(test, test.y)))
-        steps += [*(callbacks or [])]
+    steps += callbacks or []
+    if valid is not None:
         if folder is not None:
             steps.append(("progress", ProgressFile(folder / PROGRESS)))
-        steps.append(("early_stopping", stopping))
-    else:
-        steps += [*(callbacks or [])]
+        steps.append(("early_stopping", early_stopping(training["patience"])))
     steps.append(("budget", Budget(training["budget"])))
     if folder is not None:
         # Last, so that it saves what all others did in the epoch.
@@ -130,10 +123,6 @@ def trunk_arguments(training: Mapping[str, Any], nights: Any, seed: int, device:
         "device": device,
         "verbose": 0,
     }
-
-
-def _silent(*args: Any, **kwargs: Any) -> None:
-    """Say nothing."""
 
 
 @contextmanager

@@ -10,11 +10,12 @@ from typing import Any
 
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import ThreadingBackend, get_active_backend
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+from skorch.callbacks import Callback, EarlyStopping
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from skorch.utils import is_dataset
 
+from eegaug._early_stopping import SCORE, early_stopping, validation_score
 from eegaug._processes import working_for
 from eegaug.checkpoint import TrainingCheckpoint
 from eegaug.policies import Policy
@@ -24,8 +25,6 @@ from eegaug.search._task import Part, SearchTask, Steps, callback_of
 from eegaug.search.base import PolicySearch
 
 __all__ = ["TrialSearch", "run_trial", "seconds_each", "validated_estimator"]
-
-SCORE = "valid_balanced_accuracy"
 
 
 class TrialSearch(PolicySearch):
@@ -244,14 +243,10 @@ def validated_estimator(
     names = {getattr(callback_of(cb), "name", None) for cb in given}
     steps: list[Any] = []
     if SCORE not in names:
-        steps.append((SCORE, EpochScoring("balanced_accuracy", lower_is_better=False, on_train=False, name=SCORE)))
+        steps.append((SCORE, validation_score()))
     steps += [*given, *callbacks]
     if patience is not None and not any(isinstance(callback_of(cb), EarlyStopping) for cb in given):
-        # threshold 0: "best" is then the highest score, the first one where several are equal.
-        stopping = EarlyStopping(
-            SCORE, patience=patience, threshold=0, lower_is_better=False, load_best=True, sink=_silent
-        )
-        steps.append(("early_stopping", stopping))
+        steps.append(("early_stopping", early_stopping(patience)))
     if checkpoint is not None:
         steps.append(("checkpoint", TrainingCheckpoint(checkpoint, renew_damaged=True)))
     return estimator.set_params(callbacks=steps)
@@ -259,7 +254,3 @@ def validated_estimator(
 
 def _as_dataset(part: Part) -> Any:
     return part.windows if is_dataset(part.windows) else Dataset(part.windows, part.labels)
-
-
-def _silent(*args: Any, **kwargs: Any) -> None:
-    """Say nothing."""
