@@ -150,14 +150,13 @@ class _Slot:
         self.threads = _threads_each(slots)
         self.closed = False
         self._executor: Any = None
+        self._lock = threading.Lock()
 
     def make(self, run: RunSpec, session: str) -> None:
         """Make a run, and begin it once more if the process dies."""
         from joblib.externals.loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 
         for _ in range(RETRIES + 1):
-            if self.closed:
-                return
             try:
                 self._get().submit(_run_received, run, session).result()
                 return
@@ -169,21 +168,28 @@ class _Slot:
             report_death(run_folder(self.work.out, run), run, RETRIES + 1)
 
     def _get(self) -> Any:
-        from joblib.externals.loky import ProcessPoolExecutor
+        from joblib.externals.loky.process_executor import ProcessPoolExecutor, ShutdownExecutorError
 
-        if self._executor is None:
+        with self._lock:
+            if self.closed:
+                raise ShutdownExecutorError
+            if self._executor is not None:
+                return self._executor
             env = {} if any(name in os.environ for name in _THREADS) else dict.fromkeys(_THREADS, str(self.threads))
-            self._executor = ProcessPoolExecutor(
+            executor = self._executor = ProcessPoolExecutor(
                 max_workers=1,
                 timeout=None,
-                initializer=_receive,
-                initargs=(self.work, os.getpid(), None if not env else self.threads),
+                initializer=_begin,
+                initargs=(os.getpid(), None if not env else self.threads),
                 env=env,
             )
-        return self._executor
+        # Not an argument of the beginning: for a process that dies before it has read all of that, loky waits for ever.
+        executor.submit(_receive, self.work).result()
+        return executor
 
     def _drop(self) -> None:
-        executor, self._executor = self._executor, None
+        with self._lock:
+            executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(wait=False, kill_workers=True)
 
@@ -199,15 +205,19 @@ def _threads_each(slots: int) -> int:
     return max(1, cpu_count() // slots)
 
 
-def _receive(work: Work, parent: int, threads: int | None) -> None:
-    """Begin a worker process: what it needs for all of its runs."""
-    global _received
-    _received = work
+def _begin(parent: int, threads: int | None) -> None:
+    """Begin a worker process."""
     die_with(parent)
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def _receive(work: Work) -> None:
+    """Take what the process needs for all of its runs."""
+    global _received
+    _received = work
 
 
 def _run_received(run: RunSpec, session: str) -> None:

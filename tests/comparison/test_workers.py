@@ -1,6 +1,7 @@
 """Processes that make runs: those that die, those whose parent dies, and a Dask cluster."""
 
 import builtins
+import contextlib
 import json
 import os
 import signal
@@ -75,6 +76,31 @@ if __name__ == "__main__":
         while any(alive(pid) for pid in workers):
             assert time.monotonic() < deadline, "a worker computes on"
             time.sleep(0.05)
+
+
+    DIES = """
+import os, signal, sys
+place = %r
+if any("popen_loky" in word for word in sys.orig_argv) and not os.path.exists(place):
+    open(place, "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+    def test_a_process_that_dies_before_it_has_begun_is_replaced(self, tmp_path, small):
+        (tmp_path / "sitecustomize.py").write_text(self.DIES % str(tmp_path / "died"))
+        arguments = one_fold(small) | {"out": str(tmp_path / "out"), "n_jobs": 2}
+        script = f"import eegaug; eegaug.compare(['none'], **{arguments})"
+        path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+        # What a process is given to begin with is more than a pipe holds: nobody would ever read it.
+        with subprocess.Popen([sys.executable, "-c", script], env=env, start_new_session=True) as process:
+            try:
+                assert process.wait(timeout=120) == 0
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        assert (tmp_path / "died").exists()
+        assert json.loads((tmp_path / "out/runs/none-fold0-seed0-fraction1" / ROW).read_text())["epochs"] == 1
 
 
 def alive(pid):
