@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 
 from eegaug.comparison.methods import Method
 
-__all__ = ["Job", "Outcome", "advice", "error_text", "read_row"]
+__all__ = ["Job", "Outcome", "advice", "checksum", "error_text", "read_error", "read_row"]
 
 ROW, ERROR, CURVE = "row.json", "error.json", "curve.csv"
 INVARIANCES, HISTORY = "invariances.csv", "invariances_history.csv"
@@ -23,11 +24,25 @@ SEARCH, ATTEMPT = "search", "attempt.json"
 
 def read_row(folder: Path) -> dict[str, Any] | None:
     """The row of a finished run; None where there is none, or none that can be read."""
+    return _read_run(folder / ROW)
+
+
+def read_error(folder: Path) -> dict[str, Any] | None:
+    """What is kept of the error that ended a run; None where there is nothing that can be read."""
+    return _read_run(folder / ERROR)
+
+
+def _read_run(path: Path) -> dict[str, Any] | None:
     try:
-        row = json.loads((folder / ROW).read_text())
+        found = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return None
-    return row if isinstance(row, dict) else None
+    return found if isinstance(found, dict) and "method" in found else None
+
+
+def checksum(content: bytes) -> str:
+    """By which a table of a run is known again."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def error_text(error: Exception) -> str:

@@ -35,6 +35,7 @@ from eegaug.comparison.job import (
     SUBJECTS,
     Job,
     Outcome,
+    checksum,
     error_text,
     read_row,
 )
@@ -225,12 +226,14 @@ def _make(
     options, training = settings["methods"][method.name], settings["training"]
     job = Job(method, options, training, nights, part, spec.seed, device, folder)
     outcome = search_and_train(job) if method.searches else _train(job)
-    for name, table in outcome.tables.items():
-        write_text(folder / name, table.to_csv(index=False))
+    train, valid, test = job.sides()
+    checksums = {}
+    for name, table in {**outcome.tables, SUBJECTS: subject_table(test, outcome.predicted)}.items():
+        text = table.to_csv(index=False)
+        write_text(folder / name, text)
+        checksums[name] = checksum(text.encode())
     if hasattr(outcome.policy, "save"):
         outcome.policy.save(folder / POLICY)
-    train, valid, test = job.sides()
-    write_text(folder / SUBJECTS, subject_table(test, outcome.predicted).to_csv(index=False))
     scores = stage_scores(test.y, outcome.predicted)
     return {
         **spec.as_dict(),
@@ -247,6 +250,7 @@ def _make(
         **code_versions(),
         "device": device_name(device),
         "threads": n_threads(),
+        "checksums": checksums,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from eegaug.comparison.figures import comparison_figure, invariances_figure, save_figure
-from eegaug.comparison.job import CURVE, ERROR, INVARIANCES, ROW, SUBJECTS, read_row
+from eegaug.comparison.job import CURVE, INVARIANCES, ROW, SUBJECTS, checksum, read_error, read_row
 from eegaug.comparison.plan import read_settings, write_text
 from eegaug.comparison.sentence import in_one_sentence
 from eegaug.comparison.statistics import compare_pairs
@@ -316,19 +316,15 @@ def load_comparison(out: str | os.PathLike) -> Comparison:
         if row is None and (folder / ROW).exists():
             told[f"{folder / ROW} is damaged: this run is left out."] = None
         if row is not None:
-            rows.append({name: value for name, value in row.items() if name != "warnings"})
-            told.update(dict.fromkeys(row["warnings"]))
+            rows.append({name: value for name, value in row.items() if name not in ("warnings", "checksums")})
+            told.update(dict.fromkeys(row.get("warnings", ())))
             if row.get("policy") and (out / row["policy"]).exists():
                 policies[tuple(row[axis] for axis in _AXES)] = _read_policy(out / row["policy"], told)
             for name, parts in ((CURVE, curves), (INVARIANCES, invariances), (SUBJECTS, subjects)):
-                if (folder / name).exists():
-                    # Subjects may be called "001" or "NA".
-                    part = pd.read_csv(folder / name, dtype={"subject": str}, keep_default_na=False, na_values=[""])
-                    for place, axis in enumerate(_AXES):
-                        part.insert(place, axis, row[axis])
+                if (part := _read_part(folder / name, row, told)) is not None:
                     parts.append(part)
-        elif (folder / ERROR).exists():
-            failed.append(json.loads((folder / ERROR).read_text()))
+        elif (error := read_error(folder)) is not None:
+            failed.append(error)
     found = [row["method"] for row in [*rows, *failed]]
     order = list(dict.fromkeys([*settings["methods"], *found]))
     return Comparison(
@@ -346,6 +342,26 @@ def load_comparison(out: str | os.PathLike) -> Comparison:
             key: policies[key] for key in sorted(policies, key=lambda key: (key[2:], key[1], order.index(key[0])))
         },
     )
+
+
+def _read_part(path: Path, row: Mapping[str, Any], told: dict[str, None]) -> pd.DataFrame | None:
+    """A table of a run; None where it has none, and, with a word about it, where it is not what the run has written."""
+    own = row.get("checksums", {}).get(path.name)
+    try:
+        content = path.read_bytes()
+        if own is not None and checksum(content) != own:
+            raise ValueError("it was changed")
+        # Subjects may be called "001" or "NA".
+        part = pd.read_csv(io.BytesIO(content), dtype={"subject": str}, keep_default_na=False, na_values=[""])
+    except (FileNotFoundError, ValueError) as error:
+        if own is not None or not isinstance(error, FileNotFoundError):
+            told[
+                f"{path} is not what the run has written there: it is left out; delete {path.parent} to make it again."
+            ] = None
+        return None
+    for place, axis in enumerate(_AXES):
+        part.insert(place, axis, row[axis])
+    return part
 
 
 def _read_policy(path: Path, told: dict[str, None]) -> Any:

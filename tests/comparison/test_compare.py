@@ -19,7 +19,7 @@ from torch import nn
 from eegaug import Policy, compare
 from eegaug.comparison import Comparison, Method, SettingsMismatchError, load_comparison
 from eegaug.comparison.estimators import uninterrupted
-from eegaug.comparison.job import ERROR, ROW
+from eegaug.comparison.job import ERROR, ROW, checksum
 from eegaug.data import NightDataset, Nights, Preprocessing, Split, save_splits
 from eegaug.data.planted import Planted
 
@@ -55,6 +55,12 @@ class TestCompare:
         # One subject of 24 windows to train on, in batches of 16, for 2 epochs.
         assert table["passes"].tolist() == [4] * 6
         assert {"eegaug", "torch", "revision", "device", "n_parameters", "test_f1_REM"} <= set(table)
+
+    def test_tables_of_a_run_are_known_again(self, result):
+        for folder in (result.out / "runs").iterdir():
+            tables = {path.name: checksum(path.read_bytes()) for path in folder.glob("*.csv")}
+            assert {"curve.csv", "subjects.csv"} <= set(tables)
+            assert json.loads((folder / ROW).read_text())["checksums"] == tables
 
     def test_nobody_is_on_two_sides_and_everybody_is_tested(self, result):
         tested = []

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from eegaug.comparison.figures import comparison_figure
+from eegaug.comparison.job import checksum
 from eegaug.comparison.table import load_comparison
 from eegaug.policy import Policy
 
@@ -137,6 +138,48 @@ def test_a_damaged_row_is_named_and_left_out(tmp_path):
     found = load_comparison(tmp_path)
     assert found.table["fold"].tolist() == [0]
     assert "none-fold1/row.json is damaged" in found.warnings[0]
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null"])
+def test_a_row_without_its_run_is_damaged(tmp_path, content):
+    comparison(tmp_path, [("none", 0), ("none", 1)])
+    (tmp_path / "runs" / "none-fold1" / "row.json").write_text(content)
+    found = load_comparison(tmp_path)
+    assert found.table["fold"].tolist() == [0] and "none-fold1/row.json is damaged" in found.warnings[0]
+
+
+def test_a_damaged_error_costs_no_table(tmp_path):
+    comparison(tmp_path, [("none", 0), ("none", 1)])
+    for fold, content in ((2, ""), (3, '{"method": "none", "fold": 3, "seed": 0, "fraction": 1.0, "error": "E"}')):
+        folder = tmp_path / "runs" / f"none-fold{fold}"
+        folder.mkdir()
+        (folder / "error.json").write_text(content)
+    found = load_comparison(tmp_path)
+    assert found.table["fold"].tolist() == [0, 1] and found.failed["fold"].tolist() == [3]
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"subject,balanced_accuracy\n001,0.4\n", b"\0" * 40, None], ids=range(5)
+)
+def test_a_table_that_is_not_what_its_run_has_written_is_named_and_left_out(tmp_path, content, known):
+    comparison(tmp_path, [("none", 0), ("other", 0), ("other", 1)])
+    path = tmp_path / "runs" / "other-fold1" / "subjects.csv"
+    row = path.with_name("row.json")
+    if known:  # rows of earlier versions have no checksums
+        sums = {name: checksum(path.with_name(name).read_bytes()) for name in ("subjects.csv", "curve.csv")}
+        row.write_text(json.dumps(json.loads(row.read_text()) | {"checksums": sums}))
+    assert load_comparison(tmp_path).warnings == []
+    path.unlink() if content is None else path.write_bytes(content)
+    found = load_comparison(tmp_path)
+    if known or content in (b"", b"\xff\xfe"):
+        assert found.warnings == [
+            f"{path} is not what the run has written there: it is left out; delete {path.parent} to make it again."
+        ]
+        assert found.subjects[["method", "fold"]].drop_duplicates().to_numpy().tolist() == [["none", 0], ["other", 0]]
+    assert found.table["method"].tolist() == ["none", "other", "other"] and "checksums" not in found.table
+    assert len(found.curves) == 3
+    found.save()
 
 
 def test_runs_of_methods_that_the_settings_do_not_have_come_last(tmp_path):

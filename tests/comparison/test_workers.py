@@ -77,7 +77,6 @@ if __name__ == "__main__":
             assert time.monotonic() < deadline, "a worker computes on"
             time.sleep(0.05)
 
-
     DIES = """
 import os, signal, sys
 place = %r
