@@ -109,7 +109,7 @@ def common_arguments(
     }
 
 
-def trunk_arguments(training: Mapping[str, Any], nights: Any, seed: int, device: str) -> dict[str, Any]:
+def trunk_arguments(training: Mapping[str, Any], nights: Any, seed: int | None, device: str) -> dict[str, Any]:
     """Arguments of an estimator: the network and how it is trained, without what happens beside the training."""
     return {
         "module": training["trunk"],

@@ -11,6 +11,7 @@ from typing import Any
 
 from eegaug._durations import duration, parse_budget
 from eegaug._plain_data import plain_numbers
+from eegaug.comparison.estimators import trunk_arguments
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.methods import check_kind
 from eegaug.comparison.searching import with_stage_names
@@ -124,15 +125,8 @@ def search_policy(
         patience,
         None,
     )
-    estimator = StagingClassifier(
-        training["trunk"],
-        **{f"module__{name}": value for name, value in training["trunk_args"].items()},
-        sfreq=nights.sfreq,
-        ch_names=list(nights.ch_names),
-        device=device,
-        verbose=0,
-        **{name: training[name] for name in ("lr", "batch_size", "max_epochs")},
-    )
+    # Without a seed of its own: the search gives it one.
+    estimator = StagingClassifier(**trunk_arguments(training, nights, None, device))
     search.set_params(estimator=estimator).fit(nights)
     policy = with_stage_names(search.policy_)
     policy.save(out)
