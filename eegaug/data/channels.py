@@ -106,7 +106,7 @@ def pick_channels(available: Sequence[str], requested: Sequence[str]) -> list[Pi
             f" and {len(available) - 24} more" if len(available) > 24 else ""
         )
         what, verb = ("channel", "is") if len(missing) == 1 else ("channels", "are")
-        raise ValueError(f"{what} {', '.join(map(repr, missing))} {verb} missing; there are {there}")
+        raise ValueError(f"{what} {', '.join(map(repr, missing))} {verb} missing; there are {there or 'none'}")
     return picks
 
 

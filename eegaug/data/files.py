@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.data.channels import Pick
+from eegaug.data.channels import Pick, eeg_channels
 
 __all__ = ["EdfHeader", "NpzNight", "read_edf", "read_edf_annotations", "read_edf_header", "read_npz"]
 
@@ -27,9 +27,16 @@ _TO_UV = {
     "\x83\xcav": 1.0,
     "\x83\xeav": 1.0,
     "uvolt": 1.0,
+    "uvolts": 1.0,
     "microv": 1.0,
+    "microvol": 1.0,  # eight letters are all there is room for
     "mv": 1e3,
+    "mvolt": 1e3,
+    "mvolts": 1e3,
+    "millivol": 1e3,
     "v": 1e6,
+    "volt": 1e6,
+    "volts": 1e6,
     "nv": 1e-3,
 }
 _MNE_MICRO = ("\u03bcV", "\u00b5V", "\x83\xcaV", "uV")
@@ -66,6 +73,13 @@ class EdfHeader:
             for name, unit in zip(self.labels, self.units, strict=True)
             if unit.lower() in _TO_UV or not unit.strip()
         ]
+
+    def left_out(self) -> str:
+        """Words about EEG channels whose unit is no voltage, to go behind those about channels that are missing."""
+        usable = self.voltages()
+        units = zip(self.labels, self.units, strict=True)
+        odd = [f"{name!r} in {unit!r}" for name, unit in units if name not in usable and eeg_channels([name])]
+        return f"; {', '.join(odd)} cannot be read: the unit is no voltage" if odd else ""
 
 
 def read_edf_header(path: str | os.PathLike) -> EdfHeader:

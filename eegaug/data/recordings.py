@@ -333,17 +333,20 @@ def _channels(p: Preprocessing, usable: list[Found], headers: list, problems: li
         sets = Counter(tuple(short_name(c) for c in eeg_channels(names)) for names in available)
         sets.pop((), None)
         if not sets:
-            listed = "; ".join(f"{one.name}: {names}" for one, names in zip(usable[:5], available, strict=False))
+            listed = "; ".join(
+                f"{one.name}: {names}{_left_out(header)}"
+                for one, names, header in zip(usable[:5], available, headers, strict=False)
+            )
             raise ValueError(f"No EEG channel was recognised by name: pass ch_names=[...]. There are {listed}.")
         wanted = sets.most_common(1)[0][0]
     else:
         wanted = p.ch_names
     missing: dict[str, str] = {}
-    for one, names in zip(list(usable), available, strict=True):
+    for one, names, header in zip(list(usable), available, headers, strict=True):
         try:
             pick_channels(names, wanted)
         except ValueError as err:
-            missing[one.name] = str(err)
+            missing[one.name] = f"{err}{_left_out(header)}"
     if len(missing) == len(usable):
         everything = sorted({name for names in available for name in names})
         raise ValueError(
@@ -353,6 +356,10 @@ def _channels(p: Preprocessing, usable: list[Found], headers: list, problems: li
     problems.extend(_skipped(name, reason) for name, reason in missing.items())
     usable[:] = [one for one in usable if one.name not in missing]
     return tuple(wanted)
+
+
+def _left_out(header: Any) -> str:
+    return "" if isinstance(header, NpzNight) else header.left_out()
 
 
 def _fingerprint(one: Found, reading: Reading) -> list:

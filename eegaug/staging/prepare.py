@@ -64,6 +64,8 @@ class _Continuous:
     start: datetime.datetime | None = None
     places: dict[str, np.ndarray] = field(default_factory=dict)
     unitless: tuple[str, ...] = ()
+    left_out: str = ""
+    """What is said of channels that cannot serve, where one is missing."""
     lights_s: tuple[float | None, float | None] = (None, None)
 
 
@@ -138,7 +140,7 @@ def _open_edf(path: Path) -> _Continuous:
 
     unitless = tuple(name for name, unit in zip(header.labels, header.units, strict=True) if not unit.strip())
     onset_s, _, text = read_edf_annotations(header)
-    more = {"unitless": unitless, "lights_s": _lights(onset_s, text)}
+    more = {"unitless": unitless, "left_out": header.left_out(), "lights_s": _lights(onset_s, text)}
     return _Continuous(path.stem, usable, header.duration_s, read, edf_start(header), **more)
 
 
@@ -203,7 +205,10 @@ def _from_continuous(
     channels: Sequence[str] | Mapping[str, str] | None,
     reference: Hypnogram | None,
 ) -> Prepared:
-    picks, table = match_channels(recording.ch_names, p.ch_names, channels, recording.places)
+    try:
+        picks, table = match_channels(recording.ch_names, p.ch_names, channels, recording.places)
+    except ValueError as error:
+        raise ValueError(f"{error}{recording.left_out}") from error
     notes: list[str] = []
     first_s = 0.0
     scored = None if reference is None else reference.stage != UNSCORED

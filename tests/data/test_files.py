@@ -58,7 +58,18 @@ def test_signal_is_in_microvolts_at_its_own_rate(tmp_path):
 
 @pytest.mark.parametrize(
     ("unit", "factor"),
-    [("uV", 1), ("mV", 1e3), ("V", 1e6), ("nV", 1e-3), ("\xb5V".encode("latin-1"), 1), ("µV".encode(), 1), ("", 1)],
+    [
+        *(
+            ("uV", 1),
+            ("mV", 1e3),
+            ("V", 1e6),
+            ("nV", 1e-3),
+            ("\xb5V".encode("latin-1"), 1),
+            ("µV".encode(), 1),
+            ("", 1),
+        ),
+        *(("uVolts", 1), ("microvolts"[:8], 1), ("mVolt", 1e3), ("millivolts"[:8], 1e3), ("Volt", 1e6), ("volts", 1e6)),
+    ],
 )
 def test_units(tmp_path, unit, factor):
     x = sine(5, 10, amplitude_uv=50)

@@ -319,6 +319,14 @@ def test_channels_that_are_in_no_recording_are_refused(tmp_path):
         load_recordings(tmp_path, h_freq=60)
 
 
+def test_channels_whose_unit_is_no_voltage_are_named_with_it(tmp_path):
+    write_edf(tmp_path / "a.edf", {"C3": noise(270), "SpO2": noise(270)}, stages=pages(STAGES), unit="counts")
+    told = "'C3' in 'counts' cannot be read: the unit is no voltage"
+    for names in (["C3"], None):
+        with pytest.raises(ValueError, match=told):
+            load_recordings(tmp_path, ch_names=names)
+
+
 def test_channels_by_default_are_those_of_most_recordings(tmp_path):
     write_edf(tmp_path / "a.edf", {"C3-A2": noise(270)}, stages=pages(STAGES))
     for name in "bc":

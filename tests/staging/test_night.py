@@ -34,6 +34,14 @@ class TestStage:
         loaded = load_recordings(recording, Preprocessing(**fields), labels="ignore", store=tmp_path / "store")
         np.testing.assert_allclose(night.proba, model.predict_proba(loaded), atol=1e-5)
 
+    def test_channels_whose_unit_is_no_voltage_are_named_with_it(self, signals, model, tmp_path):
+        path = write_edf(tmp_path / "counts.edf", signals, unit="counts")
+        with pytest.raises(
+            ValueError,
+            match=r"'C3', 'C4' are missing; there are none.*; 'EEG C3-A2' in 'counts', 'EEG C4-A1' in 'counts' ",
+        ):
+            eegaug.stage(path, model)
+
     def test_columns(self, night):
         table = night.hypnogram
         probabilities = [f"p_{name}" for name in NAMES]
