@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +92,11 @@ class Hypnogram:
             seen = sorted({str(label) for label in labels})
             raise ValueError(f"no sleep stage among its labels ({', '.join(map(repr, seen[:8])) or 'there is none'})")
         other = [(at, str(label)) for at, long, label in zip(onset, duration >= _LONG_S, labels, strict=True) if long]
+        brief = Counter(
+            str(label)
+            for label, code, long in zip(labels, codes, duration > 0, strict=True)
+            if code is None and not long
+        )
         keep &= ~_events_within(onset, duration, stage, labels)
         onset, duration, stage = onset[keep], duration[keep], stage[keep]
         if not np.isfinite(onset).all():
@@ -107,9 +113,11 @@ class Hypnogram:
             duration = np.where(absent, np.append(gaps, np.median(gaps)), duration)
         # Events last during a stage. What lasts where there is none may be one by a name that is not known.
         before = np.searchsorted(onset, [at for at, _ in other], side="right") - 1
-        alone = sorted({w for (at, w), k in zip(other, before, strict=True) if k < 0 or at >= onset[k] + duration[k]})
+        alone = {w for (at, w), k in zip(other, before, strict=True) if k < 0 or at >= onset[k] + duration[k]}
+        if absent.any():  # a stage that lasts until the next one may have been ended by one of another name
+            alone |= {w for w, n in brief.items() if n > 1}
         if alone:
-            notes.append(f"labels that name no stage were left out: {', '.join(map(repr, alone[:5]))}")
+            notes.append(f"labels that name no stage were left out: {', '.join(map(repr, sorted(alone)[:5]))}")
         return cls(onset, duration, stage, notes)
 
     def lasting(self, recording_s: float, window_s: float) -> Hypnogram:

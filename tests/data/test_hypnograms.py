@@ -124,6 +124,18 @@ def test_words_that_are_no_stage_are_said_where_nothing_else_is(tmp_path):
     assert found.stage.tolist() == [0, 2, 3, 4, -1] and found.notes == []
 
 
+def test_words_without_durations_that_may_be_stages_are_said(tmp_path):
+    rows = ["0,N1", "30,Wach", "60,Wach", "70,Lights off", "90,N2", "120,N2"]
+    found = read_hypnogram(write(tmp_path, "onset,stage\n" + "\n".join(rows)))
+    assert found.notes == ["labels that name no stage were left out: 'Wach'"]
+    edf = write_edf(
+        tmp_path / "h.edf", stages=[(0, None, "N1"), (30, None, "Wach"), (60, None, "Wach"), (90, None, "R")]
+    )
+    assert read_hypnogram(edf).notes == found.notes
+    timed = [(0, 30, "N1"), (3, None, "Arousal"), (9, None, "Arousal"), (30, 30, "R")]
+    assert read_hypnogram(write_edf(tmp_path / "t.edf", stages=timed)).notes == []
+
+
 def test_pages_of_twenty_seconds_that_only_their_number_tells(tmp_path):
     found = read_hypnogram(write(tmp_path, "W\n" * 15))
     twenty = found.lasting(300, 30)
