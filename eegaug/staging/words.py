@@ -16,8 +16,10 @@ _LISTED = 20
 def staged_lines(result: StagedFiles) -> list[str]:
     """Lines for people: each recording in short with its channels, then what failed, then where everything is."""
     lines = []
-    for one in result.done[:_LISTED]:
-        lines += _night_lines(one)
+    names = [one["recording"] for one in result.done]
+    for one, folder in list(zip(result.done, result.folders, strict=True))[:_LISTED]:
+        # Of several called "night", the folders' names tell which is which.
+        lines += _night_lines(one, one["recording"] if names.count(one["recording"]) == 1 else folder.name)
     if len(result.done) > _LISTED:
         lines.append(f"… and {len(result.done) - _LISTED} more, see {SUMMARY}")
     if result.failed:
@@ -30,13 +32,13 @@ def staged_lines(result: StagedFiles) -> list[str]:
     return lines
 
 
-def _night_lines(one: dict[str, Any]) -> list[str]:
+def _night_lines(one: dict[str, Any], name: str) -> list[str]:
     found = one["statistics"]
     minutes = one["epochs"] * one["epoch_s"] / 60
     length = f"{minutes / 60:.1f} h" if minutes >= 60 else f"{minutes:.0f} min"
     stages = ", ".join(f"{stage} {_number(found[stage])}" for stage in STAGES)
     lines = [
-        f"{one['recording']}: {length}, asleep {_number(found['TST'])} min ({_number(found['SE'])} %), "
+        f"{name}: {length}, asleep {_number(found['TST'])} min ({_number(found['SE'])} %), "
         f"mean confidence {one['mean_confidence']:.2f}",
         f"  minutes: {stages}",
         "  channels: " + ", ".join(f"{c['model']} ← {c['recording']} ({c['how']})" for c in one["channels"]),

@@ -232,6 +232,14 @@ class TestCommand:
         words = capsys.readouterr().out
         assert "C3 ← EEG C3-A2 (same electrode, with its reference)" in words and "scorer: kappa" in words
 
+    def test_recordings_of_one_name_are_told_by_their_folders(self, recording, bundle, tmp_path, capsys):
+        for name in ("p1", "p2"):
+            (tmp_path / "all" / name).mkdir(parents=True)
+            shutil.copy(recording, tmp_path / "all" / name / "night.edf")
+        assert call("stage", tmp_path / "all", "--model", bundle, "--out", tmp_path / "out", "--no-pages") == 0
+        told = [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if "asleep" in line]
+        assert told == ["p1_night", "p2_night"]
+
     def test_bad_files_are_counted_at_the_end(self, folder, bundle, tmp_path, capsys):
         code = call("stage", folder, "--model", bundle, "--out", tmp_path / "out", "--no-pages", "--quiet", "--json")
         captured = capsys.readouterr()
