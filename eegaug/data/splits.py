@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from sklearn.utils import check_random_state
 
+from eegaug._validation import check_number
 from eegaug.data.atomic import write_json
 
 __all__ = ["Split", "load_splits", "save_splits", "subject_folds"]
@@ -134,13 +136,16 @@ def subject_folds(
         )
     names = list(dict.fromkeys(str(s) for s in subjects))
     n = len(names)
+    sizes = {"n_train": n_train, "n_valid": n_valid, "n_test": n_test}
+    for name, value in {"n_folds": n_folds, **sizes}.items():
+        if value is not None or name == "n_folds":
+            check_number(name, value, lambda n: isinstance(n, Integral), "it is a whole number of subjects or folds")
     if n_folds < 1:
         raise ValueError(f"n_folds={n_folds} must be at least 1.")
     if n < 3:
         raise ValueError(
             f"{n} subject(s) {names} cannot be split in train, validation and test: at least 3 are needed."
         )
-    sizes = {"n_train": n_train, "n_valid": n_valid, "n_test": n_test}
     for name, value in sizes.items():
         if value is not None and (value < 0 or (value == 0 and name == "n_train")):
             raise ValueError(f"{name}={value} is not a possible number of subjects.")

@@ -133,6 +133,13 @@ def test_splits_that_were_tampered_with_are_refused(tmp_path):
         load_splits(tmp_path / "nowhere.json")
 
 
+@pytest.mark.parametrize("name", ["n_folds", "n_train", "n_valid", "n_test"])
+def test_numbers_of_subjects_are_whole(name):
+    for wrong in (0.2, 2.0, float("nan"), "2"):
+        with pytest.raises(ValueError, match=f"{name} is {wrong!r}; it is a whole number of subjects or folds"):
+            subject_folds(list("abcdef"), **{"n_folds": 3} | {name: wrong})
+
+
 @pytest.mark.parametrize("given", [lambda nights: nights, lambda nights: list(nights), lambda nights: nights.datasets])
 def test_what_is_no_name_of_a_subject_is_refused(given):
     nights = simulate_nights(3, n_windows=6, sfreq=50, h_freq=20, random_state=0)
