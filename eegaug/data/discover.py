@@ -287,8 +287,8 @@ def _subject_pattern(pattern: str | None) -> re.Pattern | None:
 def _subjects_by_folder(root: Path, paths: list[Path], stems: Counter) -> dict[Path, tuple[str, int | str]]:
     """Subject and night of recordings in folders where some have the names of those in others, or beside such.
 
-    The folders are the subjects, unless their names are those of visits: then the files' names are. Of folders within
-    folders it is the outermost that differ.
+    The folders are the subjects, unless their names are those of visits: then folders within them or the files' names
+    are. Of folders within folders it is the outermost that differ.
     """
     folders = {p.parent for p in paths if stems[p.stem] > 1}
     inside = [p for p in paths if p.parent in folders and p.parent != root and p.is_relative_to(root)]
@@ -296,17 +296,26 @@ def _subjects_by_folder(root: Path, paths: list[Path], stems: Counter) -> dict[P
         return {}
     parts = {p: p.parent.relative_to(root).parts for p in inside}
     shortest = min(parts.values(), key=len)
-    common = next((i for i in range(len(shortest)) if len({where[i] for where in parts.values()}) > 1), len(shortest))
+    levels = [{where[i] for where in parts.values()} for i in range(len(shortest))]
+    common = next((i for i, names in enumerate(levels) if len(names) > 1), len(shortest))
     outer = {p: where[common] for p, where in parts.items() if len(where) > common}
+    at = common
     if outer and all(_VISIT.fullmatch(name) for name in outer.values()):
-        return {p: (p.stem, "/".join(parts[p][common:])) for p in outer}
+        # Within visits, folders that differ and are none are the subjects, else the files are.
+        told = (
+            i for i in range(common, len(levels)) if len(levels[i]) > 1 and not all(map(_VISIT.fullmatch, levels[i]))
+        )
+        at = next(told, None)
+        if at is None:
+            return {p: (p.stem, "/".join(parts[p][common:])) for p in outer}
+        outer = {p: parts[p][at] for p in outer}
     # Folders beside them are subjects, too, whatever their files are called.
     depths, above = {len(parts[p]) for p in outer}, next(iter(parts.values()))[:common]
     for p in paths:
         where = p.parent.relative_to(root).parts if p not in parts and p.is_relative_to(root) else ()
         if len(where) in depths and where[:common] == above:
-            parts[p], outer[p] = where, where[common]
-    return {p: (name, "/".join([*parts[p][common + 1 :], p.stem])) for p, name in outer.items()}
+            parts[p], outer[p] = where, where[at]
+    return {p: (name, "/".join([*parts[p][common:at], *parts[p][at + 1 :], p.stem])) for p, name in outer.items()}
 
 
 def _identity(path: Path, relative: str, pattern: re.Pattern | None) -> tuple[str, int | str] | None:

@@ -149,6 +149,19 @@ def test_hypnograms_alone_are_said_to_be_no_recordings(tmp_path):
             },
         ),
         (
+            ["visit1/S01/eeg/psg.edf", "visit1/S02/eeg/psg.edf", "visit2/S01/eeg/psg.edf", "visit2/S03/eeg/nap.edf"],
+            {
+                "visit1/S01/eeg/psg.edf": ("S01", "visit1/eeg/psg"),
+                "visit1/S02/eeg/psg.edf": ("S02", "visit1/eeg/psg"),
+                "visit2/S01/eeg/psg.edf": ("S01", "visit2/eeg/psg"),
+                "nap": ("S03", "visit2/eeg/nap"),
+            },
+        ),
+        (
+            ["visit1/eeg/S01.edf", "visit2/eeg/S01.edf"],
+            {"visit1/eeg/S01.edf": ("S01", "visit1/eeg"), "visit2/eeg/S01.edf": ("S01", "visit2/eeg")},
+        ),
+        (
             ["s1/n1.edf", "s2/n1.edf", "s3/n3.edf", "s3/n4.edf", "x/y/n5.edf", "n6.edf"],
             {"n3": ("s3", "n3"), "n4": ("s3", "n4"), "n5": ("n5", 1), "n6": ("n6", 1)},
         ),
