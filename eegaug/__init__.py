@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from eegaug.augnet import AugAveragedModel, AugmentationLayer, AugmentationModule, AugNetClassifier
     from eegaug.bundle import load_model, save_model
     from eegaug.classifier import StagingClassifier
-    from eegaug.comparison import compare
+    from eegaug.comparison.compare import compare
     from eegaug.consistency import AITClassifier, MutualClassifier
     from eegaug.policy import Policy
     from eegaug.staging import stage

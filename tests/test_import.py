@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,10 @@ def python(code: str, **env: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("name", eegaug.__all__)
 def test_every_public_name_can_be_had(name):
     assert getattr(eegaug, name) is not None
+
+
+def test_type_checkers_are_told_of_the_hints():
+    assert (Path(eegaug.__file__).parent / "py.typed").is_file()
 
 
 def test_unknown_name_is_an_attribute_error():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,10 @@ class Planted(BaseModel):
     rotation_deg: tuple[Angle, Angle, Angle] = (10.0, 5.0, 10.0)
     amplitude: float = Field(1.5, ge=1, le=100)
     dropped_channels: Probability = 0.02
+
+    if TYPE_CHECKING:  # lists, tuples and dictionaries are taken for what the fields hold
+
+        def __init__(self, **data: Any) -> None: ...
 
     @classmethod
     def none(cls, **ranges: Any) -> Planted:

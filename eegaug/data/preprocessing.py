@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence, Set
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -63,6 +63,10 @@ class Preprocessing(BaseModel):
     wake_margin_min: float | None = Field(30.0, ge=0, allow_inf_nan=False)
     standardise: Literal["window", "recording"] | None = "window"
     unit: Literal["µV"] = "µV"
+
+    if TYPE_CHECKING:  # lists, tuples and dictionaries are taken for what the fields hold
+
+        def __init__(self, **data: Any) -> None: ...
 
     @field_validator("ch_names", mode="before")
     @classmethod

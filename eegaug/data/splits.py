@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -43,6 +44,10 @@ class Split(BaseModel):
     train: tuple[str, ...]
     valid: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
+
+    if TYPE_CHECKING:  # lists, tuples and dictionaries are taken for what the fields hold
+
+        def __init__(self, **data: Any) -> None: ...
 
     @model_validator(mode="after")
     def _disjoint(self) -> Split:

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 import torch
@@ -136,6 +136,12 @@ class BasePolicy(PlainData):
         return f" ({'; '.join(words)})" if words else ""
 
     # -- using ---------------------------------------------------------------------------------------------------------
+
+    @overload
+    def apply(self, X: Tensor, y: None = None, generator: torch.Generator | None = None) -> Tensor: ...
+
+    @overload
+    def apply(self, X: Tensor, y: Any, generator: torch.Generator | None = None) -> tuple[Tensor, Any]: ...
 
     def apply(self, X: Tensor, y: Any = None, generator: torch.Generator | None = None) -> Tensor | tuple[Tensor, Any]:
         """Augment a window, a batch or a batch of sequences.

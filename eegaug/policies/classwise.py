@@ -65,6 +65,10 @@ class ClassPolicy(BasePolicy):
     policies: tuple[Policy, ...] = Field(min_length=1)
     names: tuple[str, ...] | None = None
 
+    if TYPE_CHECKING:  # lists, tuples and dictionaries are taken for what the fields hold
+
+        def __init__(self, **data: Any) -> None: ...
+
     _choices: Choices = PrivateAttr()
     _numbers: tuple[tuple[tuple[int, ...], ...], ...] = PrivateAttr()
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PrivateAttr, model_validator
@@ -109,6 +109,10 @@ class PolicyOperation(PlainData):
     magnitude: Magnitude = None
     options: dict[str, JsonValue] = Field(default_factory=dict)
 
+    if TYPE_CHECKING:  # lists, tuples and dictionaries are taken for what the fields hold
+
+        def __init__(self, **data: Any) -> None: ...
+
     # What an instance needs of the signal it was built for; no part of the data, for the policy keeps it.
     _signal: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -164,3 +168,7 @@ class SubPolicy(PlainData):
 
     operations: tuple[PolicyOperation, ...]
     weight: Number = Field(default=1.0, gt=0.0)
+
+    if TYPE_CHECKING:  # lists, tuples and dictionaries are taken for what the fields hold
+
+        def __init__(self, **data: Any) -> None: ...

@@ -71,6 +71,10 @@ class Policy(ReadyMade, BasePolicy):
     sub_policies: tuple[SubPolicy, ...] = Field(min_length=1)
     draws: int = Field(default=1, ge=1, strict=True)
 
+    if TYPE_CHECKING:  # lists, tuples and dictionaries are taken for what the fields hold
+
+        def __init__(self, **data: Any) -> None: ...
+
     _choices: Choices = PrivateAttr()
     _numbers: tuple[tuple[int, ...], ...] = PrivateAttr()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,6 +34,10 @@ class SearchState:
 
     def __init__(self, **parts: Any):
         vars(self).update(parts)
+
+    if TYPE_CHECKING:  # the parts
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data and tensors; TypeError for anything else, which could not be read again."""
