@@ -41,12 +41,17 @@ class StagingLoop:
         """The epochs; those that a checkpoint has brought are not done again."""
         if epochs is None:
             epochs = max(0, self.max_epochs - self.resumed_epochs_)
-        self.interrupted_ = False
+        self.interrupted_ = True  # unless it is known to have ended otherwise: a second Ctrl-C may come at any moment
         try:
-            return super().fit_loop(X, y, epochs=epochs, **fit_params)
+            super().fit_loop(X, y, epochs=epochs, **fit_params)
         except KeyboardInterrupt as stop:
             self.interrupted_ = not _raised_by_callback(stop)
             raise
+        except Exception:
+            self.interrupted_ = False
+            raise
+        self.interrupted_ = False
+        return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Let a checkpoint restore the network before other callbacks look at it."""

@@ -135,6 +135,22 @@ def test_training_broken_off_by_ctrl_c_goes_on(tmp_path, cls, batches):
     assert_same_training(clf, expected)
 
 
+@pytest.mark.parametrize("batches", [2, 7])
+def test_a_second_ctrl_c_at_once_does_not_end_the_training_for_good(tmp_path, batches, monkeypatch):
+    expected = estimator(tmp_path / "whole.pt", CtrlC(100)).fit(X, Y)
+    clf = estimator(tmp_path / "training.pt", CtrlC(batches))
+    with monkeypatch.context() as hasty:
+        # It comes while it is found out what the first one was.
+        hasty.setattr("eegaug._staging_loop._raised_by_callback", lambda stop: signal.raise_signal(signal.SIGINT))
+        assert clf.fit(X, Y).interrupted_
+    clf.callbacks[2].batches = 100
+    if (tmp_path / "training.pt").exists():
+        assert torch.load(tmp_path / "training.pt", weights_only=True)["result"] is None
+        rewrite(tmp_path / "training.pt", f'"callbacks__CtrlC__batches": {batches}', '"callbacks__CtrlC__batches": 100')
+    assert len(clf.fit(X, Y).history) == 6
+    assert_same_training(clf, expected)
+
+
 def rewrite(path, old, new):
     state = torch.load(path, weights_only=True)
     assert old in state["settings"]
