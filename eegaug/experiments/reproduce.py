@@ -20,7 +20,9 @@ from eegaug._progress import track
 from eegaug._version import __version__
 from eegaug._warning import warn
 from eegaug.comparison.estimators import uninterrupted
+from eegaug.comparison.figures import save_figure
 from eegaug.comparison.machine import code_versions
+from eegaug.comparison.plan import write_text
 from eegaug.comparison.sources import writable_folder
 from eegaug.data.atomic import plain, remove_leftovers, write_json
 from eegaug.experiments.base import Experiment, Settings
@@ -163,10 +165,10 @@ def reproduce(
         raise RuntimeError(f"no run of {experiment.name!r} succeeded; the first: {first}")
     for table, rows in tables.items():
         suffix = "" if table == RUNS else f"-{table}"
-        rows.to_csv(out / f"{experiment.name}{suffix}.csv", index=False)
+        write_text(out / f"{experiment.name}{suffix}.csv", rows.to_csv(index=False))
     result = Reproduction(experiment, tables, experiment.table(tables), out, failed)
-    result.table.to_csv(out / f"{experiment.name}-summary.csv", index=False)
-    experiment.figure(tables).savefig(result.figure_path, dpi=200)
+    write_text(out / f"{experiment.name}-summary.csv", result.table.to_csv(index=False))
+    save_figure(experiment.figure(tables), result.figure_path)
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import warnings
 
@@ -89,6 +90,19 @@ def test_failed_runs_are_named_and_tried_again(tmp_path):
     assert "2 runs failed; the first: ValueError: b does not work" in result.lines()
     mended = reproduce(ADDITIONS, seeds=2, out=tmp_path, verbose=False)
     assert mended.failed == [] and len(mended.runs) == 4
+
+
+def test_a_full_disk_leaves_the_files_that_were_there(tmp_path, monkeypatch):
+    def fsync(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    reproduce(ADDITIONS, out=tmp_path, verbose=False)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert len(before) == 4
+    monkeypatch.setattr("os.fsync", fsync)
+    with pytest.raises(OSError, match=r"No space left on device: '.*additions.csv'"):
+        reproduce(ADDITIONS, seeds=2, out=tmp_path, verbose=False)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
 def test_nothing_succeeds(tmp_path):
