@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-__all__ = ["one_at_a_time"]
+__all__ = ["in_use", "one_at_a_time", "remove_left"]
 
 
 @contextmanager
@@ -24,3 +24,28 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def in_use(path: Path) -> Iterator[None]:
+    """Remove a file in the end; of a process that is killed before, :func:`remove_left` finds it."""
+    lock = FileLock(f"{path}.lock")
+    with suppress(OSError, NotImplementedError):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def remove_left(folder: Path, names: str) -> None:
+    """Remove files of processes that were killed while they had them :func:`in_use`."""
+    for found in folder.glob(f"{names}.lock"):
+        lock = FileLock(found, timeout=0)
+        with suppress(OSError, NotImplementedError):  # its process lives
+            lock.acquire()
+            found.with_suffix("").unlink(missing_ok=True)
+            lock.release()
+            found.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eegaug._processes import die_with
+from eegaug.comparison.locking import in_use, remove_left
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import RunSpec
 from eegaug.comparison.run import RETRIES, report_death, run_folder, run_one
@@ -238,7 +239,7 @@ def _make_on_dask(work: Work, runs: Sequence[RunSpec], n_jobs: int, scheduler: s
     work = dataclasses.replace(work, out=work.out.resolve())  # workers may have begun in another folder
     # Read by the workers from the folder into which they write: what Dask itself holds is lost with a worker.
     shared = work.out / f".work-{session}"
-    shared.write_bytes(cloudpickle.dumps(work))
+    remove_left(work.out, ".work-*")
 
     def make(run: RunSpec) -> None:
         # Dask itself begins a task anew whose worker has died, unless the cluster is told otherwise.
@@ -255,14 +256,13 @@ def _make_on_dask(work: Work, runs: Sequence[RunSpec], n_jobs: int, scheduler: s
         report_death(run_folder(work.out, run), run, RETRIES + 1)
 
     submitted: list[Any] = []
-    try:
+    with in_use(shared):
+        shared.write_bytes(cloudpickle.dumps(work))
         with _client(scheduler, min(n_jobs, len(runs)) if n_jobs > 0 else n_jobs) as client:
             try:
                 _spread(make, runs, min(len(runs), _MOST_WAITING))
             finally:
                 client.cancel(submitted)
-    finally:
-        shared.unlink(missing_ok=True)
 
 
 def _run_shared(shared: str, run: RunSpec, session: str) -> None:

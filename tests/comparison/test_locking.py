@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from eegaug.comparison.locking import one_at_a_time
+from eegaug.comparison.locking import one_at_a_time, remove_left
 
 HOLD = """
 import sys, time
@@ -59,3 +59,33 @@ def test_where_there_are_no_locks_nobody_waits(tmp_path, monkeypatch):
     with one_at_a_time(tmp_path):
         reached = True
     assert reached
+
+
+USE = """
+import sys
+from pathlib import Path
+from eegaug.comparison.locking import in_use
+path = Path(sys.argv[1])
+with in_use(path):
+    path.touch()
+    print("used", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_file_of_a_killed_process_is_removed_by_the_next(tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", USE, str(tmp_path / name)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name in (".work-1", ".work-2")
+    ]
+    assert [process.stdout.readline() for process in processes] == ["used\n", "used\n"]
+    (tmp_path / "other.lock").touch()
+    processes[0].kill()
+    processes[0].communicate(timeout=60)
+    assert (tmp_path / ".work-1").exists()
+    remove_left(tmp_path, ".work-*")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".work-2", ".work-2.lock", "other.lock"]
+    processes[1].communicate("the end\n", timeout=60)
+    assert [path.name for path in tmp_path.iterdir()] == ["other.lock"]
