@@ -25,15 +25,15 @@ _SUFFIX = re.compile(rf"[ ._-]+({_WORDS}|base)$", re.IGNORECASE)
 _SLEEP_SUFFIX = re.compile(rf"[ ._-]+sleep[ ._-]*{_WORDS}$", re.IGNORECASE)
 _SLEEP_EDF = re.compile(r"^(SC4\d\d|ST7\d\d)(\d)([A-Z])", re.IGNORECASE)
 _MASS = re.compile(r"^(01-0[1-5]-\d{4})(?: (.*))?$")
-# Folders that are nights of many subjects rather than a subject.
-_VISIT = re.compile(
-    r"(visit|ses|session|night|nuit|nacht|day|week|month|wave|t|time|timepoint|run|v|baseline|follow[ _-]?up|pre|post)"
-    r"[ _-]?\d*",
-    re.IGNORECASE,
+_VISITS = (
+    r"(?:visit|ses|session|night|nuit|nacht|day|week|month|wave|t|time|timepoint|run|v|baseline|follow[ _-]?up|pre"
+    r"|post)[ _-]?\d*"
 )
-# What in a file's name says which night of somebody it is: "p07_night2", "visit2-p07".
+# Folders that are nights of many subjects rather than a subject.
+_VISIT = re.compile(_VISITS, re.IGNORECASE)
+# What in a file's name says which night of somebody it is: "p07_night2", "visit2-p07", "p07 2024-02-29".
 _NIGHT_OF = re.compile(
-    r"(?<![^ ._-])(n|night|nuit|nacht|ses|session|visit|v|day|baseline|follow[ _-]?up)[ _-]?\d*(?![^ ._-])",
+    rf"(?<![^ ._-])(?:{_VISITS}|n[ _-]?\d*|\d{{4}}([-_.]?)\d\d\1\d\d)(?![^ ._-])",
     re.IGNORECASE,
 )
 # The cohorts of NSRR: "shhs2-200001", "mros-visit1-aa0001", "chat-followup-300001-nsrr".
@@ -177,7 +177,8 @@ def _place(path: Path) -> Path:
 def names_of_nights(found: Iterable[Found]) -> list[str]:
     """Names of recordings that look like nights of one subject, where each was taken for a subject of its own.
 
-    Their names say which night they are, or they share one of several folders that hold a few recordings each.
+    Their names say which night they are, or have parts each of which several share ("p07_1", "p07_2", "p08_1"), or they
+    are in one of several folders that hold a few recordings each.
     """
     # What an npz file is it says itself.
     own = [one for one in found if one.path.suffix.lower() != ".npz" and one.subject == one.path.stem]
@@ -191,7 +192,11 @@ def names_of_nights(found: Iterable[Found]) -> list[str]:
         folders.setdefault(one.path.parent, []).append(one.subject)
     if len({len(folder.parts) for folder in folders}) == 1 < len(folders) and len(own) <= 4 * len(folders):
         alike |= {str(folder): names for folder, names in folders.items() if not _VISIT.fullmatch(folder.name)}
-    return list(dict.fromkeys(name for names in alike.values() if len(names) > 1 for name in names))
+    told = dict.fromkeys(name for names in alike.values() if len(names) > 1 for name in names)
+    parts = [re.split(r"[ ._-]+", _base(one.path).lower()) for one in own]
+    differing = [Counter(part) for part in zip(*parts, strict=False) if len(set(part)) > 1]
+    crossed = len(set(map(len, parts))) == 1 and len(differing) > 1 and all(max(c.values()) > 1 for c in differing)
+    return list(told) or [one.subject for one in own if crossed]
 
 
 def _walk(folder: Path) -> list[Path]:

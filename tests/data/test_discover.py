@@ -271,9 +271,21 @@ def test_visits_of_nsrr_are_nights_of_a_subject(tmp_path):
     }
 
 
-def test_nights_are_told_wherever_the_name_says_which(tmp_path):
-    touch(tmp_path, "n1.edf", "n2.edf", "v1_p07.edf", "v2_p07.edf", "p08_day2_raw.edf", "p09_day2_raw.edf", "even1.edf")
-    assert names_of_nights(find_recordings(tmp_path)[0]) == ["v1_p07", "v2_p07"]
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["n1", "n2", "v1_p07", "v2_p07", "p08_day2_raw", "p09_day2_raw", "even1"], ["v1_p07", "v2_p07"]),
+        (["p07_pre", "p07_post", "p08_pre", "p09-x_pre"], ["p07_post", "p07_pre"]),
+        (["p07 2024-02-29", "p07 2024-03-01", "p08 2024-03-01 b"], ["p07 2024-02-29", "p07 2024-03-01"]),
+        (["rec_p07_1", "rec_p07_2", "rec_p08_1"], ["rec_p07_1", "rec_p07_2", "rec_p08_1"]),
+        (["control_01", "control_02", "patient_03"], []),
+        (["lab_p07", "lab_p08"], []),
+        (["n1", "n2", "2024-02-29"], []),
+    ],
+)
+def test_nights_are_told_by_the_names_of_files(tmp_path, names, told):
+    touch(tmp_path, *[f"{name}.edf" for name in names])
+    assert names_of_nights(find_recordings(tmp_path)[0]) == told
 
 
 @pytest.mark.parametrize(
