@@ -142,6 +142,9 @@ class TestComparison:
             plotting.plot_comparison(curves([0.1]), x="steps")
         with pytest.raises(ValueError, match="no run"):
             plotting.plot_comparison(curves([]))
+        nothing = pd.DataFrame(columns=["method", "fold", "fraction", "test_balanced_accuracy"])
+        with pytest.raises(ValueError, match="no run has finished"):
+            plotting.plot_scores(nothing)
 
     def test_the_last_mark_is_whole_at_the_end_of_the_axis_and_not_beyond(self, ax):
         plotting.plot_comparison(pd.concat([curves([0.3, 0.5]), curves([0.3], seconds=1000.0, method="augnet")]), ax=ax)
@@ -174,6 +177,22 @@ class TestComparison:
         plotting.plot_scores(table, ax=ax)
         joined = np.array([line.get_ydata() for line in ax.lines])
         np.testing.assert_array_equal(joined, [[0.5, 0.6], [0.6, 0.7], [np.nan, 0.35]])
+
+    @pytest.mark.filterwarnings("error::UserWarning")
+    def test_long_names_leave_room_for_the_scores(self):
+        long = "a very long name of a method that goes on and on and on, with options"
+        table = pd.DataFrame({"method": [long, "none"], "fold": 0, "fraction": 1.0, "test_balanced_accuracy": 0.5})
+        ax = plotting.plot_scores(table)
+        ax.figure.canvas.draw()
+        first, second = (label.get_window_extent() for label in ax.get_xticklabels())
+        assert ax.get_xticklabels()[0].get_text().splitlines() == [
+            "a very long name of a method that",
+            "goes on and on and on, with",
+            "options",
+        ]
+        assert first.x0 >= 0 and first.y0 >= 0 and second.y1 <= ax.bbox.y0
+        assert ax.bbox.width > 0.5 * ax.figure.bbox.width and ax.bbox.height > 0.5 * ax.figure.bbox.height
+        plt.close(ax.figure)
 
     @pytest.mark.filterwarnings("error::RuntimeWarning")
     def test_scores_that_a_method_does_not_have(self, ax):

@@ -6,6 +6,7 @@ style and marker too.
 
 from __future__ import annotations
 
+import textwrap
 import zlib
 from typing import Any, NamedTuple
 
@@ -80,6 +81,11 @@ def method_style(name: str, label: str | None = None) -> MethodStyle:
         line, marker = _SPARE_SHAPES[zlib.crc32(name.encode()) % len(_SPARE_SHAPES)]
         known = MethodStyle(name, _SPARE[sum(name.encode()) % len(_SPARE)], line, marker)
     return known._replace(label=label) if label else known
+
+
+def in_lines(name: Any) -> str:
+    """A name in lines so short that a long one leaves room for what is drawn."""
+    return textwrap.fill(str(name), 34)
 
 
 def new_axes(ax: Any, width: float, height: float) -> Any:

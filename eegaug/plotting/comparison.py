@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import dress, method_style, new_axes
+from eegaug.plotting.colours import dress, in_lines, method_style, new_axes
 
 __all__ = ["best_so_far", "plot_comparison", "plot_scores", "score_bands"]
 
@@ -143,7 +143,7 @@ def plot_comparison(
             color=style.colour,
             linewidth=1.7,
             linestyle=style.line,
-            label=style.label,
+            label=in_lines(style.label),
         )
         last = np.flatnonzero(active)[-1]
         mark = {"marker": style.marker, "color": style.colour, "markersize": 5, "zorder": 3}
@@ -164,7 +164,8 @@ def _names_below(ax: Any) -> None:
     room = ax.get_window_extent().width / ax.figure.dpi
     room *= 1.1 if ax.figure.get_layout_engine() else 1.0  # a layout widens the axes when they are drawn
     for columns in range(min(3, len(names)), 0, -1):
-        longest = [max(map(len, column)) for column in np.array_split(np.array(names, dtype=object), columns)]
+        lines = [max(map(len, name.split("\n"))) for name in names]
+        longest = [column.max() for column in np.array_split(lines, columns)]
         if sum(_LINE_INCHES + _LETTER_INCHES * n for n in longest) <= room:
             break
     # In points, since the words of the axis are as high in an axes of any height.
@@ -209,9 +210,13 @@ def plot_scores(
     """
     if metric not in table:
         raise ValueError(f"the table has no column {metric!r}")
+    if not len(table):
+        raise ValueError("there is no score to draw: no run has finished")
     methods = list(dict.fromkeys(table["method"]))
     folds = table.groupby(["method", "fraction", "fold"])[metric].mean().unstack("method")[methods]
-    ax = new_axes(ax, 0.9 + 0.75 * len(methods), 3.1)
+    names = [in_lines(method_style(method, (labels or {}).get(method)).label) for method in methods]
+    beyond = max(0, max(len(line) for name in names for line in name.split("\n")) - 16)  # letters that hang out
+    ax = new_axes(ax, 0.9 + 0.75 * len(methods) + 0.045 * beyond, 3.1 + 0.03 * beyond)
     for values in folds.to_numpy():
         ax.plot(range(len(methods)), values, color="#C9C9C9", linewidth=0.8, zorder=1)
     for place, method in enumerate(methods):
@@ -219,7 +224,6 @@ def plot_scores(
         values = folds[method].to_numpy()
         ax.scatter(np.full(len(values), place), values, s=18, color=style.colour, marker=style.marker, zorder=3)
         ax.hlines(folds[method].median(), place - 0.28, place + 0.28, color=style.colour, linewidth=2.2, zorder=2)
-    names = [method_style(method, (labels or {}).get(method)).label for method in methods]
     ax.set_xticks(range(len(methods)), names, rotation=30, ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.5, len(methods) - 0.5)
     dress(ax, y=metric.replace("_", " "), title=title)

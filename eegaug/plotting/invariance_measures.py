@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import BLUE, INK, MUTED, STAGE_COLOURS, VERMILION, dress, new_axes
+from eegaug.plotting.colours import BLUE, INK, MUTED, STAGE_COLOURS, VERMILION, dress, in_lines, new_axes
 
 __all__ = [
     "plot_augmentation_variation",
@@ -61,7 +61,7 @@ def plot_invariance_scores(scores: Mapping[str, Any], *, title: str | None = Non
         if score.by_stage is not None:
             for stage, median in score.by_stage["median"].items():
                 ax.scatter([max(median, _LOWEST)], [row + 0.28], color=colours[stage], s=40, marker="|", linewidth=1.6)
-    ax.set_yticks(range(len(scores)), [str(name).replace("_", " ") for name in scores])
+    ax.set_yticks(range(len(scores)), [in_lines(str(name).replace("_", " ")) for name in scores])
     ax.set_ylim(len(scores) - 0.4, -0.6)
     ax.set_xlim(_LOWEST - 0.03, 1.03)
     _reference_lines(ax.axvline)
@@ -248,7 +248,7 @@ def plot_augmentation_variation(
                 found = [values.get((*pair, stage), np.nan) for pair in pairs]
                 ax.scatter(found, np.arange(len(pairs)) + 0.3, s=40, marker="|", linewidth=1.6, color=colour)
     names = [b if a == "original" else f"{a} – {b}" for a, b in pairs]
-    ax.set_yticks(range(len(pairs)), [name.replace("_", " ") for name in names])
+    ax.set_yticks(range(len(pairs)), [in_lines(name.replace("_", " ")) for name in names])
     ax.set_ylim(len(pairs) - 0.4, -0.6)
     ax.set_xlim(left=0)
     if len(tables) > 1:
@@ -271,9 +271,9 @@ def _heat_map(
         red, green, blue, _ = image.cmap(image.norm(value)) if not np.isnan(value) else (1.0,) * 4
         dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
         ax.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else INK)
-    columns = [str(column).replace("_", " ") for column in values.columns]
+    columns = [in_lines(str(column).replace("_", " ")) for column in values.columns]
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(len(rows)), rows)
+    ax.set_yticks(range(len(rows)), [in_lines(row) for row in rows])
     dress(ax, grid=None, pad=14, **words)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
