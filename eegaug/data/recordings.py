@@ -228,10 +228,8 @@ def build(
     try:
         return _told(_written(store, usable, sources, whole, problems, p, reading, n_jobs, verbose))
     except OSError as err:  # of recordings it was caught: this one is of the store
-        raise type(err)(
-            err.errno,
-            f"cannot write the store ({err.strerror or err}): pass store= or set EEGAUG_CACHE to another folder",
-            str(store),
+        raise OSError(
+            f"cannot write the store {store} ({err.strerror or err}): pass store= or set EEGAUG_CACHE to another folder"
         ) from err
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import eegaug.data.convert as convert_module
 import eegaug.data.recordings as module
-from eegaug.data import NightWriter, Preprocessing, cache_folder, load_recordings
+from eegaug.data import NightWriter, Preprocessing, cache_folder, load_nights, load_recordings
 from eegaug.data.atomic import write_atomically
 
 from .edf_files import noise, pages, sine, write_edf
@@ -446,8 +446,18 @@ def test_store_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     night(tmp_path / "a.edf")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EEGAUG_CACHE", str(tmp_path / "file"))
-    with pytest.raises(OSError, match=r"cannot write the store .*pass store= or set EEGAUG_CACHE"):
+    with pytest.raises(OSError, match=r"cannot write the store .*pass store= or set EEGAUG_CACHE to another folder$"):
         load_recordings(tmp_path)
+
+
+def test_a_store_whose_folder_went_away_is_no_missing_recording(tmp_path, monkeypatch):
+    def gone(*args):
+        raise FileNotFoundError(2, "No such file or directory", "store.json")
+
+    night(tmp_path / "a.edf")
+    monkeypatch.setattr(module, "NightWriter", gone)
+    with pytest.raises(OSError, match=r"cannot write the store .*\(No such file or directory\): .* to another folder$"):
+        load_nights(tmp_path)
 
 
 def test_cache_folder(monkeypatch, tmp_path):
@@ -596,7 +606,7 @@ def test_a_store_on_a_full_disk_is_named(tmp_path, monkeypatch):
     night(tmp_path / "a.edf")
     with monkeypatch.context() as full:
         full.setattr("os.fsync", fsync)
-        with pytest.raises(OSError, match=r"cannot write the store \(No space left on device\): pass store= .*: '.*'"):
+        with pytest.raises(OSError, match=r"cannot write the store .* \(No space left on device\): pass store="):
             load_recordings(tmp_path)
         with pytest.raises(OSError, match=r"No space left on device: '.*/summary.csv'"):
             write_atomically(tmp_path / "summary.csv", b"")
