@@ -221,6 +221,8 @@ def compare(
     comparison.save()
     for text in comparison.warnings:
         warn(text)
+    # Another command may have given other options meanwhile: the runs that are there are with those.
+    check_settings(out / SETTINGS, _own_settings(work))
     return comparison
 
 

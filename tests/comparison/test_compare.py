@@ -400,6 +400,24 @@ class TestOptions:
         assert set(result.settings["methods"]) == set(result.labels) == {"none", "fixed"}
         assert len(result.table) == len(load_comparison(tmp_path).table) == 4
 
+    def test_runs_with_options_that_another_command_gave_meanwhile_are_not_taken_for_its_own(
+        self, tmp_path, small, monkeypatch
+    ):
+        module = importlib.import_module("eegaug.comparison.compare")
+        make = module.make_runs
+
+        def make_after_another(*arguments):
+            monkeypatch.setattr(module, "make_runs", make)
+            compare(["augnet"], penalty=0.3, out=tmp_path, **small)
+            make(*arguments)
+
+        monkeypatch.setattr(module, "make_runs", make_after_another)
+        small["folds"] = 1
+        with pytest.raises(SettingsMismatchError, match=r"methods.augnet.penalty: 0.3 there, 0.2 asked"):
+            compare(["augnet"], penalty=0.2, out=tmp_path, **small)
+        found = load_comparison(tmp_path)
+        assert found.settings["methods"]["augnet"]["penalty"] == 0.3 and len(found.table) == 1
+
     def test_reading_a_folder_without_comparison(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="holds no comparison"):
             load_comparison(tmp_path)
