@@ -47,8 +47,8 @@ class AugmentationLayer(nn.Module):
     Parameters
     ----------
     operations : {"time-frequency", "sensors", "all"} | iterable of str, Operation or subclass
-        A named group, or what the layer consists of. Operations of a group that mean nothing on the montage are left
-        out with a warning; those that are listed stay.
+        A named group, or what the layer consists of. Operations of a group that mean nothing on the montage, or would
+        have to know where a channel is that no montage has, are left out with a warning; those that are listed stay.
     sfreq : float | None
         Sampling rate in Hz, for operations that need it.
     ch_names : sequence of str | None
@@ -317,8 +317,9 @@ def resolve_operations(
                 "or a list of operations, e.g. ['frequency_shift']."
             )
         found, left_out, lacking = possible_operations(FAMILIES[operations], **about)
-        if lacking:
+        if lacking and (sfreq is None or ch_names is None):
             raise next(iter(lacking.values()))
+        left_out |= {name: str(reason) for name, reason in lacking.items()}
         if not found:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
             raise ValueError(f"no operation of {operations!r} means anything on this montage ({reasons}).")
@@ -332,5 +333,8 @@ def resolve_operations(
 
 def warn_left_out(left_out: dict[str, str]) -> None:
     if left_out:
-        reasons = "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
-        warn(f"left out, as they mean nothing on this montage: {reasons}.")
+        together: dict[str, list[str]] = {}
+        for name, reason in left_out.items():
+            together.setdefault(reason, []).append(name)
+        reasons = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in together.items())
+        warn(f"left out, as this montage does not allow them: {reasons}.")

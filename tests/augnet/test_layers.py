@@ -69,6 +69,19 @@ def test_void_operations_of_a_group_are_left_out_with_one_warning():
         assert name in str(warning.message)
 
 
+def test_rotations_of_a_group_are_left_out_where_no_montage_has_a_channel():
+    """As policies and searches leave them out."""
+    names = ["C3", "C4", "F3", "F4", "ROC"]
+    with pytest.warns(UserWarning, match=r"left out, .*: sensors_rotation_x, sensors_rotation_y, .*_z \(channel 'ROC'"):
+        module = AugmentationModule(["sensors"], sfreq=SFREQ, ch_names=names)
+    kept = ["channels_symmetry", "sign_flip", "channels_shuffle", "channels_dropout"]
+    assert sorted(op.name for op in module.layers[0].operations) == sorted(kept)
+    with pytest.raises(ValueError, match="channel 'ROC'"):
+        AugmentationLayer(["sensors_rotation_x"], sfreq=SFREQ, ch_names=names)
+    with pytest.raises(ValueError, match="ch_names"):
+        AugmentationLayer("sensors", sfreq=SFREQ)
+
+
 def test_listed_void_operation_stays_and_warns(monkeypatch):
     monkeypatch.setattr("eegaug.operations.base._warned", set())
     with pytest.warns(UserWarning, match="channels_symmetry means nothing"):
