@@ -18,7 +18,7 @@ from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, nights, stagin
 
 from eegaug import AITClassifier, AugmentationLayer, AugNetClassifier, Policy
 from eegaug.data import NightDataset, Preprocessing
-from eegaug.invariance import frozen_test_set, invariance_score, transfer_matrix
+from eegaug.invariance import frozen_test_set, intra_augmentation_variation, invariance_score, transfer_matrix
 from eegaug.transforms import FrequencyShift, GaussianNoise
 
 NOISE = Policy(sub_policies=[{"operations": [("gaussian_noise", 0.5, 0.5)]}])
@@ -276,6 +276,15 @@ def test_a_training_that_diverges_says_so_once(lr, epochs):
     assert np.isnan(clf.predict_proba(X)).all() == (predicted == 0).all() == bool(epochs)
 
 
+@pytest.mark.parametrize("selection", ["weighted", "single"])
+def test_layers_of_a_training_that_diverges_say_so(selection):
+    clf = AugNetClassifier(SmallNet, layers=[["frequency_shift"]], selection=selection, sfreq=SFREQ, lr=np.inf)
+    words = "frequency_shift: magnitude must lie in .* got nan: what is learned is nan after a training that"
+    with pytest.raises(ValueError, match=words), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        clf.set_params(max_epochs=3, random_state=0, verbose=0).fit(X, Y).predict(X)
+
+
 @pytest.mark.parametrize("wrong", [-1, 1.5, float("nan"), None, True, "3"])
 def test_epochs_are_counted(wrong):
     with pytest.raises(ValueError, match=re.escape(f"max_epochs is {wrong!r}; it is a whole number, 0 or more")):
@@ -352,3 +361,11 @@ def test_measures_refuse_a_signal_that_is_not_the_models():
     same = {"sfreq": 50, "ch_names": ["EEG F3-A2", "F4", "C3", "C4"]}
     score = invariance_score(clf, X, "frequency_shift", 0.5)
     np.testing.assert_array_equal(invariance_score(clf, X, "frequency_shift", 0.5, **same).values, score.values)
+
+
+def test_measures_refuse_a_network_that_has_diverged():
+    with pytest.warns(UserWarning, match="train_ce is nan in epoch 2"):
+        clf = staging(lr=float("inf"), batch_size=48).fit(X, Y)
+    for measure in (invariance_score, intra_augmentation_variation):
+        with pytest.raises(ValueError, match="the network's answers are nan: has its training diverged"):
+            measure(clf, X, "sign_flip" if measure is invariance_score else ["sign_flip"])

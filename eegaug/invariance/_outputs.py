@@ -80,6 +80,8 @@ def outputs_of(model: Any, X: np.ndarray) -> np.ndarray:
     ------
     TypeError
         If the model is neither a network nor has ``predict_proba``.
+    ValueError
+        If a network's answers are nan.
     """
     if isinstance(model, (NeuralNet, nn.Module)):
         return np.concatenate([_flat(out) for out in _forward(model, X)])
@@ -144,7 +146,10 @@ def _flat(out: Any) -> np.ndarray:
     out = out[0] if isinstance(out, tuple) else out
     if out.ndim != 2:
         raise ValueError(f"the network gives outputs of shape {tuple(out.shape)}; (batch, classes) is needed.")
-    return out.detach().cpu().double().numpy()
+    found = out.detach().cpu().double().numpy()
+    if np.isnan(found).any():
+        raise ValueError("the network's answers are nan: has its training diverged?")
+    return found
 
 
 def _as_it_takes(model: Any, X: np.ndarray) -> np.ndarray:

@@ -29,7 +29,10 @@ def check_unit_interval(value: float | Tensor, what: str) -> None:
     else:
         raise TypeError(f"{what} must be a number or a tensor, got {value!r} of type {type(value).__name__}")
     if not (low >= -_TOLERANCE and high <= 1.0 + _TOLERANCE):
-        raise ValueError(f"{what} must lie in [0, 1], got {high if high > 1.0 or high != high else low:g}")
+        words = f"{what} must lie in [0, 1], got {high if high > 1.0 or high != high else low:g}"
+        if high != high and isinstance(value, Tensor):
+            words += ": what is learned is nan after a training that has diverged; lower its learning rate"
+        raise ValueError(words)
 
 
 def as_windows(op: Operation, X: Tensor) -> tuple[Tensor, int]:

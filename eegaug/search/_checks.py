@@ -14,7 +14,7 @@ _CHECKED_ELSEWHERE = ("max_epochs", "max_steps", "verbose")
 
 
 def check_numbers(search: Any) -> None:
-    """Refuse what is no number where a parameter of a search is annotated as one, and policies of nothing.
+    """Refuse what is no number where a parameter of a search is annotated as one, and none where one is needed.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def check_numbers(search: Any) -> None:
         number, words = kinds[kind]
         if isinstance(value, bool) or not isinstance(value, number):
             raise ValueError(f"{name} is {value!r}; it is {words}{' or None' if rest else ''}.")
-        if name in ("n_sub_policies", "n_operations") and value < 1:
+        if name in ("n_sub_policies", "n_operations", "patience") and value < 1:
             raise ValueError(f"{name} is {value}; it is 1 or more.")
 
 

@@ -270,6 +270,13 @@ def test_policies_of_nothing_are_refused_at_once(name, parameter, value):
         search.fit(X, Y, groups=GROUPS)
 
 
+@pytest.mark.parametrize("name", ["random", "autoaugment", "fast-autoaugment"])
+def test_a_patience_that_would_never_end_is_refused(name):
+    search = get_searcher(name)(staging(), patience=0, verbose=0)
+    with pytest.raises(ValueError, match="patience is 0; it is 1 or more"):
+        search.fit(X, Y, groups=GROUPS)
+
+
 def test_max_epochs_is_another_name():
     assert len(walk(max_epochs=3).fit(X, Y, groups=GROUPS).history_) == 3
 
