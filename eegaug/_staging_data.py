@@ -39,6 +39,8 @@ class StagingData:
         fresh = fresh or not hasattr(self, "signal_")
         if isinstance(self.max_epochs, bool) or not isinstance(self.max_epochs, Integral) or self.max_epochs < 0:
             raise ValueError(f"max_epochs is {self.max_epochs!r}; it is a whole number, 0 or more.")
+        if self.classes is not None and len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes is {list(self.classes)!r}, which names one twice.")
         windows = as_windows(X)
         signal = self._merged_signal(signal_of(X))
         own = labels_of(X)

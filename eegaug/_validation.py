@@ -33,7 +33,7 @@ def check_windows(X: Any, name: str = "X") -> Any:
     Raises
     ------
     ValueError
-        If it has neither three nor four dimensions, is empty, or does not hold numbers.
+        If it has neither three nor four dimensions, is empty, does not hold numbers, or masks some.
     """
     if not isinstance(X, (np.ndarray, torch.Tensor)):
         if isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], tuple):
@@ -42,6 +42,11 @@ def check_windows(X: Any, name: str = "X") -> Any:
                 "it: give it skorch.helper.SliceDataset(dataset) instead."
             )
         X = np.asarray(X)
+    if np.ma.is_masked(X):
+        raise ValueError(
+            f"{name} is a masked array, of which {np.ma.count_masked(X)} samples are masked, and a network sees them "
+            "all: drop or repair windows with such samples first, or pass X.data."
+        )
     if X.dtype == object:
         X = X.astype(np.float64)
     numeric = X.dtype.is_floating_point if isinstance(X, torch.Tensor) else X.dtype.kind in "fiu"

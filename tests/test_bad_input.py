@@ -83,12 +83,20 @@ def test_flat_channel():
         (X, np.array([None, *NAMES[Y][1:]], dtype=object), "missing labels"),
         (X, Y + 0.5, "Unknown label type"),
         (X.astype("U"), Y, "real numbers"),
+        (np.ma.masked_greater(X, 2.0), Y, "X is a masked array, of which 76 samples are masked"),
         (X[:, :3], Y, "ch_names has 4 names .F3, F4, C3, C4., the windows have 3 channels"),
     ],
 )
 def test_training_sets_that_cannot_be(data, labels, words):
     with pytest.raises(ValueError, match=words):
         staging().fit(data, labels)
+
+
+def test_classes_are_named_once():
+    with pytest.raises(ValueError, match=r"classes is \[0, 1, 2, 2\], which names one twice"):
+        staging(classes=[0, 1, 2, 2]).fit(X, Y)
+    unmasked = np.ma.masked_greater(X, 1e9)
+    np.testing.assert_array_equal(staging().fit(unmasked, Y).predict(X), staging().fit(X, Y).predict(X))
 
 
 def test_labels_that_contradict_the_dataset():
