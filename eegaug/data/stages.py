@@ -117,14 +117,14 @@ def parse_stage(label: object, numbers: str = "r&k") -> int | None:
     return _CODES.get(named)
 
 
-def stages_of_windows(y: Any) -> np.ndarray:
+def stages_of_windows(y: Any, where: str = "") -> np.ndarray:
     """Stages of windows as codes; ValueError for what is none."""
     y = np.asarray(y).reshape(-1)
     known = np.array([code in range(-1, len(STAGES)) for code in y.tolist()], dtype=bool)
     if not known.all():
         i = int(np.flatnonzero(~known)[0])
         raise ValueError(
-            f"window {i} has the stage {y.tolist()[i]!r}; stages are the numbers 0=W 1=N1 2=N2 3=N3 4=REM, and -1 "
-            "where there is none: eegaug.data.parse_stage makes them of names."
+            f"{where}window {i} has the stage {y.tolist()[i]!r}; stages are the numbers 0=W 1=N1 2=N2 3=N3 4=REM, "
+            "and -1 where there is none: eegaug.data.parse_stage makes them of names."
         )
     return y.astype(np.int64)

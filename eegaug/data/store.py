@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from eegaug._validation import check_number, check_sfreq, ordered_names
 from eegaug._warning import warn
 from eegaug.data.atomic import is_readable, plain, read_json, remove_leftovers, write_atomically, write_json
 from eegaug.data.nights import _FILES, NightDataset, Nights
+from eegaug.data.stages import stages_of_windows
 
 __all__ = ["NightWriter", "open_store"]
 
@@ -80,6 +82,8 @@ class NightWriter:
         *,
         allow_flat: bool = False,
     ):
+        check_sfreq(sfreq)
+        check_number("window_s", window_s, lambda s: 1 <= s * sfreq < float("inf"), "it is at least one sample long")
         if hasattr(preprocessing, "model_dump"):
             preprocessing = preprocessing.model_dump()
         self.store_dir = Path(store_dir)
@@ -88,7 +92,7 @@ class NightWriter:
             {
                 "format": FORMAT,
                 "version": VERSION,
-                "ch_names": list(ch_names),
+                "ch_names": list(ordered_names(ch_names)),
                 "sfreq": float(sfreq),
                 "window_s": float(window_s),
                 "n_times": round(float(sfreq) * float(window_s)),
@@ -186,7 +190,7 @@ class NightWriter:
             "subject": str(subject),
             "night": night,
             "n_windows": len(X),
-            "y": np.asarray(y).astype(int).tolist(),
+            "y": stages_of_windows(y, f"Recording {recording!r}, ").tolist(),
             "onset_s": None if onset_s is None else np.asarray(onset_s, float).round(6).tolist(),
             "source": source,
             "problems": list(problems),
@@ -227,9 +231,14 @@ class NightWriter:
         Raises
         ------
         ValueError
-            If a sample is not finite, a channel is constant, or shapes do not fit; the recording, window and channel
-            are named.
+            If a sample is not finite, a channel is constant, a stage is none, or shapes do not fit (the recording,
+            window and channel are named), or if a night of this name has been stored before by this writer.
         """
+        name = options.get("recording") or f"{subject}-{night}"
+        if name in self._order:
+            raise ValueError(
+                f"Recording {name!r} has been stored already: tell nights apart by night=… or recording=…."
+            )
         recording = self.write(X, y, subject=subject, night=night, **options)
         self._known.add(recording)
         if recording not in self._order:

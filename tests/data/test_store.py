@@ -217,11 +217,40 @@ def test_flat_channel_is_refused_unless_it_is_meant(tmp_path):
         (np.ones((6, 2, 60)), [0] * 6, "at 10 Hz and windows of 5 s"),
         (np.ones((0, 2, 50)), [], "has no window"),
         (windows(), [0] * 5, "6 windows and 5 labels"),
+        (windows(), [0, 1, 2.5, 3, 4, 0], "Recording 'a-1', window 2 has the stage 2.5; stages are the numbers 0=W"),
     ],
 )
 def test_misshapen_night_is_refused(tmp_path, X, y, message):
     with pytest.raises(ValueError, match=message):
         writer(tmp_path).add(X, y, subject="a")
+
+
+def test_nights_of_one_name_do_not_replace_each_other(tmp_path):
+    w = writer(tmp_path)
+    w.add(windows(), [0] * 6, subject="a")
+    with pytest.raises(ValueError, match=r"Recording 'a-1' has been stored already: tell nights apart by night=… or"):
+        w.add(windows(), [1] * 6, subject="a")
+    w.add(windows(), [1] * 6, subject="a", night=2)
+    assert w.close().y.tolist() == [0] * 6 + [1] * 6
+    again = writer(tmp_path)  # a build that is done again replaces what was there
+    again.add(windows(), [2] * 6, subject="a")
+    assert again.close().y.tolist() == [2] * 6
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"sfreq": float("nan")}, "sfreq is nan Hz"),
+        ({"sfreq": "10"}, "sfreq is '10' Hz"),
+        ({"window_s": -5}, "window_s is -5"),
+        ({"ch_names": {"C3", "C4"}}, "got the set .*, which has no order"),
+    ],
+)
+def test_signals_that_cannot_be_are_refused(tmp_path, wrong, message):
+    given = {"ch_names": ["C3", "C4"], "sfreq": 10, "window_s": 5} | wrong
+    with pytest.raises((TypeError, ValueError), match=message):
+        NightWriter(tmp_path / "store", **given)
+    assert not (tmp_path / "store").exists()
 
 
 def test_damaged_store_is_named(tmp_path):
