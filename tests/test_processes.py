@@ -66,3 +66,45 @@ def test_who_works_for_another_process_goes_on():
     time.sleep(1.5)
     assert alive(child)
     os.kill(child, signal.SIGKILL)
+
+
+# Functions of a script go to its workers by value.
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+FOLDER = Path(sys.argv[1])
+def forever(*arguments, folder=FOLDER):
+    (folder / f"pid-{os.getpid()}").touch()
+    time.sleep(600)
+def prepare():
+    import eegaug.data.recordings as module
+    module._one = forever
+    list(module._converted([("a", 1), ("b", 2)], None, None, None, 2, False))
+def stage():
+    import eegaug.bundle, eegaug.staging.many as module
+    eegaug.bundle.load_model = lambda *arguments, **more: None
+    module._stage_one = forever
+    tasks = [module.Task(FOLDER / name, FOLDER / name) for name in ("a", "b")]
+    module.stage_files(tasks, FOLDER, out=FOLDER, n_jobs=2)
+if __name__ == "__main__":
+    {"prepare": prepare, "stage": stage}[sys.argv[2]]()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+@pytest.mark.parametrize("what", ["prepare", "stage"])
+def test_nobody_prepares_or_stages_recordings_for_a_parent_that_is_gone(tmp_path, what):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    parent = subprocess.Popen([sys.executable, tmp_path / "script.py", tmp_path, what])
+    while len(pids := [int(path.name.removeprefix("pid-")) for path in tmp_path.glob("pid-*")]) < 2:
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    end = time.monotonic() + 20
+    while any(map(alive, pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    left = [pid for pid in pids if alive(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left

@@ -7,6 +7,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import BrokenExecutor
 from importlib.util import find_spec
 from typing import Any
 
@@ -91,6 +92,12 @@ def _tell(error: Exception, with_traceback: bool) -> int:
     if isinstance(error, _INPUT_ERRORS):
         say(f"eegaug: error: {text}")
         return USAGE
+    if isinstance(error, BrokenExecutor):
+        say(
+            "eegaug: error: a process that worked for this command died, perhaps for want of memory; what is finished "
+            "is kept: the same command goes on, and fewer --jobs take less"
+        )
+        return FAILED
     hint = "" if with_traceback else " (--traceback shows where)"
     say(f"eegaug: error: {type(error).__name__}: {text}{hint}")
     return FAILED

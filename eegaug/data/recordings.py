@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from eegaug._processes import working_for
 from eegaug._progress import track
 from eegaug._warning import warn
 from eegaug.data.atomic import is_readable, plain, read_json
@@ -261,7 +262,9 @@ def _converted(todo, writer, p, reading, n_jobs, verbose):
     """Convert recordings, in parallel if asked; yields what `_one` returns."""
     from joblib import Parallel, delayed
 
-    jobs = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_one)(one, s, writer, p, reading) for one, s in todo)
+    jobs = Parallel(n_jobs=n_jobs, return_as="generator")(
+        delayed(working_for)(os.getpid(), _one, one, s, writer, p, reading) for one, s in todo
+    )
     yield from track(jobs, len(todo), "Recordings", unit="night", verbose=verbose)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from eegaug._processes import working_for
 from eegaug._progress import track
 from eegaug._version import __version__
 from eegaug._warning import warn
@@ -197,7 +198,10 @@ def stage_files(
     }
     todo, refused = [task for task in todo if task.path not in errors], len(errors)
     jobs = Parallel(n_jobs=min(n_jobs, max(1, len(todo))), return_as="generator")(
-        delayed(_stage_one)(task, str(model), channels, lights, page, n_copies, device, marks[task]) for task in todo
+        delayed(working_for)(
+            os.getpid(), _stage_one, task, str(model), channels, lights, page, n_copies, device, marks[task]
+        )
+        for task in todo
     )
     try:
         for task, error in track(jobs, len(todo), "Recordings", unit="night", verbose=verbose):

@@ -7,6 +7,7 @@ import sys
 
 import click
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from eegaug import __version__
 from eegaug.cli import _COMMANDS, main
@@ -163,6 +164,12 @@ class TestErrors:
             (ValueError("rate is\n  -5 Hz"), 2, "eegaug: error: rate is -5 Hz"),
             (FileNotFoundError("no a.edf"), 2, "eegaug: error: no a.edf"),
             (RuntimeError("worker died"), 1, "eegaug: error: RuntimeError: worker died (--traceback shows where)"),
+            (
+                TerminatedWorkerError("The exit codes of the workers are {SIGKILL(-9)}"),
+                1,
+                "eegaug: error: a process that worked for this command died, perhaps for want of memory; what is "
+                "finished is kept: the same command goes on, and fewer --jobs take less",
+            ),
             (EOFError("file ends"), 1, "eegaug: error: EOFError: file ends (--traceback shows where)"),
             (KeyError(), 1, "eegaug: error: KeyError: KeyError (--traceback shows where)"),
             (click.BadParameter("not so."), 2, "eegaug: error: Invalid value: not so (see eegaug fail --help)"),
