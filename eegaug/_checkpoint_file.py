@@ -16,6 +16,9 @@ from eegaug._version import __version__
 
 __all__ = ["DamagedError", "check_settings", "check_writable", "read_state", "write_state"]
 
+# Characters of a setting that an error shows.
+_LONG = 160
+
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
     """Put a file in the place of the old one at once, and only when it is whole."""
@@ -99,9 +102,19 @@ def check_settings(
     """Raise ValueError, naming the differences, if what was saved is of another `what` than this one."""
     saved, now = json.loads(saved), json.loads(json.dumps(settings))
     differences = [
-        f"{key} was {saved.get(key)!r}, is {now.get(key)!r}"
+        f"{key} was {_shown(saved.get(key), now.get(key))}, is {_shown(now.get(key), saved.get(key))}"
         for key in sorted(set(saved) | set(now))
         if saved.get(key) != now.get(key)
     ]
     if differences:
         raise ValueError(f"{path} is of another {what}: {'; '.join(differences)}. {remedy} to begin anew.")
+
+
+def _shown(value: Any, other: Any) -> str:
+    """A value; of a long one, such as a policy, only where it begins to differ from the other."""
+    text = repr(value)
+    if len(text) <= _LONG:
+        return text
+    differs = next((i for i, (a, b) in enumerate(zip(text, repr(other), strict=False)) if a != b), 0)
+    start = max(0, differs - _LONG // 2)
+    return f"{'…' if start else ''}{text[start : start + _LONG]}{'…' if start + _LONG < len(text) else ''}"

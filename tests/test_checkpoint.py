@@ -508,3 +508,19 @@ def test_two_trainings_with_one_file_do_not_mix(tmp_path):
     gone_on = training(tmp_path / "one").fit(*second)
     assert_same_weights(gone_on, alone)
     assert not np.allclose(gone_on.predict_proba(X), mixed_up.predict_proba(X))
+
+
+def test_of_long_settings_the_difference_is_shown(tmp_path):
+    def policy(magnitude):
+        return Policy.uniform(sfreq=SFREQ, ch_names=CHANNELS).model_copy(update={"settings": {"magnitude": magnitude}})
+
+    def training(magnitude):
+        callbacks = [TrainingCheckpoint(tmp_path / "training.pt")]
+        settings = {"sfreq": SFREQ, "max_epochs": 1, "random_state": 0, "verbose": 0, "callbacks": callbacks}
+        return StagingClassifier(SmallNet, policy=policy(magnitude), **settings)
+
+    training(0.25).fit(X, Y)
+    assert len(repr(policy(0.25).model_dump())) > 1000
+    with pytest.raises(ValueError, match=r"policy was ….*'magnitude': 0.25.*, is ….*'magnitude': 0.75") as refused:
+        training(0.75).fit(X, Y)
+    assert len(str(refused.value)) < 600
