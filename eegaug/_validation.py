@@ -103,7 +103,8 @@ def ordered_names(ch_names: Any) -> tuple[str, ...]:
     TypeError
         If they are no list, or in no order.
     """
-    if isinstance(ch_names, (str, Set)) or not isinstance(ch_names, Iterable):
+    # An iterator would be empty where the names are needed again.
+    if isinstance(ch_names, (str, Set, Iterator)) or not isinstance(ch_names, Iterable):
         kind = "string" if isinstance(ch_names, str) else type(ch_names).__name__
         raise TypeError(
             f"ch_names must be a list of channel names, got the {kind} {ch_names!r}"
