@@ -6,6 +6,7 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -190,10 +191,9 @@ class _Plan:
             raise ValueError(f"hours is {self.hours!r}; a night has more than 0 and at most 24.")
         if self.whole_night < 1:
             raise ValueError(f"hours={self.hours:g} is less than one window of {self.preprocessing.window_s:g} s.")
-        if self.n_windows is not None and not 1 <= self.n_windows <= self.whole_night:
-            raise ValueError(
-                f"n_windows is {self.n_windows!r}; a night of {self.hours:g} h has 1 to {self.whole_night} windows."
-            )
+        n = self.n_windows
+        if n is not None and not (isinstance(n, Integral) and 1 <= n <= self.whole_night):
+            raise ValueError(f"n_windows is {n!r}; a night of {self.hours:g} h has 1 to {self.whole_night} windows.")
 
     @property
     def whole_night(self) -> int:

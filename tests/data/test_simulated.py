@@ -375,6 +375,7 @@ def test_store_grows_by_subjects(tmp_path):
         ({"hours": 0}, "hours is 0"),
         ({"hours": 0.001}, "less than one window"),
         ({"n_windows": 961}, "1 to 960 windows"),
+        ({"n_windows": 1.5}, "n_windows is 1.5; a night of 8 h has 1 to 960 windows"),
         ({"ambiguity": 1.5}, "ambiguity is 1.5"),
         ({"ch_names": ["C3", "X9"]}, "X9"),
         ({"h_freq": 60.0}, "60"),
