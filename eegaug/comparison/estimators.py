@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
 
 #: Files of a training that is under way.
 CHECKPOINT, PROGRESS = "checkpoint", "progress.json"
+_ONE_CTRL_C_S = 1.0
 
 
 def build_estimator(
@@ -136,10 +138,14 @@ def uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    seen = []
+    seen: list[float] = []
 
     def note(number: int, frame: Any) -> None:
-        seen.append(number)
+        # Ctrl-C that comes twice, from the terminal and from a wrapper such as ``conda run``, is one: the second would
+        # break off what the first ends.
+        if seen and time.monotonic() - seen[0] < _ONE_CTRL_C_S:
+            return
+        seen.append(time.monotonic())
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, note)

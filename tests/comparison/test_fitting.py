@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from skorch.callbacks import EpochScoring
+import torch
+from skorch.callbacks import EarlyStopping, EpochScoring
 from skorch.history import History
 
 from eegaug import load_model
@@ -128,6 +129,28 @@ class TestFit:
         whole = fit_nights(nights, out=tmp_path / "whole", **arguments)
         probabilities = [model.estimator.predict_proba(nights) for model in (second, whole)]
         np.testing.assert_array_equal(*probabilities)
+
+    def test_ctrl_c_that_comes_twice_keeps_the_best_network_too(self, nights, tmp_path, monkeypatch):
+        original, end = ProgressFile.on_epoch_end, EarlyStopping.on_train_end
+
+        def interrupt(self, net, **kwargs):
+            original(self, net, **kwargs)
+            if len(net.history) == 2:
+                signal.raise_signal(signal.SIGINT)
+
+        def interrupted_again(self, net, **kwargs):
+            signal.raise_signal(signal.SIGINT)
+            end(self, net, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ProgressFile, "on_epoch_end", interrupt)
+            patch.setattr(EarlyStopping, "on_train_end", interrupted_again)
+            report = fit_nights(nights, "none", out=tmp_path, max_epochs=4)
+        assert report.interrupted
+        stopping = dict(report.estimator.callbacks_)["early_stopping"]
+        assert stopping.best_epoch_ == 1
+        for name, value in load_model(tmp_path).module_.state_dict().items():
+            assert torch.equal(value, stopping.best_model_weights_[name])
 
     def test_another_training_in_the_same_folder_starts_anew(self, nights, tmp_path, monkeypatch):
         monkeypatch.setattr("eegaug.comparison.fitting.shutil.rmtree", lambda path, **k: None)
