@@ -136,8 +136,9 @@ def refuse_small_budget(searcher: str, budget: float, rows: list[dict[str, Any]]
     searched, spent = sum(row["phase"] == "search" for row in rows), sum(row["seconds"] for row in rows)
     if not rows or searched > 1 or (searched == 1 and spent <= budget):  # no rows: other processes do all that is left
         return
-    last = rows[-1]
-    before = "" if searched else f", all before the search itself ({last['phase']})"
+    last, earlier = rows[-1], [row["phase"] for row in rows if row["phase"] != "search"]
+    many = f"{len(earlier)} of them" if searched else "all"
+    before = f", {many} before the search itself ({earlier[-1]})" if earlier else ""
     steps = f"{len(rows)} step{'' if len(rows) == 1 else 's'}"
     advice = "; the checkpoint goes on from here" if kept else ""
     raise ValueError(

@@ -27,6 +27,7 @@ from torch import nn
 
 from eegaug.policies import Policy
 from eegaug.search import PolicySearch, RandomSearch, SearchState, get_searcher, list_searchers
+from eegaug.search._running import refuse_small_budget
 
 GROUPS = np.arange(len(Y)) // 8
 OPERATIONS = ["sign_flip", "gaussian_noise", "channels_dropout"]
@@ -300,6 +301,10 @@ def test_budget_too_small_for_one_step():
         walk(warm_up=3, time_budget=25).fit(X, Y, groups=GROUPS)
     with pytest.raises(ValueError, match=r"a time budget of 0.001 s is too small for one step of Walk, which takes 10"):
         walk(time_budget=1e-3).fit(X, Y, groups=GROUPS)
+    rows = [{"phase": "pre-training", "seconds": 6.0}] * 3 + [{"phase": "search", "seconds": 30.0}]
+    told = r"takes 30.0 s here: 48.0 s were spent on 4 steps, 3 of them before the search itself \(pre-training\)\."
+    with pytest.raises(ValueError, match=told):
+        refuse_small_budget("Walk", 40.0, rows, kept=False)
     with pytest.raises(ValueError, match="time_budget must be positive and finite, got 0"):
         walk(time_budget=0).fit(X, Y, groups=GROUPS)
     assert len(walk(warm_up=3, time_budget=45).fit(X, Y, groups=GROUPS).history_) == 4
