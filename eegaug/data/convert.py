@@ -226,7 +226,8 @@ def _hypnogram(found: Found, header: EdfHeader, p: Preprocessing, reading: Readi
         except ValueError as err:
             raise ValueError(f"no hypnogram beside it, and in the file itself: {err}") from err
     raise ValueError(
-        "no hypnogram beside it (same name with .csv, .tsv, .txt, -Hypnogram.edf or BIDS events.tsv) and none in it"
+        "no hypnogram beside it (same name with .csv, .tsv, .txt, .xml, .rml, -Hypnogram.edf or BIDS events.tsv) "
+        "and none in it"
     )
 
 

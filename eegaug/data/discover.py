@@ -10,12 +10,12 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from eegaug.data.hypnograms import holds_stages
+from eegaug.data.hypnograms import XML, holds_stages, is_of_stages
 
 __all__ = ["Found", "find_recordings", "names_of_nights", "unread_files"]
 
 RECORDINGS = (".edf", ".bdf", ".npz")
-HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt")
+HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt", *XML)
 _UNREAD = (".fif", ".vhdr", ".set", ".gdf", ".cnt", ".rec", ".hea", ".h5", ".hdf5", ".edf.gz")
 
 _WORDS = r"(?:hypnograms?|hypno|stages?|staging|scoring|scores?|labels?|events|annotations?)"
@@ -23,6 +23,8 @@ _HYPNOGRAM_NAME = re.compile(rf"(^|[ ._-])((sleep)?{_WORDS}|hypnogram.*)$", re.I
 _SUFFIX = re.compile(rf"[ ._-]+({_WORDS}|base)$", re.IGNORECASE)
 # "sleep" belongs to the word or to the name: "p07_sleep_scoring" is of "p07" or of "p07_sleep".
 _SLEEP_SUFFIX = re.compile(rf"[ ._-]+sleep[ ._-]*{_WORDS}$", re.IGNORECASE)
+# NSRR's two forms of a scoring, and what Profusion writes beside "night.edf": "night.edf.XML".
+_XML_SUFFIX = re.compile(r"[ ._-]+(nsrr|profusion|edf)$", re.IGNORECASE)
 _SLEEP_EDF = re.compile(r"^(SC4\d\d|ST7\d\d)(\d)([A-Z])", re.IGNORECASE)
 _MASS = re.compile(r"^(01-0[1-5]-\d{4})(?: (.*))?$")
 _VISITS = (
@@ -135,9 +137,7 @@ def find_recordings(
             near = [p for p in candidates if p.parent == path.parent] or (
                 candidates if unique else _in_folders_alike(path, candidates, paths, root, hypnograms)
             )
-            # The same scoring in two forms: EDF+ says when each stage begins and how long it lasts.
-            if len({p.stem for p in near}) == 1:
-                near = [p for p in near if p.suffix.lower() == ".edf"] or near
+            near = _best_form(_of_stages(near, path))
             if len(near) > 1:
                 names = ", ".join(sorted(p.name if near[0].parent == near[1].parent else str(p) for p in near))
                 one = replace(one, problem=f"several hypnograms could be its own: {names}")
@@ -162,6 +162,27 @@ def _in_folders_alike(
     telling = set.union(*namesakes) - set.intersection(*namesakes)
     wanted = [name for name in folders(path) if name in telling]
     return [p for p in candidates if wanted and [name for name in folders(p) if name in telling] == wanted]
+
+
+def _of_stages(near: list[Path], path: Path) -> list[Path]:
+    """Those that are hypnograms by more than their names; any others only where nothing else can be one."""
+    kept = [p for p in near if is_of_stages(p)]
+    return kept if kept or not near or holds_stages(path) else near
+
+
+def _best_form(near: list[Path]) -> list[Path]:
+    """Of forms of the same scoring, which differ in how their names end, those that say most about when stages are."""
+    if len({_scored_as(p) for p in near}) != 1:
+        return near
+    ranks = {
+        p: (p.suffix.lower() != ".edf", p.suffix.lower() not in XML, not p.stem.lower().endswith("nsrr")) for p in near
+    }
+    return [p for p in near if ranks[p] == min(ranks.values())]
+
+
+def _scored_as(path: Path) -> str:
+    """A hypnogram's name without what only says of which form it is."""
+    return _XML_SUFFIX.sub("", path.stem) if path.suffix.lower() in XML else path.stem
 
 
 def unread_files(source: str | os.PathLike) -> list[Path]:
@@ -245,6 +266,8 @@ def _files(source) -> tuple[Path, list[Path], list[Path]]:
 def _is_hypnogram(path: Path) -> bool:
     if path.suffix.lower() not in HYPNOGRAMS:
         return False
+    if path.suffix.lower() in XML:
+        return is_of_stages(path)
     mass = _MASS.match(path.stem)
     if mass and mass[2]:  # spindles, K-complexes and stages of MASS are EDF files too
         return mass[2].upper() != "PSG"
@@ -271,7 +294,7 @@ def _hypnogram_keys(path: Path, scored: bool = False) -> list[str]:
         # SC4001E0-PSG.edf and SC4001EC-Hypnogram.edf: the eighth letter says who scored.
         return [f"{stem[:7]}*"]
     # Else an EDF file of the same name is the recording itself.
-    keys = dict.fromkeys([stem, _SUFFIX.sub("", stem), _SLEEP_SUFFIX.sub("", stem)])
+    keys = dict.fromkeys([stem, _SUFFIX.sub("", stem), _SLEEP_SUFFIX.sub("", stem), _scored_as(path).lower()])
     if path.suffix.lower() == ".edf" and not scored:
         keys.pop(stem)
     return list(keys)

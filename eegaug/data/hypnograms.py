@@ -14,9 +14,10 @@ import numpy as np
 
 from eegaug.data.files import read_edf_annotations, read_edf_header
 from eegaug.data.hypnogram_text import read_layout
+from eegaug.data.hypnogram_xml import is_scoring, read_xml
 from eegaug.data.stages import STAGES, UNSCORED, parse_stage
 
-__all__ = ["Hypnogram", "ScoredWindows", "four_is_n3", "four_is_open", "holds_stages", "read_hypnogram"]
+__all__ = ["Hypnogram", "ScoredWindows", "four_is_n3", "four_is_open", "holds_stages", "is_of_stages", "read_hypnogram"]
 
 # Pages of another length than the usual one, where only their number says so.
 _SHORT_PAGE_S = 20.0
@@ -28,6 +29,8 @@ _REM = STAGES.index("REM")
 OTHERS_SETTLE = (
     "its 4 was read as stage 4 (N3), since REM is a 5 or a letter elsewhere (read it by itself if its 4 is REM)"
 )
+#: How names of XML files end.
+XML = (".xml", ".rml")
 # What lasts so long and is no stage may be one in words that are not known.
 _LONG_S = 20.0
 
@@ -271,12 +274,13 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
     path : path-like
         EDF+ with stages as annotations (Sleep-EDF, MASS), or text (``.csv``, ``.tsv``, ``.txt``, BIDS ``events.tsv``):
         one stage per line and epoch, or a table with stages and their onsets and durations (or ends) in seconds.
-        Headers and comments (#) are fine.
+        Headers and comments (#) are fine. XML (``.xml``): NSRR's ``-nsrr.xml`` or Compumedics Profusion's, and
+        Respironics' ``.rml`` with its stages by a scorer.
     epoch_s : float
         Length of an epoch where the file does not say.
     numbers : {"auto", "r&k", "aasm"}
         What bare numbers mean, see `parse_stage`; "auto" takes 0 to 4 as the five stages unless there is a 5,
-        or a letter for REM.
+        or a letter for REM. In XML 4 is always stage 4.
 
     Returns
     -------
@@ -294,6 +298,8 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
         raise FileNotFoundError(f"There is no hypnogram {path}.")
     if path.suffix.lower() in (".edf", ".bdf"):
         return Hypnogram.from_labels(*read_edf_annotations(read_edf_header(path)), numbers)
+    if path.suffix.lower() in XML:
+        return Hypnogram.from_labels(*read_xml(path), "r&k")
     return _from_text(path, epoch_s, numbers)
 
 
@@ -319,8 +325,8 @@ def four_is_open(path: str | os.PathLike) -> bool:
 
 
 def _labels(path: Path) -> Sequence[str]:
-    """Labels of a hypnogram as they are written; none of an npz night, or where it cannot be read."""
-    if path.suffix.lower() == ".npz":
+    """Labels of a hypnogram as they are written; none where they say what they mean, or where it cannot be read."""
+    if path.suffix.lower() in (".npz", *XML):
         return ()
     try:
         if path.suffix.lower() in (".edf", ".bdf"):
@@ -337,6 +343,11 @@ def holds_stages(path: str | os.PathLike) -> bool:
     except (ValueError, OSError):  # what else is wrong with it is said when it is used
         return False
     return True
+
+
+def is_of_stages(path: Path) -> bool:
+    """Whether a file that is called as hypnograms are is one; only XML, which may hold anything, is looked into."""
+    return is_scoring(path) if path.suffix.lower() in XML else True
 
 
 def _from_text(path: Path, epoch_s: float, numbers: str) -> Hypnogram:

@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from data.edf_files import noise, pages, write_edf
+from data.scoring_files import nsrr_xml, profusion_xml
 
 from eegaug.cli import main
 from eegaug.staging import find_tasks, stage_files
 from eegaug.staging.many import _stage_one
+from eegaug.staging.night import as_hypnogram
+from eegaug.staging.prepare import reference_stages
 
 from .conftest import STAGES
 
@@ -56,6 +59,24 @@ class TestFindTasks:
         (folder / "bert_stages.csv").write_text("W\n" * 12)
         (task,) = find_tasks([folder / "bert.edf"], tmp_path, reference=folder)
         assert task.reference is None and "several hypnograms could be its own" in task.note
+
+    def test_references_in_the_folders_of_nsrr(self, recording, tmp_path):
+        edf = tmp_path / "polysomnography" / "edfs" / "shhs1" / "shhs1-200001.edf"
+        edf.parent.mkdir(parents=True)
+        shutil.copy(recording, edf)
+        top = edf.parents[2]
+        stages = [0, 0, 1, 2, 2, 4, 4, 5, 9, 2, 2, 0]
+        for form, write in (("nsrr", nsrr_xml), ("profusion", profusion_xml)):
+            write(top / f"annotations-events-{form}" / "shhs1" / f"shhs1-200001-{form}.xml", stages)
+        for where, name in (
+            ("", "nsrr"),
+            ("annotations-events-nsrr", "nsrr"),
+            ("annotations-events-profusion", "profusion"),
+        ):
+            (task,) = find_tasks([top / "edfs"], tmp_path / "out", reference=top / where)
+            assert (task.reference.name, task.note) == (f"shhs1-200001-{name}.xml", None)
+            scored = reference_stages(as_hypnogram(task.reference), 30.0 * np.arange(12), 30)
+            assert scored.tolist() == [0, 0, 1, 2, 2, 3, 3, 4, -1, 2, 2, 0]
 
     def test_references_among_annotations_of_the_recordings(self, recording, signals, tmp_path):
         inside = tmp_path / "inside"
