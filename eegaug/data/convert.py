@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from eegaug.data.channels import pick_channels
+from eegaug.data.continuous import Continuous, open_recording
 from eegaug.data.discover import Found
-from eegaug.data.files import EdfHeader, NpzNight, read_edf, read_edf_header, read_npz
+from eegaug.data.edf import begins_elsewhere
 from eegaug.data.hypnograms import Hypnogram, ScoredWindows, read_hypnogram
+from eegaug.data.npz import read_npz
 from eegaug.data.preprocessing import (
     FLAT_UV,
     Preprocessing,
@@ -22,7 +25,7 @@ from eegaug.data.preprocessing import (
 from eegaug.data.stages import UNSCORED
 from eegaug.data.store import refuse_not_finite
 
-__all__ = ["Reading", "Windows", "convert", "look", "windows_at"]
+__all__ = ["Contents", "Reading", "Windows", "convert", "look", "windows_at"]
 
 PAD_S = 30.0
 """Least signal read before the first and after the last window, so that the filter's edges stay outside them."""
@@ -57,16 +60,24 @@ class Windows:
     n_wake_trimmed: int = 0
 
 
-def look(found: Found) -> EdfHeader | NpzNight:
+class Contents(NamedTuple):
+    """What a recording's file says about itself."""
+
+    ch_names: list[str]
+    """Channels that could be EEG."""
+    left_out: str = ""
+    """What is said of channels that cannot serve, where one is missing."""
+    subject: str | None = None
+    night: int | str | None = None
+
+
+def look(found: Found) -> Contents:
     """What a recording's file says about itself; its signal is not read."""
     if found.path.suffix.lower() == ".npz":
-        return read_npz(found.path, signal=False)
-    return read_edf_header(found.path)
-
-
-def channel_names(header: EdfHeader | NpzNight) -> list[str]:
-    """Channels of a recording that could be EEG."""
-    return list(header.ch_names) if isinstance(header, NpzNight) else header.voltages()
+        night = read_npz(found.path, signal=False)
+        return Contents(list(night.ch_names), subject=night.subject, night=night.night)
+    recording = open_recording(found.path)
+    return Contents(recording.ch_names, recording.left_out)
 
 
 def convert(found: Found, preprocessing: Preprocessing, reading: Reading) -> Windows:
@@ -93,7 +104,7 @@ def convert(found: Found, preprocessing: Preprocessing, reading: Reading) -> Win
     if found.problem:
         raise ValueError(found.problem)
     report: list[tuple[str, str, int]] = []
-    make = _from_npz if found.path.suffix.lower() == ".npz" else _from_edf
+    make = _from_npz if found.path.suffix.lower() == ".npz" else _from_continuous
     windows = make(found, preprocessing, reading, report)
     flat = int((windows.X.std(axis=-1) < FLAT_UV).any(axis=1).sum())
     if flat:
@@ -119,26 +130,19 @@ def _refuse_flat(signal: np.ndarray, name: str) -> None:
         raise ValueError(f"channel {name!r} is flat (constant) throughout")
 
 
-def _from_edf(found: Found, p: Preprocessing, reading: Reading, report: list) -> Windows:
-    header = read_edf_header(found.path)
-    usable = header.voltages()
-    picks = [
-        pick._replace(
-            plus=header.labels.index(usable[pick.plus]),
-            minus=None if pick.minus is None else header.labels.index(usable[pick.minus]),
-        )
-        for pick in pick_channels(usable, p.ch_names)
-    ]
-    if unknown := [header.labels[pick.plus] for pick in picks if not header.units[pick.plus].strip()]:
+def _from_continuous(found: Found, p: Preprocessing, reading: Reading, report: list) -> Windows:
+    recording = open_recording(found.path)
+    picks = pick_channels(recording.ch_names, p.ch_names)
+    if unknown := [recording.ch_names[q.plus] for q in picks if recording.ch_names[q.plus] in recording.unitless]:
         report.append(("note", f"channel {', '.join(unknown)} has no unit: taken as µV", 0))
-    scored = _scoring(found, header, p, reading, report)
+    scored = _scoring(found, recording, p, reading, report)
     if scored is None:
-        n = int(header.duration_s / p.window_s + 1e-6)
+        n = int(recording.duration_s / p.window_s + 1e-6)
         if n == 0:
-            raise ValueError(f"{header.duration_s:g} s long, shorter than one window of {p.window_s:g} s")
+            raise ValueError(f"{recording.duration_s:g} s long, shorter than one window of {p.window_s:g} s")
         scored = ScoredWindows(np.arange(n) * p.window_s, np.full(n, UNSCORED))
     onset_s, y, keep = _select(scored.onset_s, scored.y, p)
-    X = windows_at(lambda start_s, stop_s: read_edf(header, picks, start_s, stop_s), onset_s, p)
+    X = windows_at(lambda start_s, stop_s: recording.read(picks, start_s, stop_s), onset_s, p)
     return Windows(X, y, onset_s, n_wake_trimmed=int((~keep).sum()))
 
 
@@ -151,7 +155,7 @@ def windows_at(
     ----------
     read : callable
         ``read(start_s, stop_s)`` gives signal in µV and rate in Hz for each channel, see
-        :func:`eegaug.data.files.read_edf`.
+        :class:`eegaug.data.continuous.Continuous`.
     onset_s : array, shape (n_windows,)
         Seconds, in order.
     p : Preprocessing
@@ -183,13 +187,15 @@ def windows_at(
     return X
 
 
-def _scoring(found: Found, header: EdfHeader, p: Preprocessing, reading: Reading, report: list) -> ScoredWindows | None:
-    """Scored windows of an EDF recording, None where it has no labels and needs none."""
+def _scoring(
+    found: Found, recording: Continuous, p: Preprocessing, reading: Reading, report: list
+) -> ScoredWindows | None:
+    """Scored windows of a recording, None where it has no labels and needs none."""
     if reading.labels == "ignore":
         return None
     try:
-        hypnogram = _hypnogram(found, header, p, reading, report)
-        scored = hypnogram.windows(p.window_s, header.duration_s, reading.epoch_20s)
+        hypnogram = _hypnogram(found, recording, p, reading, report)
+        scored = hypnogram.windows(p.window_s, recording.duration_s, reading.epoch_20s)
     except ValueError as err:
         where = f"hypnogram {found.hypnogram.name}: " if found.hypnogram else ""
         if reading.labels == "optional":
@@ -201,28 +207,28 @@ def _scoring(found: Found, header: EdfHeader, p: Preprocessing, reading: Reading
     if scored.n_unscored:
         report.append(("dropped", "movement or unknown", scored.n_unscored))
     if scored.n_outside:
-        report.append(("dropped", f"scored outside the recording of {header.duration_s:g} s", scored.n_outside))
+        report.append(("dropped", f"scored outside the recording of {recording.duration_s:g} s", scored.n_outside))
     if scored.n_edge:
         report.append(("dropped", "no signal beside short pages at the recording's ends", scored.n_edge))
     if scored.n_partial:
         report.append(("dropped", "ends of stages that do not last a whole number of windows", scored.n_partial))
     if scored.n_missing:
-        few = scored.n_missing * p.window_s <= 0.02 * header.duration_s
+        few = scored.n_missing * p.window_s <= 0.02 * recording.duration_s
         reason = "not scored" if few else "the hypnogram does not cover the whole recording"
         report.append(("dropped", reason, scored.n_missing))
     return scored
 
 
-def _hypnogram(found: Found, header: EdfHeader, p: Preprocessing, reading: Reading, report: list) -> Hypnogram:
+def _hypnogram(found: Found, recording: Continuous, p: Preprocessing, reading: Reading, report: list) -> Hypnogram:
     if found.hypnogram is not None:
-        is_edf = found.hypnogram.suffix.lower() in (".edf", ".bdf")
-        if is_edf and read_edf_header(found.hypnogram).start != header.start:
+        if begins_elsewhere(found.hypnogram, recording.start):
             note = "its hypnogram's header has another start time: stages were counted from the recording's start"
             report.append(("note", note, 0))
-        return read_hypnogram(found.hypnogram, numbers=reading.stage_numbers).lasting(header.duration_s, p.window_s)
-    if header.annotations:
+        return read_hypnogram(found.hypnogram, numbers=reading.stage_numbers).lasting(recording.duration_s, p.window_s)
+    annotations = recording.annotations()
+    if annotations[2]:
         try:
-            return read_hypnogram(found.path, numbers=reading.stage_numbers)
+            return Hypnogram.from_labels(*annotations, reading.stage_numbers)
         except ValueError as err:
             raise ValueError(f"no hypnogram beside it, and in the file itself: {err}") from err
     raise ValueError(

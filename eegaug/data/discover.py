@@ -6,17 +6,18 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from eegaug.data.continuous import FORMS
 from eegaug.data.hypnograms import XML, holds_stages, is_of_stages
 
 __all__ = ["Found", "find_recordings", "names_of_nights", "unread_files"]
 
-RECORDINGS = (".edf", ".bdf", ".npz")
+RECORDINGS = (*FORMS, ".npz")
 HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt", *XML)
-_UNREAD = (".fif", ".vhdr", ".set", ".gdf", ".cnt", ".rec", ".hea", ".h5", ".hdf5", ".edf.gz")
+_UNREAD = (".hea", ".hdf5", ".edf.gz", ".fif.gz")
 
 _WORDS = r"(?:hypnograms?|hypno|stages?|staging|scoring|scores?|labels?|events|annotations?)"
 _HYPNOGRAM_NAME = re.compile(rf"(^|[ ._-])((sleep)?{_WORDS}|hypnogram.*)$", re.IGNORECASE)
@@ -25,6 +26,9 @@ _SUFFIX = re.compile(rf"[ ._-]+({_WORDS}|base)$", re.IGNORECASE)
 _SLEEP_SUFFIX = re.compile(rf"[ ._-]+sleep[ ._-]*{_WORDS}$", re.IGNORECASE)
 # NSRR's two forms of a scoring, and what Profusion writes beside "night.edf": "night.edf.XML".
 _XML_SUFFIX = re.compile(r"[ ._-]+(nsrr|profusion|edf)$", re.IGNORECASE)
+# What MNE saves beside a recording, and its further parts where one file would be too large.
+_NO_RAW = re.compile(r"[-_](epo|ave|evoked?|cov|ica|fwd|inv|src|bem|sol|proj|trans|eve|split-(?!0*1_)\d+_\w+)$")
+_PART = re.compile(r"(.+)-\d+$")
 _SLEEP_EDF = re.compile(r"^(SC4\d\d|ST7\d\d)(\d)([A-Z])", re.IGNORECASE)
 _MASS = re.compile(r"^(01-0[1-5]-\d{4})(?: (.*))?$")
 _VISITS = (
@@ -56,6 +60,8 @@ class Found:
     problem: str | None = None
     guessed: bool = False
     """Whether folders said whose night it is."""
+    again: tuple[Path, ...] = ()
+    """The same recording in other forms, which are not read."""
 
 
 def find_recordings(
@@ -100,7 +106,7 @@ def find_recordings(
         for p in _walk(Path(hypnograms)):
             if p.suffix.lower() in HYPNOGRAMS:
                 first.add(known.setdefault(_place(p), p))
-    paths = [p for p in files if p.suffix.lower() in kinds and not _is_hypnogram(p)]
+    paths = [p for p in files if p.suffix.lower() in kinds and not _is_hypnogram(p) and _is_raw(p, files)]
     if not paths:
         several = isinstance(source, (list, tuple))
         where = "among " + ", ".join(map(str, source)) if several else f"in {source}"
@@ -110,6 +116,8 @@ def find_recordings(
         raise FileNotFoundError(f"There is no recording ({', '.join(RECORDINGS)}) {where}.{orphaned}")
     pattern = _subject_pattern(subject_pattern)
     paths = list({p.resolve(): p for p in reversed(paths)}.values())[::-1]  # each once, however often it is linked
+    again = _in_other_forms(paths)
+    paths = [p for p in paths if p not in set().union(*again.values())]
     stems, found = Counter(p.stem for p in paths), []
     within = _subjects_by_folder(root, paths, stems)
     named = {key for path in paths if path.suffix.lower() != ".npz" for key in _recording_keys(path)}
@@ -126,7 +134,8 @@ def find_recordings(
         known_as = _identity(path, relative, pattern)
         guessed = known_as is None and path in within
         subject, night = known_as or within.get(path, (path.stem, 1))
-        one = Found(path.stem if unique else relative, path, None, subject, night, guessed=guessed)
+        more = {"guessed": guessed, "again": tuple(again.get(path, ()))}
+        one = Found(path.stem if unique else relative, path, None, subject, night, **more)
         if path.suffix.lower() != ".npz":
             keys = _recording_keys(path)
             candidates = list(dict.fromkeys(p for key in keys for p in by_key.get(key, ()) if p != path))
@@ -274,6 +283,28 @@ def _is_hypnogram(path: Path) -> bool:
     return bool(_HYPNOGRAM_NAME.search(path.stem))
 
 
+def _is_raw(path: Path, files: Collection[Path]) -> bool:
+    """Whether a file is no further part of a recording in FIF, nor what MNE makes of recordings."""
+    if path.suffix.lower() != ".fif":
+        return True
+    part = _PART.match(path.stem)
+    return not _NO_RAW.search(path.stem.lower()) and not (part and path.with_name(f"{part[1]}.fif") in files)
+
+
+def _in_other_forms(paths: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Recordings, and files beside them that hold the same in another form, such as an EDF file saved again by MNE."""
+    alike: dict[tuple[Path, str], list[Path]] = {}
+    for path in paths:
+        alike.setdefault((path.parent, _base(path).lower()), []).append(path)
+    ranks = {kind: rank for rank, kind in enumerate(RECORDINGS)}
+    found = {}
+    for same in alike.values():
+        if len({p.suffix.lower() for p in same}) == len(same) > 1:
+            first, *others = sorted(same, key=lambda p: ranks.get(p.suffix.lower(), len(ranks)))
+            found[first] = others
+    return found
+
+
 def _base(path: Path) -> str:
     """A recording's name without a word that says it is one."""
     return re.sub(r"[ ._-](psg|eeg|signals?|raw)$", "", path.stem, flags=re.IGNORECASE)
@@ -282,6 +313,8 @@ def _base(path: Path) -> str:
 def _recording_keys(path: Path) -> list[str]:
     """Names under which a recording's hypnogram may be filed, in lower case."""
     keys = [path.stem.lower(), _base(path).lower()]
+    if path.suffix.lower() == ".rec":  # ISRUC-Sleep: 1.rec with 1_1.txt and 1_2.txt by two scorers
+        keys.append(f"{path.stem.lower()}_1")
     if _SLEEP_EDF.match(path.stem) and "-psg" in path.stem.lower():
         keys.append(f"{path.stem[:7].lower()}*")
     return list(dict.fromkeys(keys))
@@ -293,6 +326,8 @@ def _hypnogram_keys(path: Path, scored: bool = False) -> list[str]:
     if _SLEEP_EDF.match(stem) and "-hypnogram" in stem:
         # SC4001E0-PSG.edf and SC4001EC-Hypnogram.edf: the eighth letter says who scored.
         return [f"{stem[:7]}*"]
+    if match := re.match(r"hypnogram(?:aasm)?_(.+)", stem):  # DREAMS
+        return [match[1]]
     # Else an EDF file of the same name is the recording itself.
     keys = dict.fromkeys([stem, _SUFFIX.sub("", stem), _SLEEP_SUFFIX.sub("", stem), _scored_as(path).lower()])
     if path.suffix.lower() == ".edf" and not scored:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eegaug.data.files import read_edf_annotations, read_edf_header
+from eegaug.data.continuous import FORMS, open_recording
+from eegaug.data.hypnogram_dialects import dialect_of
 from eegaug.data.hypnogram_text import read_layout
 from eegaug.data.hypnogram_xml import is_scoring, read_xml
 from eegaug.data.stages import STAGES, UNSCORED, parse_stage
@@ -296,8 +297,8 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no hypnogram {path}.")
-    if path.suffix.lower() in (".edf", ".bdf"):
-        return Hypnogram.from_labels(*read_edf_annotations(read_edf_header(path)), numbers)
+    if path.suffix.lower() in FORMS:
+        return Hypnogram.from_labels(*open_recording(path).annotations(), numbers)
     if path.suffix.lower() in XML:
         return Hypnogram.from_labels(*read_xml(path), "r&k")
     return _from_text(path, epoch_s, numbers)
@@ -329,9 +330,10 @@ def _labels(path: Path) -> Sequence[str]:
     if path.suffix.lower() in (".npz", *XML):
         return ()
     try:
-        if path.suffix.lower() in (".edf", ".bdf"):
-            return read_edf_annotations(read_edf_header(path))[2]
-        return read_layout(path).labels
+        if path.suffix.lower() in FORMS:
+            return open_recording(path).annotations()[2]
+        labels, dialect = read_layout(path).labels, dialect_of(path)
+        return labels if dialect is None else dialect.words(labels)
     except (ValueError, OSError):
         return ()
 
@@ -352,6 +354,8 @@ def is_of_stages(path: Path) -> bool:
 
 def _from_text(path: Path, epoch_s: float, numbers: str) -> Hypnogram:
     labels, onset, duration, epoch, empty = read_layout(path)
+    if dialect := dialect_of(path):
+        return Hypnogram.from_labels(*dialect.stretches(labels), numbers)
     if onset is not None:
         return Hypnogram.from_labels(onset, duration or [math.nan] * len(labels), labels, numbers)
     for i, label in enumerate(labels):

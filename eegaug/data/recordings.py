@@ -20,9 +20,8 @@ from eegaug._progress import track
 from eegaug._warning import warn
 from eegaug.data.atomic import is_readable, plain, read_json
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
-from eegaug.data.convert import Reading, channel_names, convert, look
+from eegaug.data.convert import Contents, Reading, convert, look
 from eegaug.data.discover import RECORDINGS, Found, find_recordings, names_of_nights, unread_files
-from eegaug.data.files import NpzNight
 from eegaug.data.hypnograms import OTHERS_SETTLE, four_is_n3, four_is_open
 from eegaug.data.nights import Nights
 from eegaug.data.preprocessing import Preprocessing
@@ -127,6 +126,7 @@ def load_recordings(
     if isinstance(source, (str, os.PathLike)):
         note = f"not read: recordings are {', '.join(RECORDINGS)} files"
         problems += [_note(q.name, note) for q in unread_files(source)]
+    problems += [_note(q.name, f"not read: {one.path.name} is the same recording") for one in found for q in one.again]
     if guessed := [one for one in found if one.guessed]:
         who = ", ".join(sorted({one.subject for one in guessed})[:8])
         reason = f"subjects were told by folders and file names ({who}); pass subject_pattern if that is wrong"
@@ -205,16 +205,16 @@ def build(
     Where no store is named, it is called by `label` and known again by what was `told`.
     """
     problems = list(problems)
-    usable, headers = [], []
+    usable, contents = [], []
     for one in found:
         try:
-            headers.append(look(one))
-            usable.append(_with_own_identity(one, headers[-1]))
+            contents.append(look(one))
+            usable.append(_with_own_identity(one, contents[-1]))
         except (ValueError, OSError) as err:
             problems.append(_skipped(one.name, err))
     if not usable:
         raise ValueError(_none_usable(problems))
-    p = p.model_copy(update={"ch_names": _channels(p, usable, headers, problems)})
+    p = p.model_copy(update={"ch_names": _channels(p, usable, contents, problems)})
     if reading.stage_numbers == "auto" and any(four_is_n3(one.hypnogram or one.path) for one in usable):
         reading = replace(reading, stage_numbers="r&k")
         unsettled = [one.name for one in usable if four_is_open(one.hypnogram or one.path)]
@@ -319,36 +319,34 @@ def _none_usable(problems: Sequence[dict]) -> str:
     return "None of the recordings can be used:\n" + "\n".join(lines)
 
 
-def _with_own_identity(one: Found, header: Any) -> Found:
-    """Subject and night as an npz file states them."""
-    if isinstance(header, NpzNight):
-        return replace(
-            one, subject=header.subject or one.subject, night=one.night if header.night is None else header.night
-        )
-    return one
+def _with_own_identity(one: Found, contents: Contents) -> Found:
+    """Subject and night as the file states them."""
+    return replace(
+        one, subject=contents.subject or one.subject, night=one.night if contents.night is None else contents.night
+    )
 
 
-def _channels(p: Preprocessing, usable: list[Found], headers: list, problems: list[dict]) -> tuple[str, ...]:
+def _channels(p: Preprocessing, usable: list[Found], contents: list[Contents], problems: list[dict]) -> tuple[str, ...]:
     """Channels to take; recordings that lack one are moved from `usable` to `problems`."""
-    available = [channel_names(h) for h in headers]
+    available = [one.ch_names for one in contents]
     if p.ch_names is None:
         sets = Counter(tuple(short_name(c) for c in eeg_channels(names)) for names in available)
         sets.pop((), None)
         if not sets:
             listed = "; ".join(
-                f"{one.name}: {names}{_left_out(header)}"
-                for one, names, header in zip(usable[:5], available, headers, strict=False)
+                f"{one.name}: {known.ch_names}{known.left_out}"
+                for one, known in zip(usable[:5], contents, strict=False)
             )
             raise ValueError(f"No EEG channel was recognised by name: pass ch_names=[...]. There are {listed}.")
         wanted = sets.most_common(1)[0][0]
     else:
         wanted = p.ch_names
     missing: dict[str, str] = {}
-    for one, names, header in zip(list(usable), available, headers, strict=True):
+    for one, known in zip(list(usable), contents, strict=True):
         try:
-            pick_channels(names, wanted)
+            pick_channels(known.ch_names, wanted)
         except ValueError as err:
-            missing[one.name] = f"{err}{_left_out(header)}"
+            missing[one.name] = f"{err}{known.left_out}"
     if len(missing) == len(usable):
         everything = sorted({name for names in available for name in names})
         raise ValueError(
@@ -358,10 +356,6 @@ def _channels(p: Preprocessing, usable: list[Found], headers: list, problems: li
     problems.extend(_skipped(name, reason) for name, reason in missing.items())
     usable[:] = [one for one in usable if one.name not in missing]
     return tuple(wanted)
-
-
-def _left_out(header: Any) -> str:
-    return "" if isinstance(header, NpzNight) else header.left_out()
 
 
 def _fingerprint(one: Found, reading: Reading) -> list:

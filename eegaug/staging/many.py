@@ -22,9 +22,10 @@ from eegaug._progress import track
 from eegaug._version import __version__
 from eegaug._warning import warn
 from eegaug.data.atomic import write_atomically
+from eegaug.data.continuous import FORMS
 from eegaug.data.discover import HYPNOGRAMS, RECORDINGS, Found, find_recordings, unread_files
-from eegaug.data.files import read_npz
 from eegaug.data.hypnograms import OTHERS_SETTLE, four_is_n3, four_is_open, holds_stages
+from eegaug.data.npz import read_npz
 from eegaug.staging.lights import check_lights
 
 __all__ = ["StagedFiles", "Task", "find_tasks", "stage_files"]
@@ -309,7 +310,7 @@ def _other_recording(task: Task) -> str | None:
 
 def _holds_stages(path: Path, folder: Path) -> bool:
     """Whether a recording below the folder of references has its scoring among its own annotations."""
-    below = path.suffix.lower() in (".edf", ".bdf") and path.resolve().is_relative_to(folder.resolve())
+    below = path.suffix.lower() in FORMS and path.resolve().is_relative_to(folder.resolve())
     return below and holds_stages(path)
 
 

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eegaug.data.files import read_edf_header
+from eegaug.data.edf import begins_elsewhere
 from eegaug.data.hypnograms import Hypnogram, read_hypnogram
 from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.stages import STAGES, UNSCORED
 from eegaug.staging.agreement import Agreement, agreement
 from eegaug.staging.lights import Moment, lights_seconds
 from eegaug.staging.predict import predict_stages, stage_codes
-from eegaug.staging.prepare import Prepared, edf_start, prepare, reference_stages
+from eegaug.staging.prepare import Prepared, prepare, reference_stages
 from eegaug.staging.statistics import sleep_statistics, stage_transitions, yasa_hypnogram
 
 __all__ = ["StagedNight", "stage"]
@@ -360,7 +360,7 @@ def stage(
         ends_s = (fitting.onset_s + fitting.duration_s)[fitting.stage != UNSCORED]
         if ends_s.max(initial=0.0) > prepared.onset_s[-1] + 2 * prepared.window_s:
             night.notes.append("the scoring goes on after the end of the recording: is it of this night?")
-        if isinstance(reference, (str, os.PathLike)) and _begins_elsewhere(Path(reference), night.start):
+        if isinstance(reference, (str, os.PathLike)) and begins_elsewhere(Path(reference), night.start):
             night.notes.append("the scoring's header has another start time: stages were counted from the recording's")
         scored = reference_stages(fitting, prepared.onset_s, prepared.window_s)
     else:
@@ -370,15 +370,6 @@ def stage(
         if left := int((scored < 0).sum()):
             night.notes.append(f"{left} of {len(night)} epochs have no stage by the scorer and do not count")
     return night
-
-
-def _begins_elsewhere(reference: Path, start: datetime.datetime | None) -> bool:
-    """Whether the header of an EDF hypnogram names another start than that of the recording."""
-    if start is None or reference.suffix.lower() not in (".edf", ".bdf"):
-        return False
-    began = edf_start(read_edf_header(reference))
-    # The header has whole seconds.
-    return began is not None and abs((began - start.replace(tzinfo=None)).total_seconds()) >= 1
 
 
 def as_hypnogram(reference: Any, numbers: str = "auto") -> Hypnogram | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eegaug.data.channels import Pick
+from eegaug.data.continuous import Continuous, open_recording
 from eegaug.data.convert import Reading, convert, windows_at
 from eegaug.data.discover import Found
-from eegaug.data.files import EdfHeader, read_edf, read_edf_annotations, read_edf_header, read_npz
 from eegaug.data.hypnograms import Hypnogram
+from eegaug.data.mne_files import open_raw
 from eegaug.data.nights import NightDataset, Nights
+from eegaug.data.npz import read_npz
 from eegaug.data.preprocessing import FLAT_UV, Preprocessing, standardise
 from eegaug.data.stages import UNSCORED
 from eegaug.staging.channels import match_channels
 
-__all__ = ["Prepared", "edf_start", "prepare", "reference_stages"]
+__all__ = ["Prepared", "prepare", "reference_stages"]
 
-_STRETCH = 2**19
 #: Standard deviation of EEG in µV that is believed without a remark.
 _PLAUSIBLE_UV = (0.5, 1000.0)
 
@@ -53,22 +53,6 @@ class Prepared:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass
-class _Continuous:
-    """A continuous recording: its channels, and how stretches of them are read."""
-
-    name: str
-    ch_names: list[str]
-    duration_s: float
-    read: Callable[[Sequence[Pick], float, float], list[tuple[np.ndarray, float]]]
-    start: datetime.datetime | None = None
-    places: dict[str, np.ndarray] = field(default_factory=dict)
-    unitless: tuple[str, ...] = ()
-    left_out: str = ""
-    """What is said of channels that cannot serve, where one is missing."""
-    lights_s: tuple[float | None, float | None] = (None, None)
-
-
 def prepare(
     source: Any,
     preprocessing: Preprocessing,
@@ -80,8 +64,8 @@ def prepare(
     Parameters
     ----------
     source : path-like | mne.io.BaseRaw | NightDataset
-        An EDF, BDF or npz file or another that MNE reads; a recording in MNE, in volts; or a night of windows that
-        were prepared for this model already.
+        A file as `load_recordings` reads, or another that MNE reads; a recording in MNE, in volts; or a night of
+        windows that were prepared for this model already.
     preprocessing : Preprocessing
         The model's, with ``ch_names`` set.
     channels
@@ -105,43 +89,19 @@ def prepare(
             raise ValueError("channels are of recordings; a night of windows has those of the model already.")
         return _from_night(source, preprocessing)
     if isinstance(source, mne.io.BaseRaw):
-        return _from_continuous(_open_raw(source), preprocessing, channels, reference)
+        return _from_continuous(open_raw(source), preprocessing, channels, reference)
     if not isinstance(source, (str, os.PathLike)):
         one = ": pass one of its nights, such as nights.datasets[0]" if isinstance(source, Nights) else ""
         raise TypeError(f"a night is a file, an mne Raw or a NightDataset, not a {type(source).__name__}{one}.")
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return _from_npz(path, preprocessing, channels)
-    if suffix in (".edf", ".bdf"):
-        recording = _open_edf(path)
-    else:
-        try:
-            raw = mne.io.read_raw(path, verbose="error")
-        except Exception as error:  # of a file that is none of theirs, MNE's readers raise all kinds
-            raise ValueError(f"MNE cannot read it ({str(error) or type(error).__name__})") from error
-        recording = _open_raw(raw, path.stem)
-    return _from_continuous(recording, preprocessing, channels, reference)
+    return _from_continuous(open_recording(path), preprocessing, channels, reference)
 
 
 # Sources -------------------------------------------------------------------------------------------------------------
-
-
-def _open_edf(path: Path) -> _Continuous:
-    header = read_edf_header(path)
-    usable = header.voltages()
-    where = [header.labels.index(name) for name in usable]
-
-    def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
-        moved = [Pick(where[p.plus], None if p.minus is None else where[p.minus]) for p in picks]
-        return read_edf(header, moved, start_s, stop_s)
-
-    unitless = tuple(name for name, unit in zip(header.labels, header.units, strict=True) if not unit.strip())
-    onset_s, _, text = read_edf_annotations(header)
-    more = {"unitless": unitless, "left_out": header.left_out(), "lights_s": _lights(onset_s, text)}
-    return _Continuous(path.stem, usable, header.duration_s, read, edf_start(header), **more)
 
 
 def _lights(onset_s: Sequence[float], text: Sequence[str]) -> tuple[float | None, float | None]:
@@ -153,54 +113,8 @@ def _lights(onset_s: Sequence[float], text: Sequence[str]) -> tuple[float | None
     return first, float(max(later)) if later else None
 
 
-def edf_start(header: EdfHeader) -> datetime.datetime | None:
-    """Date and time of an EDF header, ``dd.mm.yyhh.mm.ss``; years from 85 on are of the last century."""
-    try:
-        return datetime.datetime.strptime(header.start, "%d.%m.%y%H.%M.%S").replace(
-            year=(1900 if int(header.start[6:8]) >= 85 else 2000) + int(header.start[6:8])
-        )
-    except ValueError:
-        return None
-
-
-def _open_raw(raw: Any, name: str | None = None) -> _Continuous:
-    import mne
-
-    if name is None:
-        file = next((f for f in raw.filenames if f is not None), None)
-        name = Path(file).stem if file is not None else "recording"
-    data = mne.pick_types(raw.info, eeg=True, eog=True, emg=True, misc=True, seeg=True, ecog=True, exclude=())
-    names = [raw.ch_names[i] for i in data]
-    sfreq = float(raw.info["sfreq"])
-
-    def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
-        used = sorted({i for pick in picks for i in pick if i is not None})
-        start, stop = round(start_s * sfreq), min(raw.n_times, round(stop_s * sfreq))
-        signals = np.empty((len(used), max(0, stop - start)), dtype=np.float32)
-        # In stretches: MNE hands out float64.
-        for at in range(start, stop, _STRETCH):
-            end = min(stop, at + _STRETCH)
-            part = raw.get_data(picks=[data[i] for i in used], start=at, stop=end, verbose="error")
-            signals[:, at - start : end - start] = part * 1e6
-        row = {i: signals[k] for k, i in enumerate(used)}
-        return [(row[p.plus] if p.minus is None else row[p.plus] - row[p.minus], sfreq) for p in picks]
-
-    date = raw.info["meas_date"]
-    places = {
-        ch["ch_name"]: ch["loc"][:3]
-        for ch in (raw.info["chs"][i] for i in data)
-        if np.isfinite(ch["loc"][:3]).all() and np.any(ch["loc"][:3] != 0)
-    }
-    # A recording that was cropped keeps the date of its first sample before that.
-    start = None if date is None else date.replace(tzinfo=None) + datetime.timedelta(seconds=float(raw.first_time))
-    marks = raw.annotations
-    # Where a recording has a date, onsets count from it, not from the first sample.
-    lights_s = _lights(marks.onset - (raw.first_time if marks.orig_time is not None else 0.0), marks.description)
-    return _Continuous(name, names, raw.n_times / sfreq, read, start, places, lights_s=lights_s)
-
-
 def _from_continuous(
-    recording: _Continuous,
+    recording: Continuous,
     p: Preprocessing,
     channels: Sequence[str] | Mapping[str, str] | None,
     reference: Hypnogram | None,
@@ -231,7 +145,8 @@ def _from_continuous(
     if unitless := sorted(used & set(recording.unitless)):
         notes.append(f"channel {', '.join(unitless)} has no unit: taken as µV")
     X = windows_at(lambda start_s, stop_s: recording.read(picks, start_s, stop_s), onset_s, p)
-    more = {"start": recording.start, "lights_s": recording.lights_s}
+    when, _, text = recording.annotations()
+    more = {"start": recording.start, "lights_s": _lights(when, text)}
     return _finished(recording.name, X, onset_s, p, table, notes, **more)
 
 

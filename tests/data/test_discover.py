@@ -110,7 +110,7 @@ def test_subject_pattern(tmp_path):
 
 def test_nothing_there(tmp_path):
     touch(tmp_path, "readme.txt", "a-Hypnogram.edf")
-    with pytest.raises(FileNotFoundError, match=r"There is no recording \(.edf, .bdf, .npz\) in"):
+    with pytest.raises(FileNotFoundError, match=r"There is no recording \(.edf, .bdf, .*, .npz\) in"):
         find_recordings(tmp_path)
     for wrong in (tmp_path / "nowhere", str(tmp_path / "*.bdf"), [], [tmp_path / "x.edf"]):
         with pytest.raises(FileNotFoundError):
@@ -305,9 +305,9 @@ def test_a_few_recordings_in_one_of_several_folders_may_be_of_one_subject(tmp_pa
 
 
 def test_recordings_of_other_kinds_are_named(tmp_path):
-    touch(tmp_path, "a.h5", "sub/b.H5", "c_raw.fif", "d.edf.gz", "notes.txt", "e.eeg")
-    assert [p.name for p in unread_files(tmp_path)] == ["a.h5", "c_raw.fif", "d.edf.gz", "b.H5"]
-    with pytest.raises(FileNotFoundError, match=r"Files there: 2 .h5, 1 .fif, 1 .gz, 1 .eeg"):
+    touch(tmp_path, "a.hdf5", "sub/b.HDF5", "c_raw.fif.gz", "d.edf.gz", "notes.txt", "e.eeg")
+    assert [p.name for p in unread_files(tmp_path)] == ["a.hdf5", "c_raw.fif.gz", "d.edf.gz", "b.HDF5"]
+    with pytest.raises(FileNotFoundError, match=r"Files there: 2 .hdf5, 2 .gz, 1 .eeg, 1 .txt"):
         find_recordings(tmp_path)
 
 

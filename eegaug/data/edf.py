@@ -1,21 +1,20 @@
-"""Recordings as files: what is in them, and stretches of their signal in µV."""
+"""EDF, EDF+ and BDF files: what is in them, and stretches of their signal in µV."""
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from eegaug.data.channels import Pick, eeg_channels
+from eegaug.data.continuous import Annotations, Continuous
 
-__all__ = ["EdfHeader", "NpzNight", "read_edf", "read_edf_annotations", "read_edf_header", "read_npz"]
+__all__ = ["EdfHeader", "begins_elsewhere", "open_edf", "read_edf", "read_edf_annotations", "read_edf_header"]
 
 # Factor to µV by physical dimension; bytes of "µ" differ with the recorder's code page (Latin-1, UTF-8, Shift-JIS).
 _TO_UV = {
@@ -66,6 +65,15 @@ class EdfHeader:
     records: tuple[int, int, int]
     """Offset of the first data record, number of records, bytes in each."""
 
+    def began(self) -> datetime.datetime | None:
+        """Date and time, ``dd.mm.yyhh.mm.ss`` in the header; years from 85 on are of the last century."""
+        try:
+            return datetime.datetime.strptime(self.start, "%d.%m.%y%H.%M.%S").replace(
+                year=(1900 if int(self.start[6:8]) >= 85 else 2000) + int(self.start[6:8])
+            )
+        except ValueError:
+            return None
+
     def voltages(self) -> list[str]:
         """Names of the channels that hold a voltage (or do not say what they hold)."""
         return [
@@ -80,6 +88,37 @@ class EdfHeader:
         units = zip(self.labels, self.units, strict=True)
         odd = [f"{name!r} in {unit!r}" for name, unit in units if name not in usable and eeg_channels([name])]
         return f"; {', '.join(odd)} cannot be read: the unit is no voltage" if odd else ""
+
+
+def open_edf(path: Path) -> Continuous:
+    """Open an EDF or BDF file, see :func:`read_edf_header`."""
+    header = read_edf_header(path)
+    usable = header.voltages()
+    where = [header.labels.index(name) for name in usable]
+
+    def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
+        moved = [Pick(where[p.plus], None if p.minus is None else where[p.minus]) for p in picks]
+        return read_edf(header, moved, start_s, stop_s)
+
+    return Continuous(
+        name=path.stem,
+        ch_names=usable,
+        duration_s=header.duration_s,
+        read=read,
+        annotations=lambda: read_edf_annotations(header),
+        start=header.began(),
+        unitless=tuple(name for name, unit in zip(header.labels, header.units, strict=True) if not unit.strip()),
+        left_out=header.left_out(),
+    )
+
+
+def begins_elsewhere(hypnogram: Path, start: datetime.datetime | None) -> bool:
+    """Whether the header of a hypnogram in EDF names another start than that of its recording."""
+    if start is None or hypnogram.suffix.lower() not in (".edf", ".bdf"):
+        return False
+    began = read_edf_header(hypnogram).began()
+    # The header has whole seconds.
+    return began is not None and abs((began - start).total_seconds()) >= 1
 
 
 def read_edf_header(path: str | os.PathLike) -> EdfHeader:
@@ -97,8 +136,9 @@ def read_edf_header(path: str | os.PathLike) -> EdfHeader:
         if len(head) < 256 or head[:8].rstrip(b" \x00") not in (b"0", b"\xffBIOSEMI"):
             raise ValueError(f"no EDF or BDF file ({size} bytes, begins with {head[:8]!r})")
         sample_bytes = 3 if head[:1] == b"\xff" else 2
-        if (kind := ".bdf" if sample_bytes == 3 else ".edf") != path.suffix.lower():
-            raise ValueError(f"its content is that of a {kind} file (samples of {sample_bytes} bytes): rename it")
+        kinds = {2: (".edf", ".rec"), 3: (".bdf",)}[sample_bytes]
+        if path.suffix.lower() not in kinds:
+            raise ValueError(f"its content is that of a {kinds[0]} file (samples of {sample_bytes} bytes): rename it")
         main = head.decode("latin-1")
         try:
             header_bytes, n_records = int(_filled(main[184:192])), int(_filled(main[236:244]))
@@ -164,7 +204,7 @@ def _annotation_bytes(header: EdfHeader, signal: int, records: slice = slice(Non
     return stored[records, start : start + n].tobytes()
 
 
-def read_edf_annotations(header: EdfHeader) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def read_edf_annotations(header: EdfHeader) -> Annotations:
     """Annotations of an EDF+ or BDF+ file, those outside its signal included.
 
     MNE drops what lies outside the signal without a word, and given a path it searches the samples for annotations as
@@ -241,12 +281,19 @@ def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: f
             raise ValueError(f"channel {header.labels[i]!r} has no samples")
     signals: dict[int, np.ndarray] = {}
     # Each rate by itself: MNE would bring all channels that are read together to the highest rate among them.
-    for rate in sorted({header.sfreqs[i] for i in used}):
-        group = [i for i in used if header.sfreqs[i] == rate]
-        reader = mne.io.read_raw_bdf if header.path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
+    groups = [[i for i in used if header.sfreqs[i] == rate] for rate in sorted({header.sfreqs[i] for i in used})]
+    renamed = header.path.suffix.lower() == ".rec"
+    for group in [[i] for i in used] if renamed else groups:
+        rate = header.sfreqs[group[0]]
         # MNE looks at the annotations, too, which need not be UTF-8; in Latin-1 every byte is a letter.
         more = {"stim_channel": False, "encoding": "latin1", "verbose": "error"}
-        raw = reader(header.path, include=[header.raw_labels[i] for i in group], **more)
+        more["include"] = [header.raw_labels[i] for i in group]
+        if renamed:  # by another name MNE takes a file that is open only, and reads all of what is asked for
+            with open(header.path, "rb") as file:
+                raw = mne.io.read_raw_edf(file, preload=True, **more)
+        else:
+            reader = mne.io.read_raw_bdf if header.path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
+            raw = reader(header.path, **more)
         start, stop = round(start_s * rate), min(raw.n_times, round(stop_s * rate))
         # By number: a channel may be called as MNE calls a kind of channel, such as "eeg".
         picked = [raw.ch_names.index(header.raw_labels[i]) for i in group]
@@ -266,96 +313,3 @@ def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: f
             raise ValueError(f"channels {header.labels[plus]!r} and {header.labels[minus]!r} differ in sampling rate")
         out.append((signals[plus] if minus is None else signals[plus] - signals[minus], header.sfreqs[plus]))
     return out
-
-
-@dataclass(frozen=True)
-class NpzNight:
-    """Epochs of one night in an ``.npz`` file."""
-
-    X: np.ndarray
-    """µV, float32, (n_epochs, n_channels, n_times)."""
-    y: np.ndarray | None
-    ch_names: tuple[str, ...]
-    sfreq: float
-    subject: str | None
-    night: int | str | None
-    onset_s: np.ndarray
-    """Start of each epoch in seconds; epochs that follow one another without a gap are one stretch of signal."""
-
-
-def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
-    """Read a night from an ``.npz`` file (nothing pickled is loaded).
-
-    Parameters
-    ----------
-    path : path-like
-        ``X`` (n_epochs, n_channels, n_times), with ``scale`` (n_channels,) where ``X * scale`` is in µV; ``ch_names``,
-        ``sfreq`` in Hz; optionally ``y`` (n_epochs,) with 0 to 4 and -1 for none, ``subject``, ``night`` and
-        ``epoch_index`` (place of each epoch in the night).
-    signal : bool
-        False leaves ``X`` empty: what the file says about itself is read in no time.
-
-    Raises
-    ------
-    ValueError
-        If an array is missing or has the wrong shape; it is named.
-    """
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise ValueError("a single array, not an npz file of several")
-        with loaded as f:
-            if missing := [k for k in ("X", "ch_names", "sfreq") if k not in f.files]:
-                seen = ", ".join(f.files[:6]) + (f" and {len(f.files) - 6} more" if len(f.files) > 6 else "")
-                raise ValueError(f"no array {', '.join(missing)} in it, only {seen}")
-            rest = {k: f[k] for k in f.files if k != "X"}
-            X = f["X"] if signal else None
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError) as err:
-        raise ValueError(f"unreadable npz file ({err})") from err
-    ch_names = tuple(str(c) for c in np.atleast_1d(rest["ch_names"]))
-    sfreq = float(_one_of(rest["sfreq"], "sfreq"))
-    if not 0 < sfreq < np.inf:
-        raise ValueError(f"sfreq is {sfreq:g} Hz; it has to be above 0")
-    y = None if "y" not in rest else np.asarray(rest["y"])
-    if y is not None:
-        if y.dtype.kind not in "iuf" or not np.isfinite(y).all():
-            raise ValueError("y holds what is no number; stages are 0 to 4 and -1 for none")
-        y = y.astype(np.int64).reshape(-1)
-    if X is None:
-        X = np.empty((0, len(ch_names), 0), np.float32)
-        n = 0 if y is None else len(y)
-    else:
-        n = len(X)
-        if X.ndim != 3 or X.shape[1] != len(ch_names):
-            raise ValueError(
-                f"X has shape {X.shape}; (epochs, {len(ch_names)}, times) is due for channels {list(ch_names)}"
-            )
-        if y is not None and len(y) != n:
-            raise ValueError(f"{n} epochs and {len(y)} labels")
-        scale = np.asarray(rest.get("scale", 1.0), dtype=np.float32).reshape(-1)
-        if scale.size not in (1, len(ch_names)):
-            raise ValueError(f"scale has {scale.size} values for {len(ch_names)} channels")
-        X = X.astype(np.float32) * scale[:, None]
-    if y is not None and not np.isin(y, range(-1, 5)).all():
-        raise ValueError(f"y holds {sorted(set(y.tolist()) - set(range(-1, 5)))}; stages are 0 to 4 and -1 for none")
-    index = np.asarray(rest["epoch_index"]).reshape(-1) if "epoch_index" in rest else np.arange(n)
-    if signal and len(index) != n:
-        raise ValueError(f"{n} epochs and {len(index)} places in epoch_index")
-    return NpzNight(
-        X=X,
-        y=y,
-        ch_names=ch_names,
-        sfreq=sfreq,
-        subject=str(_one_of(rest["subject"].astype(str), "subject")) if "subject" in rest else None,
-        night=_one_of(rest["night"], "night") if "night" in rest else None,
-        onset_s=index * (X.shape[2] / sfreq),
-    )
-
-
-def _one_of(values: np.ndarray, what: str) -> Any:
-    """The one value of what may be an array with a value for each epoch."""
-    found = np.unique(values).tolist()
-    if len(found) != 1:
-        few = ", ".join(map(str, found[:5]))
-        raise ValueError(f"{what} holds {len(found)} different values ({few}); a file is one night")
-    return found[0]

@@ -1,0 +1,75 @@
+"""A continuous recording of any kind: its channels, and how stretches of them are read."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from eegaug.data.channels import Pick
+
+__all__ = ["FORMS", "Annotations", "Continuous", "open_recording"]
+
+FORMS = (".edf", ".bdf", ".rec", ".vhdr", ".set", ".fif", ".gdf", ".cnt", ".h5")
+"""How names of continuous recordings end, in lower case; the likelier original goes first."""
+
+Annotations = tuple[np.ndarray, np.ndarray, list[str]]
+"""Onsets and durations in seconds from the first sample, NaN for a duration that is not given, and texts."""
+
+
+@dataclass
+class Continuous:
+    """What there is to know of a continuous recording before its signal is read."""
+
+    name: str
+    ch_names: list[str]
+    """Channels that hold a voltage, or do not say what they hold."""
+    duration_s: float
+    read: Callable[[Sequence[Pick], float, float], list[tuple[np.ndarray, float]]]
+    """``read(picks, start_s, stop_s)`` gives signal in µV and rate in Hz for each pick among `ch_names`; the first
+    sample is the first at or after `start_s`, and `stop_s` may lie behind the end."""
+    annotations: Callable[[], Annotations]
+    start: datetime.datetime | None = None
+    """When it began, by its own clock."""
+    places: dict[str, np.ndarray] = field(default_factory=dict)
+    """Positions of channels on the head, in metres."""
+    unitless: tuple[str, ...] = ()
+    """Channels that do not say what they hold."""
+    left_out: str = ""
+    """What is said of channels that cannot serve, where one is missing."""
+
+
+def open_recording(path: str | os.PathLike) -> Continuous:
+    """Open a continuous recording: EDF and BDF, the HDF5 files of the Dreem Open Datasets, else whatever MNE reads.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Continuous
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read as what its name says it is.
+    """
+    path = Path(path)
+    match path.suffix.lower():
+        case ".edf" | ".bdf" | ".rec":
+            from eegaug.data.edf import open_edf
+
+            return open_edf(path)
+        case ".h5":
+            from eegaug.data.dreem import open_dreem
+
+            return open_dreem(path)
+        case _:
+            from eegaug.data.mne_files import open_with_mne
+
+            return open_with_mne(path)

@@ -1,0 +1,83 @@
+"""Nights of the Dreem Open Datasets, DOD-H and DOD-O (Guillot et al. 2020, IEEE TNSRE 28): one HDF5 file each.
+
+Signals are in groups by kind, such as ``signals/eeg/C3_M2``, in µV; a description in JSON says their rates. The
+``hypnogram`` has one stage of the AASM manual for each 30 s, as five scorers agreed on.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eegaug.data.channels import Pick
+from eegaug.data.continuous import Annotations, Continuous
+from eegaug.data.stages import STAGES
+
+__all__ = ["open_dreem"]
+
+_PAGE_S = 30.0
+_KINDS = ("signals/eeg", "signals/eog", "signals/emg")
+
+
+def open_dreem(path: Path) -> Continuous:
+    """Open a night of the Dreem Open Datasets.
+
+    Raises
+    ------
+    ValueError
+        If the file is none, or does not say how its signals were sampled.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as f:
+            signals = {f"{kind}/{name}": len(f[kind][name]) for kind in _KINDS if kind in f for name in f[kind]}
+            if not signals:
+                raise ValueError(f"no night of the Dreem Open Datasets: it has no signals/eeg, only {list(f)[:8]}")
+            described = {one["path"]: one for one in json.loads(f.attrs.get("description", "[]"))}
+            began = f.attrs.get("start_time")
+    except OSError as error:
+        if not path.is_file():
+            raise
+        raise ValueError(f"no HDF5 file, or a damaged one ({error})") from error
+    if unknown := [name for name in signals if not float(described.get(name, {}).get("fs", 0)) > 0]:
+        raise ValueError(f"its description does not say at which rate {unknown[0]} was sampled")
+    places, rates = list(signals), [float(described[name]["fs"]) for name in signals]
+    duration_s = min(n / rate for n, rate in zip(signals.values(), rates, strict=True))
+
+    def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
+        out = []
+        with h5py.File(path, "r") as f:
+            for plus, minus in picks:
+                rate = rates[plus]
+                part = slice(round(start_s * rate), round(stop_s * rate))
+                x = f[places[plus]][part].astype(np.float32)
+                if minus is not None:
+                    if rates[minus] != rate:
+                        raise ValueError(f"{places[plus]} and {places[minus]} differ in sampling rate")
+                    x -= f[places[minus]][part]
+                out.append((x, rate))
+        return out
+
+    def annotations() -> Annotations:
+        with h5py.File(path, "r") as f:
+            codes = f["hypnogram"][:].astype(int) if "hypnogram" in f else np.empty(0, int)
+        text = [STAGES[code] if code in range(5) else "?" for code in codes.tolist()]
+        return _PAGE_S * np.arange(len(codes)), np.full(len(codes), _PAGE_S), text
+
+    return Continuous(
+        name=path.stem,
+        ch_names=[place.rsplit("/", 1)[1] for place in places],
+        duration_s=duration_s,
+        read=read,
+        annotations=annotations,
+        start=None if began is None else _time(float(began)),
+    )
+
+
+def _time(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(tzinfo=None)

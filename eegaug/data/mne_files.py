@@ -1,0 +1,95 @@
+"""Recordings that MNE reads: FIF, BrainVision, EEGLAB and others, and those in memory."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eegaug.data.channels import Pick
+from eegaug.data.continuous import Annotations, Continuous
+
+__all__ = ["open_raw", "open_with_mne"]
+
+_STRETCH = 2**19
+
+
+def open_with_mne(path: Path) -> Continuous:
+    """Open a file with MNE's reader for its kind.
+
+    Raises
+    ------
+    ValueError
+        If it has none, or that cannot read the file.
+    """
+    import mne
+
+    try:
+        raw = mne.io.read_raw(path, verbose="error")
+    except OSError:
+        raise
+    except Exception as error:  # of a file that is none of theirs, MNE's readers raise all kinds
+        raise ValueError(f"MNE cannot read it ({str(error) or type(error).__name__})") from error
+    return open_raw(raw, path.stem)
+
+
+def open_raw(raw: Any, name: str | None = None) -> Continuous:
+    """A recording in MNE.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+        In volts, as MNE holds them.
+    name : str, optional
+        By default that of its file.
+    """
+    import mne
+
+    if name is None:
+        file = next((f for f in raw.filenames if f is not None), None)
+        name = Path(file).stem if file is not None else "recording"
+    data = mne.pick_types(raw.info, eeg=True, eog=True, emg=True, misc=True, seeg=True, ecog=True, exclude=())
+    sfreq = float(raw.info["sfreq"])
+
+    def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
+        used = sorted({i for pick in picks for i in pick if i is not None})
+        start, stop = round(start_s * sfreq), min(raw.n_times, round(stop_s * sfreq))
+        signals = np.empty((len(used), max(0, stop - start)), dtype=np.float32)
+        # In stretches: MNE hands out float64.
+        for at in range(start, stop, _STRETCH):
+            end = min(stop, at + _STRETCH)
+            part = raw.get_data(picks=[data[i] for i in used], start=at, stop=end, verbose="error")
+            signals[:, at - start : end - start] = part * 1e6
+        row = {i: signals[k] for k, i in enumerate(used)}
+        return [(row[p.plus] if p.minus is None else row[p.plus] - row[p.minus], sfreq) for p in picks]
+
+    date = raw.info["meas_date"]
+    return Continuous(
+        name=name,
+        ch_names=[raw.ch_names[i] for i in data],
+        duration_s=raw.n_times / sfreq,
+        read=read,
+        annotations=lambda: _annotations(raw),
+        # A recording that was cropped keeps the date of its first sample before that.
+        start=None if date is None else date.replace(tzinfo=None) + datetime.timedelta(seconds=float(raw.first_time)),
+        places={
+            ch["ch_name"]: ch["loc"][:3]
+            for ch in (raw.info["chs"][i] for i in data)
+            if np.isfinite(ch["loc"][:3]).all() and np.any(ch["loc"][:3] != 0)
+        },
+    )
+
+
+def _annotations(raw: Any) -> Annotations:
+    """Annotations in words: bare numbers are those of triggers, of which a 2 is no stage."""
+    marks = raw.annotations
+    # Where a recording has a date, onsets count from it, not from the first sample.
+    onset = marks.onset - (raw.first_time if marks.orig_time is not None else 0.0)
+    # BrainVision's markers of an observer.
+    text = [str(one).removeprefix("Comment/") for one in marks.description]
+    kept = [i for i, one in enumerate(text) if not re.fullmatch(r"\s*[+-]?\d+(\.\d*)?\s*", one)]
+    return onset[kept], marks.duration[kept], [text[i] for i in kept]

@@ -1,0 +1,222 @@
+"""Recordings in other forms than EDF: the same windows and stages whichever form a night has."""
+
+import json
+import warnings
+
+import h5py
+import mne
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from eegaug.data import load_recordings, read_hypnogram
+from eegaug.data.channels import Pick
+from eegaug.data.continuous import open_recording
+
+from .edf_files import noise, pages, write_edf
+
+STAGES = "WW1223R?W"
+Y = [0, 0, 1, 2, 2, 3, 4, 0]
+RATE, DURATION_S = 100.0, 270
+NAMES = ("C3", "C4")
+SIGNAL = np.stack([noise(DURATION_S, seed=seed).astype(np.float32) for seed in (1, 2)])
+PLAIN = {"l_freq": None, "h_freq": None, "standardise": None, "wake_margin_min": None}
+
+
+def raw_array():
+    raw = mne.io.RawArray(SIGNAL * 1e-6, mne.create_info(list(NAMES), RATE, "eeg"), verbose="error")
+    return raw
+
+
+def write_fif(path, stages=()):
+    raw = raw_array()
+    raw.set_annotations(mne.Annotations(*zip(*stages, strict=True)) if stages else None)
+    raw.save(path, verbose="error", overwrite=True)
+    return path
+
+
+def write_brainvision(path, stages=()):
+    path.with_suffix(".eeg").write_bytes(SIGNAL.T.astype("<f4").tobytes())
+    marks = [
+        f"Mk{i + 2}=Comment,{text},{round(onset * RATE) + 1},{round(duration * RATE)},0"
+        for i, (onset, duration, text) in enumerate(stages)
+    ]
+    head = "BrainVision Data Exchange Marker File Version 1.0\n[Common Infos]\nCodepage=UTF-8\n"
+    lines = [head, f"DataFile={path.stem}.eeg", "[Marker Infos]", "Mk1=New Segment,,1,1,0,20240101220000000000", *marks]
+    path.with_suffix(".vmrk").write_text("\n".join(lines))
+    channels = "\n".join(f"Ch{i + 1}={name},,1,µV" for i, name in enumerate(NAMES))
+    path.write_text(
+        "BrainVision Data Exchange Header File Version 1.0\n[Common Infos]\nCodepage=UTF-8\n"
+        f"DataFile={path.stem}.eeg\nMarkerFile={path.stem}.vmrk\nDataFormat=BINARY\nDataOrientation=MULTIPLEXED\n"
+        f"NumberOfChannels=2\nSamplingInterval={1e6 / RATE:g}\n[Binary Infos]\nBinaryFormat=IEEE_FLOAT_32\n"
+        f"[Channel Infos]\n{channels}\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def write_eeglab(path, stages=()):
+    event = np.array(
+        [(text, onset * RATE + 1, duration * RATE) for onset, duration, text in stages],
+        dtype=[("type", "O"), ("latency", "O"), ("duration", "O")],
+    )
+    savemat(
+        path,
+        {
+            "EEG": {
+                "setname": path.stem, "nbchan": 2, "pnts": SIGNAL.shape[1], "trials": 1, "srate": RATE, "xmin": 0.0,
+                "xmax": (SIGNAL.shape[1] - 1) / RATE, "data": SIGNAL, "event": event, "epoch": [],
+                "urchan": [], "chanlocs": np.array([(name,) for name in NAMES], dtype=[("labels", "O")]),
+                "chaninfo": {"nosedir": "+X"},
+            }
+        },
+        appendmat=False,
+    )  # fmt: skip
+    return path
+
+
+def write_rec(path, stages=()):
+    return write_edf(path, dict(zip(NAMES, SIGNAL, strict=True)), stages=stages)
+
+
+def write_dreem(path, stages=()):
+    with h5py.File(path, "w") as f:
+        described = []
+        for name, x in zip(NAMES, SIGNAL, strict=True):
+            f[f"signals/eeg/{name}_M2"] = x
+            described.append({"path": f"signals/eeg/{name}_M2", "fs": int(RATE)})
+        f.attrs["description"] = json.dumps(described)
+        f.attrs["start_time"] = 1454363420
+        if stages:
+            codes = dict(zip("W123R?", (0, 1, 2, 3, 4, -1), strict=True))
+            f["hypnogram"] = [codes[text[-1]] for _, _, text in stages]
+    return path
+
+
+WRITERS = {
+    ".fif": write_fif,
+    ".vhdr": write_brainvision,
+    ".set": write_eeglab,
+    ".rec": write_rec,
+    ".h5": write_dreem,
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_night_is_the_same_in_every_form(tmp_path, kind):
+    inside, beside = tmp_path / "inside", tmp_path / "beside"
+    for folder in (inside, beside):
+        folder.mkdir()
+    WRITERS[kind](inside / f"anna{kind}", pages(STAGES))
+    WRITERS[kind](beside / f"anna{kind}")
+    (beside / "anna_stages.csv").write_text("stage\n" + "\n".join(STAGES))
+    for folder in (inside, beside):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            nights = load_recordings(folder, ch_names=NAMES, **PLAIN)
+        assert nights.y.tolist() == Y and nights.subjects.tolist() == ["anna"] * 8 and nights.ch_names == list(NAMES)
+        onsets = [0, 30, 60, 90, 120, 150, 180, 240]
+        assert nights.datasets[0].onset_s.tolist() == onsets
+        for x, onset in zip(nights.read(), onsets, strict=True):
+            np.testing.assert_allclose(x, SIGNAL[:, onset * 100 : onset * 100 + 3000], atol=0.01)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_stretch_of_a_difference(tmp_path, kind):
+    recording = open_recording(WRITERS[kind](tmp_path / f"a{kind}"))
+    assert recording.duration_s == DURATION_S
+    (x, rate), (y, _) = recording.read([Pick(0, 1), Pick(1)], 12, 20)
+    assert rate == RATE and x.dtype == y.dtype == np.float32
+    np.testing.assert_allclose(x, SIGNAL[0, 1200:2000] - SIGNAL[1, 1200:2000], atol=0.01)
+    np.testing.assert_allclose(y, SIGNAL[1, 1200:2000], atol=0.01)
+    assert len(recording.read([Pick(0)], 260, 1e9)[0][0]) == 1000
+    assert recording.annotations()[2] == []
+
+
+@pytest.mark.parametrize("kind", [".fif", ".vhdr", ".set"])
+def test_numbers_of_triggers_are_no_stages(tmp_path, kind):
+    WRITERS[kind](tmp_path / f"a{kind}", pages("121212121", prefix=""))
+    with pytest.raises(ValueError, match=r"a: no hypnogram beside it \(.*\) and none in it"):
+        load_recordings(tmp_path)
+
+
+def test_one_night_in_two_forms_is_read_once(tmp_path):
+    write_fif(tmp_path / "anna_raw.fif", pages(STAGES))
+    write_rec(tmp_path / "anna.edf", pages(STAGES))
+    write_fif(tmp_path / "bert_raw.fif", pages(STAGES))
+    with pytest.warns(UserWarning, match="anna_raw.fif: not read: anna.edf is the same recording"):
+        nights = load_recordings(tmp_path)
+    assert [one.name for one in nights.datasets] == ["anna", "bert_raw"] and nights.y.tolist() == Y * 2
+
+
+def test_what_mne_saves_beside_a_recording_is_none(tmp_path):
+    write_fif(tmp_path / "anna_raw.fif", pages(STAGES))
+    for name in ("anna_raw-1.fif", "anna-epo.fif", "anna_ave.fif", "anna-ica.fif", "anna_task-x_split-02_eeg.fif"):
+        (tmp_path / name).write_bytes(b"")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nights = load_recordings(tmp_path)
+    assert [one.name for one in nights.datasets] == ["anna_raw"]
+
+
+def test_isruc(tmp_path):
+    """ISRUC-Sleep has 1/1.rec with 1/1_1.txt and 1/1_2.txt by two scorers, of whom the first counts."""
+    for k in ("1", "2"):
+        (tmp_path / k).mkdir()
+        write_rec(tmp_path / k / f"{k}.rec")
+        (tmp_path / k / f"{k}_1.txt").write_text("\n".join("001223500"))
+        (tmp_path / k / f"{k}_2.txt").write_text("\n".join("111111111"))
+    nights = load_recordings(tmp_path, **PLAIN)
+    assert nights.y.tolist() == [0, 0, 1, 2, 2, 3, 4, 0, 0] * 2 and set(nights.subjects) == {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.fif", b"not a fif", "a: MNE cannot read it"),
+        ("a.rec", b"not an edf" * 100, "a: no EDF or BDF file"),
+        ("a.h5", b"not hdf5", "a: no HDF5 file, or a damaged one"),
+    ],
+)
+def test_damaged_files_are_named_and_left_out(tmp_path, name, content, message):
+    write_fif(tmp_path / "b.fif", pages(STAGES))
+    (tmp_path / name).write_bytes(content)
+    with pytest.warns(UserWarning, match=message):
+        nights = load_recordings(tmp_path)
+    assert [one.name for one in nights.datasets] == ["b"]
+
+
+def test_hdf5_of_others(tmp_path):
+    with h5py.File(tmp_path / "weights.h5", "w") as f:
+        f["layer/kernel"] = np.zeros(3)
+    with pytest.raises(ValueError, match=r"no night of the Dreem Open Datasets: it has no signals/eeg"):
+        load_recordings(tmp_path)
+    with h5py.File(tmp_path / "weights.h5", "w") as f:
+        f["signals/eeg/C3_M2"] = np.zeros(3000)
+    with pytest.raises(ValueError, match="its description does not say at which rate signals/eeg/C3_M2 was sampled"):
+        load_recordings(tmp_path)
+
+
+def test_stages_of_a_recording_as_a_hypnogram(tmp_path):
+    found = read_hypnogram(write_fif(tmp_path / "a.fif", pages(STAGES)))
+    assert found.stage.tolist() == [0, 0, 1, 2, 2, 3, 4, -1, 0] and found.onset_s[3] == 90
+
+
+def test_dreams(tmp_path):
+    """DREAMS has subject1.edf and HypnogramAASM_subject1.txt, a number every 5 s, from 5 (awake) down to 1 (N3)."""
+    write_rec(tmp_path / "subject1.edf")
+    stages = np.repeat([5, 5, 3, 2, 2, 1, 4, -1, 5], 6)
+    (tmp_path / "HypnogramAASM_subject1.txt").write_text("[hypnogram]\n" + "\n".join(map(str, stages)))
+    (tmp_path / "HypnogramR&K_subject1.txt").write_text("[hypnogram]\n" + "5\n" * 54)
+    nights = load_recordings(tmp_path, **PLAIN)
+    assert nights.y.tolist() == Y and nights.datasets[0].onset_s[-1] == 240
+
+
+def test_dublin(tmp_path):
+    """There 1 is REM, 2 is stage 1, and so on up to 5, which is stage 4; 6 and 7 are none."""
+    write_rec(tmp_path / "ucddb002.rec")
+    (tmp_path / "ucddb002_stage.txt").write_text("\n".join("002334170"))
+    nights = load_recordings(tmp_path, **PLAIN)
+    assert nights.y.tolist() == [0, 0, 1, 2, 2, 3, 4, 0]
+    (tmp_path / "ucddb002_stage.txt").write_text("\n".join("002335160"))
+    assert load_recordings(tmp_path, **PLAIN).y.tolist() == [0, 0, 1, 2, 2, 3, 4, 0]
