@@ -224,7 +224,8 @@ def _hypnogram(found: Found, recording: Continuous, p: Preprocessing, reading: R
         if begins_elsewhere(found.hypnogram, recording.start):
             note = "its hypnogram's header has another start time: stages were counted from the recording's start"
             report.append(("note", note, 0))
-        return read_hypnogram(found.hypnogram, numbers=reading.stage_numbers).lasting(recording.duration_s, p.window_s)
+        hypnogram = read_hypnogram(found.hypnogram, numbers=reading.stage_numbers)
+        return hypnogram.since(recording.start).lasting(recording.duration_s, p.window_s)
     annotations = recording.annotations()
     if annotations[2]:
         try:
@@ -232,8 +233,8 @@ def _hypnogram(found: Found, recording: Continuous, p: Preprocessing, reading: R
         except ValueError as err:
             raise ValueError(f"no hypnogram beside it, and in the file itself: {err}") from err
     raise ValueError(
-        "no hypnogram beside it (same name with .csv, .tsv, .txt, .xml, .rml, -Hypnogram.edf or BIDS events.tsv) "
-        "and none in it"
+        "no hypnogram beside it (same name with .csv, .tsv, .txt, .xml, .rml, .annot, .eannot, -Hypnogram.edf or BIDS "
+        "events.tsv) and none in it"
     )
 
 

@@ -16,7 +16,9 @@ from eegaug.data.hypnograms import XML, holds_stages, is_of_stages
 __all__ = ["Found", "find_recordings", "names_of_nights", "unread_files"]
 
 RECORDINGS = (*FORMS, ".npz")
-HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt", *XML)
+HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt", ".annot", ".eannot", *XML)
+# Forms of one scoring, those first that say most about when stages are.
+_BETTER = (".edf", "nsrr.xml", *XML, ".annot")
 _UNREAD = (".hea", ".hdf5", ".edf.gz", ".fif.gz")
 
 _WORDS = r"(?:hypnograms?|hypno|stages?|staging|scoring|scores?|labels?|events|annotations?)"
@@ -183,9 +185,7 @@ def _best_form(near: list[Path]) -> list[Path]:
     """Of forms of the same scoring, which differ in how their names end, those that say most about when stages are."""
     if len({_scored_as(p) for p in near}) != 1:
         return near
-    ranks = {
-        p: (p.suffix.lower() != ".edf", p.suffix.lower() not in XML, not p.stem.lower().endswith("nsrr")) for p in near
-    }
+    ranks = {p: [not p.name.lower().endswith(end) for end in _BETTER] for p in near}
     return [p for p in near if ranks[p] == min(ranks.values())]
 
 
@@ -275,7 +275,7 @@ def _files(source) -> tuple[Path, list[Path], list[Path]]:
 def _is_hypnogram(path: Path) -> bool:
     if path.suffix.lower() not in HYPNOGRAMS:
         return False
-    if path.suffix.lower() in XML:
+    if path.suffix.lower() in (".annot", ".eannot", *XML):
         return is_of_stages(path)
     mass = _MASS.match(path.stem)
     if mass and mass[2]:  # spindles, K-complexes and stages of MASS are EDF files too

@@ -112,10 +112,10 @@ class Layout(NamedTuple):
     """
 
     labels: Sequence[str]
-    onset: list[float] | None
-    duration: list[float] | None
-    epoch: list[int] | None
-    empty: int | None
+    onset: list[float] | None = None
+    duration: list[float] | None = None
+    epoch: list[int] | None = None
+    empty: int | None = None
     """An empty line between others."""
 
 

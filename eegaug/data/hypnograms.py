@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from eegaug.data.continuous import FORMS, open_recording
 from eegaug.data.hypnogram_dialects import dialect_of
-from eegaug.data.hypnogram_text import read_layout
+from eegaug.data.hypnogram_luna import read_annot, read_eannot
+from eegaug.data.hypnogram_text import Layout, read_layout
 from eegaug.data.hypnogram_xml import is_scoring, read_xml
 from eegaug.data.stages import STAGES, UNSCORED, parse_stage
 
@@ -34,6 +36,7 @@ OTHERS_SETTLE = (
 XML = (".xml", ".rml")
 # What lasts so long and is no stage may be one in words that are not known.
 _LONG_S = 20.0
+_DAY_S = 86400.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Hypnogram:
         What had to be assumed when the file was read.
     assumed_s : float, optional
         Length of a page, where the file does not say; see :meth:`lasting`.
+    clock_s : float, optional
+        Time of the day, in seconds after midnight, from which onsets count; see :meth:`since`.
     """
 
     onset_s: np.ndarray
@@ -75,6 +80,7 @@ class Hypnogram:
     stage: np.ndarray
     notes: list[str] = field(default_factory=list)
     assumed_s: float | None = None
+    clock_s: float | None = None
 
     @classmethod
     def from_labels(
@@ -123,6 +129,23 @@ class Hypnogram:
         if alone:
             notes.append(f"labels that name no stage were left out: {', '.join(map(repr, sorted(alone)[:5]))}")
         return cls(onset, duration, stage, notes)
+
+    def since(self, start: datetime.datetime | None) -> Hypnogram:
+        """The same for a recording that began at `start`, from which onsets count where they are times of the day.
+
+        Raises
+        ------
+        ValueError
+            If they are, and `start` is None.
+        """
+        if self.clock_s is None:
+            return self
+        if start is None:
+            raise ValueError("it has times of the day, and the recording does not say when it began")
+        began = start.hour * 3600 + start.minute * 60 + start.second + start.microsecond / 1e6
+        # Whichever began first did so within half a day before the other.
+        first = (self.clock_s - began + _DAY_S / 2) % _DAY_S - _DAY_S / 2
+        return replace(self, onset_s=self.onset_s + first, clock_s=None)
 
     def lasting(self, recording_s: float, window_s: float) -> Hypnogram:
         """The same for a recording: of pages whose length nobody says, as long as windows are if that fits it better.
@@ -188,6 +211,8 @@ class Hypnogram:
         if epoch_20s not in ("refuse", "reepoch"):
             raise ValueError(f"epoch_20s={epoch_20s!r} is not known: use 'refuse' or 'reepoch'.")
         page = self.page_s()
+        if self.clock_s is not None:
+            raise ValueError("it has times of the day: since() counts them from the start of a recording")
         step, margin = window_s, 0.0
         if page in (5, 10, 15, 20, 25) and page < window_s and window_s % page:
             if epoch_20s == "refuse":
@@ -276,7 +301,8 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
         EDF+ with stages as annotations (Sleep-EDF, MASS), or text (``.csv``, ``.tsv``, ``.txt``, BIDS ``events.tsv``):
         one stage per line and epoch, or a table with stages and their onsets and durations (or ends) in seconds.
         Headers and comments (#) are fine. XML (``.xml``): NSRR's ``-nsrr.xml`` or Compumedics Profusion's, and
-        Respironics' ``.rml`` with its stages by a scorer.
+        Respironics' ``.rml`` with its stages by a scorer. Luna's ``.annot`` (stages among other annotations) and
+        ``.eannot`` (one label for each epoch).
     epoch_s : float
         Length of an epoch where the file does not say.
     numbers : {"auto", "r&k", "aasm"}
@@ -301,6 +327,9 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
         return Hypnogram.from_labels(*open_recording(path).annotations(), numbers)
     if path.suffix.lower() in XML:
         return Hypnogram.from_labels(*read_xml(path), "r&k")
+    if path.suffix.lower() == ".annot":
+        *stages, clock_s = read_annot(path)
+        return replace(Hypnogram.from_labels(*stages), clock_s=clock_s)
     return _from_text(path, epoch_s, numbers)
 
 
@@ -327,12 +356,12 @@ def four_is_open(path: str | os.PathLike) -> bool:
 
 def _labels(path: Path) -> Sequence[str]:
     """Labels of a hypnogram as they are written; none where they say what they mean, or where it cannot be read."""
-    if path.suffix.lower() in (".npz", *XML):
+    if path.suffix.lower() in (".npz", ".annot", *XML):
         return ()
     try:
         if path.suffix.lower() in FORMS:
             return open_recording(path).annotations()[2]
-        labels, dialect = read_layout(path).labels, dialect_of(path)
+        labels, dialect = _layout(path).labels, dialect_of(path)
         return labels if dialect is None else dialect.words(labels)
     except (ValueError, OSError):
         return ()
@@ -348,12 +377,18 @@ def holds_stages(path: str | os.PathLike) -> bool:
 
 
 def is_of_stages(path: Path) -> bool:
-    """Whether a file that is called as hypnograms are is one; only XML, which may hold anything, is looked into."""
+    """Whether a file that is called as hypnograms are is one: XML and annotations may hold anything."""
+    if path.suffix.lower() in (".annot", ".eannot"):
+        return holds_stages(path)
     return is_scoring(path) if path.suffix.lower() in XML else True
 
 
+def _layout(path: Path) -> Layout:
+    return Layout(read_eannot(path)) if path.suffix.lower() == ".eannot" else read_layout(path)
+
+
 def _from_text(path: Path, epoch_s: float, numbers: str) -> Hypnogram:
-    labels, onset, duration, epoch, empty = read_layout(path)
+    labels, onset, duration, epoch, empty = _layout(path)
     if dialect := dialect_of(path):
         return Hypnogram.from_labels(*dialect.stretches(labels), numbers)
     if onset is not None:

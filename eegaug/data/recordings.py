@@ -50,9 +50,9 @@ def load_recordings(
     anywhere below the folder: Sleep-EDF's ``SC4001EC-Hypnogram.edf``, MASS's ``01-03-0001 Base.edf``, BIDS
     ``*_events.tsv``, NSRR's ``shhs1-200001-nsrr.xml`` (or ``-profusion.xml``, which is the same scoring), or the same
     name with ``.csv``, ``.tsv`` or ``.txt`` (with or without ``-hypnogram``, ``_stages``, ``_scoring`` and the like),
-    with ``.xml`` of Compumedics Profusion or ``.rml`` of Philips Respironics; else among the EDF+ annotations of the
-    recording itself. Text holds one stage per 30-s line (or per line as long as a window, where that fits the recording
-    better), or a table with onset, duration and stage.
+    with ``.xml`` of Compumedics Profusion, ``.rml`` of Philips Respironics, or Luna's ``.annot`` and ``.eannot``; else
+    among the EDF+ annotations of the recording itself. Text holds one stage per 30-s line (or per line as long as a
+    window, where that fits the recording better), or a table with onset, duration and stage.
 
     Stages 3 and 4 become N3. Movement and unknown are dropped and counted. A recording that cannot be used (truncated,
     unreadable, without hypnogram, a channel flat or missing) is skipped, named in one warning at the end and listed in

@@ -168,6 +168,19 @@ class TestReference:
         same = eegaug.stage(recording, model, reference=write_edf(tmp_path / "c.edf", stages=pages(["2"] * N_EPOCHS)))
         assert not any("start time" in note or "goes on" in note for note in same.notes)
 
+    def test_times_of_the_day_count_from_the_recordings_start(self, recording, model, tmp_path):
+        header = bytearray(recording.read_bytes())
+        header[176:184] = b"23.57.48"
+        recording.write_bytes(header)
+        rows = [("W", "23:58:00"), ("N2", "23:59:00"), ("N3", "00:01:00"), ("R", "00:02:30")]
+        text = "\n".join(f"{name}\t{at}\t..." for name, at in rows)
+        (tmp_path / "a.annot").write_text(text)
+        found = eegaug.stage(recording, model, reference=tmp_path / "a.annot")
+        assert found.onset_s[0] == 12 and found.agreement.scored.tolist() == [0, 0, 2, 2, 2, 2, 3, 3, 3, 4, 4]
+        raw = mne.io.read_raw_edf(recording, verbose="error").set_meas_date(None)
+        with pytest.raises(ValueError, match="times of the day, and the recording does not say when it began"):
+            eegaug.stage(raw, model, reference=tmp_path / "a.annot")
+
     def test_text_without_times_is_as_long_as_the_night(self, signals, tmp_path):
         short = simulate_nights(n_subjects=2, n_windows=40, window_s=10, ch_names=["C3", "C4"], random_state=0)
         model = AugNetClassifier(layers=[["sign_flip"]], max_epochs=1, random_state=0, verbose=0).fit(short)
