@@ -41,11 +41,16 @@ def _spelling() -> dict[str, str]:
     return spelling | _OLD_NAMES
 
 
+def separated(label: str) -> str:
+    """A label such as ``"C3A2"`` with a hyphen before its mastoid or earlobe."""
+    return re.sub(r"(?<=[0-9z])([am][12])$", r"-\1", label, flags=re.IGNORECASE)
+
+
 def _electrodes(ch_name: str) -> tuple[str | None, ...]:
     """Electrodes named by one channel label, in order; None for a part that is no electrode."""
     if not isinstance(ch_name, str):
         raise TypeError(f"channel names must be str, got {ch_name!r} of type {type(ch_name).__name__}")
-    label = _PREFIX.sub("", ch_name.strip())
+    label = separated(_PREFIX.sub("", ch_name.strip()))
     parts = [part.strip(".'\"") for part in _SEPARATOR.split(label)]
     return tuple(_spelling().get(part.lower()) for part in parts)
 

@@ -27,6 +27,8 @@ TEMPLATE = "colin27_1020" if "colin27_1020" in mne.channels.get_builtin_montages
         ("T3", "T7"),
         ("EEG T6-CLE", "P8"),
         ("AFF1h", "AFF1h"),
+        ("C3A2", "C3"),
+        ("EEG CzM1", "Cz"),
         ("A2", "A2"),
     ],
 )

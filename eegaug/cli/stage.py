@@ -73,9 +73,10 @@ def _moment(text: str | None) -> float | str | None:
 def stage(recordings: tuple[str, ...], model: Path, out: Path, quiet: bool, as_json: bool, **given: Any) -> int:
     """Stage recordings with a model.
 
-    EDF, BDF, npz and other files that MNE reads. Each gets a folder with its hypnogram (CSV, EDF+, EDFbrowser, BIDS),
-    probabilities, sleep statistics and a page; summary.csv has one row per recording. A recording that cannot be staged
-    is named and left out. What is finished is kept: the same command goes on where it stopped.
+    EDF, BDF, BrainVision, EEGLAB, FIF, npz and other files that MNE reads. Each gets a folder with its hypnogram (CSV,
+    EDF+, EDFbrowser, BIDS), probabilities, sleep statistics and a page; summary.csv has one row per recording. A
+    recording that cannot be staged is named and left out. What is finished is kept: the same command goes on where it
+    stopped.
 
     \b
     Example:

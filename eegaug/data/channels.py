@@ -41,7 +41,9 @@ def _electrode(name: str) -> str | None:
 
 def _parts(name: str) -> tuple[str, str | None]:
     """A channel's first electrode and its reference in lower case; M1 and A1, M2 and A2 are the same places."""
-    label = re.sub(r"^EEG[\s:_]+", "", name.strip(), flags=re.IGNORECASE).lower()
+    from eegaug.montage import separated
+
+    label = separated(re.sub(r"^EEG[\s:_]+", "", name.strip(), flags=re.IGNORECASE).lower())
     # Written with a hyphen, a dash, a slash, a colon or an underscore.
     first, *more = (re.sub(r"\s+", "", part) for part in re.split("[-\u2013/:_]", label, maxsplit=1))
     second = more[0] if more else ""

@@ -85,7 +85,8 @@ def find_tasks(
     Parameters
     ----------
     sources : iterable of path-like
-        Files of any kind that can be read; folders, in which EDF, BDF and npz files are looked for; glob patterns.
+        Files of any kind that can be read; folders, in which recordings are looked for as `load_recordings` does; glob
+        patterns.
     out : path-like
         Folder of the results.
     reference : path-like, optional

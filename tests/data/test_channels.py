@@ -22,6 +22,7 @@ def names(available, requested):
         (["C3", "C3-M2", "M2", "O1"], ["C3", "C3-A2", "O1-M2"], [("C3",), ("C3-M2",), ("O1", "M2")]),
         (["c3", "C3"], ["C3"], [("C3",)]),
         (["C3 - A2"], ["C3-M2"], [("C3 - A2",)]),
+        (["C3A2", "c4m1", "LEFTEYE"], ["C3-M2", "C4"], [("C3A2",), ("c4m1",)]),
     ],
 )
 def test_pick(available, requested, found):

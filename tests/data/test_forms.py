@@ -214,9 +214,9 @@ def test_dreams(tmp_path):
 
 def test_dublin(tmp_path):
     """There 1 is REM, 2 is stage 1, and so on up to 5, which is stage 4; 6 and 7 are none."""
-    write_rec(tmp_path / "ucddb002.rec")
+    write_edf(tmp_path / "ucddb002.rec", dict(zip(("C3A2", "C4A1"), SIGNAL, strict=True)))
     (tmp_path / "ucddb002_stage.txt").write_text("\n".join("002334170"))
     nights = load_recordings(tmp_path, **PLAIN)
-    assert nights.y.tolist() == [0, 0, 1, 2, 2, 3, 4, 0]
+    assert nights.y.tolist() == [0, 0, 1, 2, 2, 3, 4, 0] and nights.ch_names == ["C3A2", "C4A1"]
     (tmp_path / "ucddb002_stage.txt").write_text("\n".join("002335160"))
     assert load_recordings(tmp_path, **PLAIN).y.tolist() == [0, 0, 1, 2, 2, 3, 4, 0]
