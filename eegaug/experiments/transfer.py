@@ -17,7 +17,7 @@ from eegaug.experiments.base import Experiment, Settings, mean_and_sd
 from eegaug.invariance import intra_augmentation_variation, transfer_matrix
 from eegaug.invariance.frozen import usable
 from eegaug.operations import FAMILIES, Operation
-from eegaug.plotting.colours import GREY, VERMILION, tidy
+from eegaug.plotting.colours import GREY, INK, VERMILION, tidy
 
 __all__ = ["EXPERIMENT"]
 
@@ -139,7 +139,7 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
     bars.set_yticks(range(len(names)), names, fontsize=7)
     bars.invert_yaxis()
     bars.set_xlabel("variation on unseen sets (KL)", fontsize=8)
-    bars.legend(fontsize=7, frameon=False)
+    bars.legend(fontsize=7, frameon=False, labelcolor=INK)
     tidy(bars)
     return picture
 

@@ -8,17 +8,30 @@ from __future__ import annotations
 
 import textwrap
 import zlib
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["FAMILY_COLOURS", "INK", "MUTED", "STAGE_COLOURS", "TRUTH_COLOUR", "MethodStyle", "method_style", "new_axes"]
+__all__ = [
+    "FAMILY_COLOURS",
+    "INK",
+    "MUTED",
+    "NOTE",
+    "STAGE_COLOURS",
+    "TRUTH_COLOUR",
+    "MethodStyle",
+    "ink",
+    "method_style",
+    "method_styles",
+    "new_axes",
+]
 
 ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7A7A7A"
 
 INK = "#222222"
 MUTED = "#8C8C8C"
-#: For words that are read last.
-NOTE = "#666666"
+#: For words that are read last: as far from a white ground as from a black one, 4.6 to 1.
+NOTE = "#757575"
 TRUTH_COLOUR = "#111111"
 
 STAGE_COLOURS = {"W": ORANGE, "N1": SKY, "N2": BLUE, "N3": "#16325C", "REM": "#C0392B"}
@@ -83,6 +96,33 @@ def method_style(name: str, label: str | None = None) -> MethodStyle:
     return known._replace(label=label) if label else known
 
 
+def method_styles(names: Iterable[str], labels: Mapping[str, str] | None = None) -> dict[str, MethodStyle]:
+    """Styles of the methods of one picture: of those that the palette does not know, no two look alike.
+
+    Where two would have the colour that goes with their names, the later one gets the next that is used least.
+    """
+    styles: dict[str, MethodStyle] = {}
+    for name in names:
+        style = method_style(name, (labels or {}).get(name))
+        if name not in _METHODS:
+            used = [tuple(one[1:]) for other, one in styles.items() if other not in _METHODS]
+            by_name = _SPARE.index(style.colour), _SPARE_SHAPES.index((style.line, style.marker))
+            colours, shapes = (part[k:] + part[:k] for part, k in zip((_SPARE, _SPARE_SHAPES), by_name, strict=True))
+            colour = min(colours, key=[look[0] for look in used].count)
+            shape = min(shapes, key=[look[1:] for look in used if look[0] == colour].count)
+            style = MethodStyle(style.label, colour, *shape)
+        styles[name] = style
+    return styles
+
+
+def ink() -> str:
+    """Colour of words: the style sheet's, if it has one for its own ground."""
+    import matplotlib
+
+    colour = matplotlib.rcParams["text.color"]
+    return INK if colour == "black" else colour
+
+
 def in_lines(name: Any) -> str:
     """A name in lines so short that a long one leaves room for what is drawn."""
     return textwrap.fill(str(name), 34)
@@ -121,7 +161,10 @@ def tidy(ax: Any, grid: str | None = "y") -> None:
     """Take away what carries no information: the frame on the right and above; put a faint grid behind."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(MUTED)
-    ax.tick_params(colors=INK, labelsize=8, width=0.6)
+    ax.tick_params(colors=ink(), labelsize=8, width=0.6)
+    # Whatever the style sheet says: colours are made for a white ground, and no grid crosses numbers or areas.
+    ax.set_facecolor("white")
+    ax.grid(False)
     if grid:
         ax.grid(axis=grid, color="#E3E3E3", linewidth=0.6)
         ax.set_axisbelow(True)

@@ -7,7 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import BLUE, INK, MUTED, STAGE_COLOURS, VERMILION, dress, in_lines, new_axes
+from eegaug.plotting.colours import (
+    BLUE,
+    INK,
+    MUTED,
+    NOTE,
+    STAGE_COLOURS,
+    VERMILION,
+    dress,
+    in_lines,
+    ink,
+    new_axes,
+)
 
 __all__ = [
     "plot_augmentation_variation",
@@ -52,7 +63,7 @@ def plot_invariance_scores(scores: Mapping[str, Any], *, title: str | None = Non
     )
     for row, score in enumerate(scores.values()):
         if np.isnan(score.median):
-            ax.text(0.5, row, "says the same about all windows", ha="center", va="center", fontsize=8, color=MUTED)
+            ax.text(0.5, row, "says the same about all windows", ha="center", va="center", fontsize=8, color=NOTE)
             continue
         low, middle, high = (max(value, _LOWEST) for value in (score.low, score.median, score.high))
         ax.hlines(row, low, high, color=BLUE, linewidth=5, alpha=0.35)
@@ -265,7 +276,7 @@ def _heat_map(
     ax: Any, values: Any, rows: Sequence[str], cmap: str, low: float, high: float, form: str, **words: str | None
 ) -> Any:
     numbers = values.to_numpy(dtype=float)
-    image = ax.imshow(numbers, cmap=cmap, vmin=low, vmax=high, aspect="auto")
+    image = ax.imshow(numbers, cmap=cmap, vmin=low, vmax=high, aspect="auto", origin="upper")
     for (row, column), value in np.ndenumerate(numbers):
         text = "–" if np.isnan(value) else form.format(value)
         red, green, blue, _ = image.cmap(image.norm(value)) if not np.isnan(value) else (1.0,) * 4
@@ -317,7 +328,7 @@ def _stage_legend(ax: Any, colours: Mapping[Any, str]) -> None:
 
 
 def _beside(ax: Any) -> dict[str, Any]:
-    style = {"ha": "right", "va": "center", "fontsize": 8, "color": INK, "annotation_clip": False}
+    style = {"ha": "right", "va": "center", "fontsize": 8, "color": ink(), "annotation_clip": False}
     return style | {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
 
 

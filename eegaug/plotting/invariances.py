@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import FAMILY_COLOURS, INK, MUTED, TRUTH_COLOUR, dress, new_axes
+from eegaug.plotting.colours import FAMILY_COLOURS, NOTE, TRUTH_COLOUR, dress, ink, new_axes
 
 __all__ = ["invariances_history_figure", "plot_invariances", "plot_invariances_history"]
 
@@ -132,7 +132,7 @@ def plot_invariances(
     for number, layer in enumerate(layers):
         label = f"layer {number + 1}" if isinstance(layer, int | np.integer) else str(layer)
         ax.text(
-            -0.01, place, label, ha="right", va="center", fontsize=8, color=MUTED, transform=ax.get_yaxis_transform()
+            -0.01, place, label, ha="right", va="center", fontsize=8, color=NOTE, transform=ax.get_yaxis_transform()
         )
         place += 0.85
         for row in rows[rows["layer"] == layer].itertuples():
@@ -148,7 +148,7 @@ def plot_invariances(
     dress(ax, "learned strength of the operation", title=title, grid="x", pad=14)
     ax.tick_params(axis="y", length=0)
     for x, text in _COLUMNS.items():
-        _beside(ax, ax.transAxes, x, 1.0, text, MUTED, va="bottom")
+        _beside(ax, ax.transAxes, x, 1.0, text, NOTE, va="bottom")
     _legend(ax, rows, truth)
     return ax
 
@@ -202,10 +202,10 @@ def _draw_row(ax: Any, place: float, row: Any, planted: float | None) -> None:
         ax.hlines(place, row.low, row.high, color=colour, alpha=0.5, linewidth=5, zorder=1)
     area = 14 + 110 * float(row.weight)
     ax.scatter([row.magnitude], [place], s=area, color=colour, alpha=alpha, linewidth=0, zorder=3)
-    ink = INK if row.weight >= _ACTIVE else MUTED
+    words = ink() if row.weight >= _ACTIVE else NOTE
     strength = _physical(row.strength, row.unit) if row.weight >= _ACTIVE else "–"
     for x, text in zip(_COLUMNS, (strength, f"{row.weight:.2f}"), strict=True):
-        _beside(ax, ax.get_yaxis_transform(), x, place, text, ink)
+        _beside(ax, ax.get_yaxis_transform(), x, place, text, words)
     if planted is not None and np.isfinite(row.per_magnitude) and row.per_magnitude > 0:
         x = min(float(planted) / row.per_magnitude, 1.0)
         ax.scatter([x], [place], marker="D", s=20, facecolor="white", edgecolor=TRUTH_COLOUR, linewidth=1, zorder=4)

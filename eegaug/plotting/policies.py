@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import FAMILY_COLOURS, INK, MUTED, new_axes
+from eegaug.plotting.colours import FAMILY_COLOURS, NOTE, ink, new_axes
 
 __all__ = ["plot_policies", "plot_policy"]
 
@@ -45,7 +45,7 @@ def plot_policy(policy: Any, *, limit: int = 10, title: str | None = None, ax: A
     ax.set_xlim(0, _WIDTH)
     ax.set_ylim(_height(rows), 0)
     ax.set_axis_off()
-    small = {"fontsize": 7, "va": "center", "color": MUTED}
+    small = {"fontsize": 7, "va": "center", "color": NOTE}
     for x, text in ((_PROBABILITY, "probability"), (_MAGNITUDE, "strength")):
         ax.text(x, 0.6, text, **small)
     draws = next(row["draws"] for row in rows if "draws" in row)
@@ -55,7 +55,7 @@ def plot_policy(policy: Any, *, limit: int = 10, title: str | None = None, ax: A
         ax.text(_WEIGHT, 0.6, "drawn", ha="right", **small)
     for y, row in zip(_places(rows), rows, strict=True):
         if "heading" in row:
-            ax.text(0, y, row["heading"], fontsize=8, va="center", color=INK, fontweight="bold")
+            ax.text(0, y, row["heading"], fontsize=8, va="center", color=ink(), fontweight="bold")
         elif "others" in row:
             ax.text(_NAME, y, row["others"], **small)
         else:
@@ -68,18 +68,17 @@ def plot_policy(policy: Any, *, limit: int = 10, title: str | None = None, ax: A
 def _draw_row(ax: Any, y: float, row: Mapping[str, Any]) -> None:
     if row["place"] == 0:
         ax.hlines(y - 0.5, 0, _WIDTH, color="#E3E3E3", linewidth=0.6)
-        ax.text(_WEIGHT, y, f"{100 * row['weight']:.3g} %", fontsize=7.5, ha="right", va="center", color=INK)
+        ax.text(_WEIGHT, y, f"{100 * row['weight']:.3g} %", fontsize=7.5, ha="right", va="center", color=ink())
     if not row["operation"]:
-        ax.text(_NAME, y, "changes nothing", fontsize=8, va="center", color=MUTED)
+        ax.text(_NAME, y, "changes nothing", fontsize=8, va="center", color=NOTE)
         return
-    colour = FAMILY_COLOURS.get(row["family"], INK)
-    alpha = 0.55 + 0.45 * float(row["probability"])
+    colour = FAMILY_COLOURS.get(row["family"], ink())
     then = "" if row["place"] == 0 else "then "
-    ax.text(_NAME, y, then + row["operation"].replace("_", " "), fontsize=8, va="center", color=colour, alpha=alpha)
+    ax.text(_NAME, y, then + row["operation"].replace("_", " "), fontsize=8, va="center", color=colour)
     _draw_bar(ax, _PROBABILITY, y, 0.0, row["probability"], colour)
-    ax.text(_PROBABILITY + _BAR + 0.6, y, f"{row['probability']:.2f}", fontsize=7.5, va="center", color=INK)
+    ax.text(_PROBABILITY + _BAR + 0.6, y, f"{row['probability']:.2f}", fontsize=7.5, va="center", color=ink())
     if not np.isfinite(row["magnitude"]):
-        ax.text(_MAGNITUDE, y, "–", fontsize=7.5, va="center", color=MUTED)
+        ax.text(_MAGNITUDE, y, "–", fontsize=7.5, va="center", color=NOTE)
         return
     low, high = float(row["lowest_magnitude"]), float(row["magnitude"])
     _draw_bar(ax, _MAGNITUDE, y, low if high > low else 0.0, high, colour)
@@ -87,7 +86,7 @@ def _draw_row(ax: Any, y: float, row: Mapping[str, Any]) -> None:
     if high > low:
         text = f"{row['strength'] * low / high:.3g} to {text}"
     unit = {"probability": "", "degrees": "°"}.get(row["unit"], f" {row['unit']}")
-    ax.text(_MAGNITUDE + _BAR + 0.6, y, text + unit, fontsize=7.5, va="center", color=INK)
+    ax.text(_MAGNITUDE + _BAR + 0.6, y, text + unit, fontsize=7.5, va="center", color=ink())
 
 
 def _draw_bar(ax: Any, x: float, y: float, low: float, high: float, colour: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from eegaug.data.stages import STAGES, UNSCORED
-from eegaug.plotting.colours import INK, NOTE, STAGE_COLOURS
+from eegaug.plotting.colours import NOTE, STAGE_COLOURS, ink
 from eegaug.plotting.night import plot_agreement, plot_confidence, plot_hypnodensity, plot_spectrogram, show_clock
 from eegaug.plotting.sleep import plot_confusion, plot_hypnogram
 
@@ -136,7 +136,7 @@ def _draw(night: Any, axes: dict[str, Any]) -> None:
 
 def _head(part: Any, height: float, lines: list[str]) -> None:
     """The title, and lines below it, from the left edge."""
-    part.text(0.008, 1 - 0.06 / height, lines[0], fontsize=11, weight="bold", color=INK, va="top")
+    part.text(0.008, 1 - 0.06 / height, lines[0], fontsize=11, weight="bold", color=ink(), va="top")
     for k, line in enumerate(lines[1:]):
         part.text(0.008, 1 - (0.3 + _LINE * k) / height, line, fontsize=8, color=NOTE, va="top")
 
@@ -178,6 +178,6 @@ def _table(ax: Any, title: str, rows: list, at: tuple, colours: Any = None, firs
     for y, row in enumerate(rows):
         for k, (x, text) in enumerate(zip(at, row, strict=True)):
             right = (k == 0 and first == "right") or (len(row) == 3 and k == 1)
-            colour = (colours or {}).get(text, NOTE if first == "right" and y == 0 else INK)
+            colour = (colours or {}).get(text, NOTE if first == "right" and y == 0 else ink())
             weight = "bold" if text in (colours or {}) else "normal"
             ax.text(x, y, text, fontsize=7.5, ha="right" if right else "left", va="center", color=colour, weight=weight)

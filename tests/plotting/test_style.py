@@ -1,0 +1,93 @@
+"""Pictures under style sheets: words that can be read, the same order, and nothing of the user's that is changed."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+
+matplotlib.use("Agg")
+
+from eegaug import plotting
+from eegaug.invariance import InvarianceScore
+from eegaug.policy import Policy
+
+STAGES = [0, 1, 2, 2, 3, 4]
+SCORES = pd.DataFrame({"method": ["none", "augnet"], "fold": 0, "fraction": 1.0, "test_balanced_accuracy": [0.5, 0.6]})
+LEARNED = pd.DataFrame(
+    {
+        "layer": 0,
+        "operation": ["frequency_shift", "sign_flip"],
+        "weight": [0.995, 0.005],
+        "magnitude": [0.1, 0.9],
+        "strength": [0.5, 0.45],
+        "unit": ["Hz", "probability"],
+    }
+)
+SCORE, SAME = (InvarianceScore(m, m, m, 0.0, np.array([m])) for m in (0.8, np.nan))
+MATRIX = pd.DataFrame({"original": [0.8, 0.9], "sign_flip": [0.1, 0.9]}, index=["none", "AIT"])
+PICTURES = {
+    "scores": lambda: plotting.plot_scores(SCORES),
+    "invariances": lambda: plotting.plot_invariances(LEARNED, truth={"sign_flip": 0.5}),
+    "confusion": lambda: plotting.plot_confusion([[8, 2], [1, 9]], ["W", "N1"]),
+    "hypnogram": lambda: plotting.plot_hypnogram(STAGES, STAGES[::-1]),
+    "hypnodensity": lambda: plotting.plot_hypnodensity(np.eye(5)),
+    "agreement": lambda: plotting.plot_agreement(STAGES, STAGES[::-1]),
+    "policy": lambda: plotting.plot_policy(Policy.fixed_sleep(sfreq=100), limit=3),
+    "measures": lambda: plotting.plot_invariance_scores({"AugNet": SCORE, "constant": SAME}),
+    "transfer": lambda: plotting.plot_transfer_matrix(MATRIX),
+    "spectrum": lambda: plotting.plot_operation_spectrum(
+        "frequency_shift", np.random.default_rng(0).standard_normal((1, 500)).astype("float32"), sfreq=100
+    ),
+}
+
+
+def luminance(colour):
+    rgb = np.array(to_rgb(colour))
+    return float(np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+
+
+def words(ax):
+    """Words beside the data, with the colour of what they stand on."""
+    legend = ax.get_legend()
+    texts = [*ax.get_xticklabels(), *ax.get_yticklabels(), *ax.texts, *(legend.get_texts() if legend else [])]
+    for text in texts:
+        box = text.get_window_extent()
+        inside = ax.axison and ax.bbox.contains(*((box.min + box.max) / 2))
+        if text.get_text() and not (inside and ax.images):  # numbers on a map have the colour of their cell
+            yield text, "white" if inside else plt.rcParams["figure.facecolor"]
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("style", ["default", "dark_background", "ggplot"])
+def test_words_can_be_read(picture, style):
+    with plt.style.context(style):
+        before = dict(plt.rcParams)
+        ax = PICTURES[picture]()
+        ax.figure.draw_without_rendering()
+        found = list(words(ax))
+        assert dict(plt.rcParams) == before
+    assert len(found) > 3
+    for text, ground in found:
+        low, high = sorted([luminance(text.get_color()), luminance(ground)])
+        # 4.5 is what accessibility asks of small words; names of operations have the hues of their families, near 3.5.
+        named = to_rgb(text.get_color()) in map(to_rgb, plotting.FAMILY_COLOURS.values())
+        assert (high + 0.05) / (low + 0.05) > (3.4 if named else 4.5), text.get_text()
+    plt.close(ax.figure)
+
+
+@pytest.mark.parametrize("picture", ["confusion", "transfer", "hypnodensity"])
+def test_no_grid_over_maps_and_areas(picture):
+    with plt.style.context("ggplot"):
+        ax = PICTURES[picture]()
+    assert not any(line.get_visible() for axis in (ax.xaxis, ax.yaxis) for line in axis.get_gridlines())
+    plt.close(ax.figure)
+
+
+@pytest.mark.parametrize("picture", ["confusion", "transfer"])
+def test_the_first_row_is_above_the_others(picture):
+    with plt.rc_context({"image.origin": "lower"}):
+        ax = PICTURES[picture]()
+    assert ax.yaxis_inverted()
+    plt.close(ax.figure)
