@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
@@ -12,6 +13,7 @@ matplotlib.use("Agg")
 from eegaug import plotting
 from eegaug.comparison.methods import _BUILT_IN, get_method
 from eegaug.comparison.search_methods import SEARCHES
+from eegaug.plotting.colours import method_styles
 from eegaug.plotting.comparison import score_bands
 
 
@@ -132,6 +134,21 @@ class TestComparison:
         assert legend.x0 >= 0 and legend.y0 >= 0 and legend.x1 <= figure.bbox.x1
         assert ax.bbox.width > 0.75 * figure.bbox.width and ax.bbox.height > 0.5 * figure.bbox.height
         plt.close(figure)
+
+    def test_the_legend_has_the_marks_that_stand_at_the_ends_of_the_curves(self, ax):
+        plotting.plot_comparison(pd.concat([curves([0.3, 0.5]), curves([0.2, 0.6], 2.0, "augnet")]), ax=ax)
+        assert [handle.get_marker() for handle in ax.get_legend().legend_handles] == ["s", "o"]
+
+    def test_quartiles_of_what_was_reached_last_can_be_seen(self, ax):
+        plotting.plot_comparison(pd.concat([curves([s], fold=f) for f, s in enumerate([0.2, 0.4, 0.8])]), ax=ax)
+        strokes = [part for part in ax.collections if isinstance(part, LineCollection)]
+        assert [stroke.get_segments()[0].tolist() for stroke in strokes] == [
+            [[1.0, pytest.approx(0.3)], [1.0, pytest.approx(0.6)]]
+        ]
+
+    def test_there_is_no_part_of_an_epoch(self, ax):
+        plotting.plot_comparison(curves([0.3]), x="epoch", ax=ax)
+        assert [float(tick).is_integer() for tick in ax.get_xticks()] == [True] * len(ax.get_xticks())
 
     def test_against_passes(self, ax):
         plotting.plot_comparison(curves([0.3, 0.5]), x="passes", ax=ax)
@@ -387,6 +404,19 @@ class TestColours:
             assert len({(style.colour, str(getattr(style, part))) for style in styles.values()}) == len(methods)
         others = [plotting.method_style(name) for name in ("mine", "mien")]  # of one colour
         assert others[0].colour == others[1].colour and others[0].marker != others[1].marker
+
+    def test_methods_of_ones_own_differ_in_colour_line_and_mark(self):
+        names = ["a method of mine", "a method of mien", "a method of eimn", "a method of neim"]  # of one colour
+        assert len({plotting.method_style(name).colour for name in names}) == 1
+        for n, parts in ((4, ("colour", "line", "marker")), (30, ())):
+            names += [f"other {k}" for k in range(n - len(names))]
+            styles = method_styles(names, {names[0]: "mine"})
+            assert list(styles) == names and styles[names[0]].label == "mine"
+            assert styles[names[0]] == plotting.method_style(names[0], "mine")
+            for part in parts:
+                assert len({getattr(style, part) for style in styles.values()}) == n
+            assert len({tuple(style[1:]) for style in styles.values()}) == n
+        assert method_styles(["none", "augnet"]) == {name: plotting.method_style(name) for name in ("none", "augnet")}
 
     @pytest.mark.parametrize("vision", ["full", "protan", "deutan"])
     def test_stages_and_methods_can_be_told_apart(self, vision):

@@ -109,7 +109,8 @@ def method_styles(names: Iterable[str], labels: Mapping[str, str] | None = None)
             by_name = _SPARE.index(style.colour), _SPARE_SHAPES.index((style.line, style.marker))
             colours, shapes = (part[k:] + part[:k] for part, k in zip((_SPARE, _SPARE_SHAPES), by_name, strict=True))
             colour = min(colours, key=[look[0] for look in used].count)
-            shape = min(shapes, key=[look[1:] for look in used if look[0] == colour].count)
+            drawn = [look[1:] for look in used if look[0] == colour], [look[1:] for look in used]
+            shape = min(shapes, key=lambda shape: [part.count(shape) for part in drawn])
             style = MethodStyle(style.label, colour, *shape)
         styles[name] = style
     return styles

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import dress, in_lines, method_style, new_axes
+from eegaug.plotting.colours import dress, in_lines, method_styles, new_axes
 
 __all__ = ["best_so_far", "plot_comparison", "plot_scores", "score_bands"]
 
 _X = {"train_seconds": "training time", "passes": "forward-backward passes", "epoch": "epoch"}
 #: Width of a name in the legend: of the line before it and the space around it, and of a letter.
-_LINE_INCHES, _LETTER_INCHES = 0.45, 0.057
+_LINE_INCHES, _LETTER_INCHES = 0.53, 0.057
 _UNITS = ((2.0, "h", 3600.0), (3.0, "min", 60.0), (0.0, "s", 1.0))
 
 
@@ -123,6 +123,8 @@ def plot_comparison(
         raise ValueError(f"x must be one of {', '.join(_X)}, got {x!r}")
     if not len(curves):
         raise ValueError("there is no curve to draw: no run has finished an epoch")
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
     from matplotlib.transforms import Bbox, TransformedBbox
 
     bands = score_bands(curves, x)
@@ -130,36 +132,37 @@ def plot_comparison(
     unit, per_unit = "", 1.0
     if x == "train_seconds":
         unit, per_unit = next((f" ({name})", size) for many, name, size in _UNITS if bands["x"].max() >= many * size)
+    styles = method_styles(dict.fromkeys(bands["method"]), labels)
+    handles: list[Any] = []
     for method, band in bands.groupby("method", sort=False):
-        style = method_style(method, (labels or {}).get(method))
+        style = styles[method]
         time = band["x"] / per_unit
         ax.fill_between(time, band["low"], band["high"], step="post", color=style.colour, alpha=0.14, linewidth=0)
         active = ~band["ended"].to_numpy()
         ax.step(time, band["median"], where="post", color=style.colour, linewidth=0.7, alpha=0.7, linestyle=style.line)
-        ax.step(
-            time[active],
-            band["median"][active],
-            where="post",
-            color=style.colour,
-            linewidth=1.7,
-            linestyle=style.line,
-            label=in_lines(style.label),
-        )
+        thick = {"color": style.colour, "linewidth": 1.7, "linestyle": style.line}
+        ax.step(time[active], band["median"][active], where="post", **thick)
         last = np.flatnonzero(active)[-1]
-        mark = {"marker": style.marker, "color": style.colour, "markersize": 5, "zorder": 3}
-        (line,) = ax.plot(time.iloc[last], band["median"].iloc[last], **mark)
+        end, median, low, high = (part.iloc[last] for part in (time, band["median"], band["low"], band["high"]))
+        mark = {"marker": style.marker, "markersize": 5}
+        (line,) = ax.plot(end, median, color=style.colour, zorder=3, **mark)
+        # The band of what was reached last has no width where nothing comes after it.
+        ax.vlines(end, low, high, color=style.colour, linewidth=0.9, alpha=0.7)
+        handles.append(Line2D([], [], label=in_lines(style.label), **thick, **mark))
         # Whole where the axes end, and not drawn beyond where somebody zooms in.
         line.set_clip_box(TransformedBbox(Bbox.from_extents(-0.04, -0.04, 1.04, 1.04), ax.transAxes))
     ax.set_xlim(left=0)
-    _names_below(ax)
+    if x == "epoch":
+        ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    _names_below(ax, handles)
     return dress(ax, _X[x] + unit, "test balanced accuracy", title=title)
 
 
-def _names_below(ax: Any) -> None:
+def _names_below(ax: Any, handles: list[Any]) -> None:
     """The legend below the axis: no corner is free of curves whatever the scores are."""
     from matplotlib.transforms import offset_copy
 
-    names = ax.get_legend_handles_labels()[1]
+    names = [handle.get_label() for handle in handles]
     # A legend that is wider than the axes would take its width from them.
     room = ax.get_window_extent().width / ax.figure.dpi
     room *= 1.1 if ax.figure.get_layout_engine() else 1.0  # a layout widens the axes when they are drawn
@@ -171,7 +174,7 @@ def _names_below(ax: Any) -> None:
     # In points, since the words of the axis are as high in an axes of any height.
     below = offset_copy(ax.transAxes, ax.figure, y=-36, units="points")
     place = {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": below, "borderaxespad": 0}
-    ax.legend(fontsize=7.5, frameon=False, handlelength=2.4, columnspacing=1.0, ncols=columns, **place)
+    ax.legend(handles=handles, fontsize=7.5, frameon=False, handlelength=3.2, columnspacing=1.0, ncols=columns, **place)
 
 
 def plot_scores(
@@ -214,13 +217,14 @@ def plot_scores(
         raise ValueError("there is no score to draw: no run has finished")
     methods = list(dict.fromkeys(table["method"]))
     folds = table.groupby(["method", "fraction", "fold"])[metric].mean().unstack("method")[methods]
-    names = [in_lines(method_style(method, (labels or {}).get(method)).label) for method in methods]
+    styles = method_styles(methods, labels)
+    names = [in_lines(style.label) for style in styles.values()]
     beyond = max(0, max(len(line) for name in names for line in name.split("\n")) - 16)  # letters that hang out
     ax = new_axes(ax, 0.9 + 0.75 * len(methods) + 0.045 * beyond, 3.1 + 0.03 * beyond)
     for values in folds.to_numpy():
         ax.plot(range(len(methods)), values, color="#C9C9C9", linewidth=0.8, zorder=1)
     for place, method in enumerate(methods):
-        style = method_style(method, (labels or {}).get(method))
+        style = styles[method]
         values = folds[method].to_numpy()
         ax.scatter(np.full(len(values), place), values, s=18, color=style.colour, marker=style.marker, zorder=3)
         ax.hlines(folds[method].median(), place - 0.28, place + 0.28, color=style.colour, linewidth=2.2, zorder=2)
