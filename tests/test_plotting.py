@@ -139,6 +139,14 @@ class TestComparison:
         plotting.plot_comparison(pd.concat([curves([0.3, 0.5]), curves([0.2, 0.6], 2.0, "augnet")]), ax=ax)
         assert [handle.get_marker() for handle in ax.get_legend().legend_handles] == ["s", "o"]
 
+    def test_two_methods_of_ones_own_have_two_colours(self, ax):
+        names = ["a method of mine", "a method of mien"]
+        table = pd.concat([curves([0.3, 0.5], method=name) for name in names])
+        plotting.plot_comparison(table, ax=ax)
+        assert len({handle.get_color() for handle in ax.get_legend().legend_handles}) == 2
+        scores = plotting.plot_scores(table, ax=ax.figure.add_subplot())
+        assert len({tuple(part.get_facecolor()[0]) for part in scores.collections if len(part.get_facecolor())}) == 2
+
     def test_quartiles_of_what_was_reached_last_can_be_seen(self, ax):
         plotting.plot_comparison(pd.concat([curves([s], fold=f) for f, s in enumerate([0.2, 0.4, 0.8])]), ax=ax)
         strokes = [part for part in ax.collections if isinstance(part, LineCollection)]

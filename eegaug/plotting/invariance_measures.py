@@ -29,8 +29,9 @@ __all__ = [
 ]
 
 _LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+_MARKS = "osD^vP*Xph"
 # Scores below this are drawn at the edge: how far below 0 a score falls has no bound and little meaning.
-_LOWEST = -0.6
+_LOWEST = -0.5
 
 
 def plot_invariance_scores(scores: Mapping[str, Any], *, title: str | None = None, ax: Any = None) -> Any:
@@ -57,7 +58,8 @@ def plot_invariance_scores(scores: Mapping[str, Any], *, title: str | None = Non
     """
     if not scores:
         raise ValueError("scores is empty: pass one InvarianceScore or more.")
-    ax = new_axes(ax, 4.6, 0.9 + 0.32 * len(scores))
+    names = [in_lines(str(name).replace("_", " ")) for name in scores]
+    ax = new_axes(ax, 4.6 + _beyond(names), 0.9 + 0.32 * len(scores))
     colours = _stage_styles(
         [s for score in scores.values() if score.by_stage is not None for s in score.by_stage.index]
     )
@@ -72,12 +74,13 @@ def plot_invariance_scores(scores: Mapping[str, Any], *, title: str | None = Non
         if score.by_stage is not None:
             for stage, median in score.by_stage["median"].items():
                 ax.scatter([max(median, _LOWEST)], [row + 0.28], color=colours[stage], s=40, marker="|", linewidth=1.6)
-    ax.set_yticks(range(len(scores)), [in_lines(str(name).replace("_", " ")) for name in scores])
+    ax.set_yticks(range(len(scores)), names)
     ax.set_ylim(len(scores) - 0.4, -0.6)
     ax.set_xlim(_LOWEST - 0.03, 1.03)
+    ax.set_xticks(*_SCALE)
     _reference_lines(ax.axvline)
     _stage_legend(ax, colours)
-    return dress(ax, "invariance (1: answers stay; 0: as another window)", title=title, grid="x", pad=14)
+    return dress(ax, "invariance (1: answers stay; 0: as another window)", title=title, grid="x", pad=_PAD)
 
 
 def plot_invariance_table(table: Any, operation: str | None = None, *, title: str | None = None, ax: Any = None) -> Any:
@@ -96,7 +99,8 @@ def plot_invariance_table(table: Any, operation: str | None = None, *, title: st
     Returns
     -------
     matplotlib Axes
-        Medians over windows, with quartiles for all stages together. Operations without a magnitude are dots at 1.
+        Medians over windows, with quartiles for all stages together. Operations without a magnitude are dots at 1; one
+        of them alone has a dot for each stage.
 
     Examples
     --------
@@ -124,20 +128,26 @@ def plot_invariance_table(table: Any, operation: str | None = None, *, title: st
         x = "strength" if part["strength"].notna().any() else "magnitude"
         unit = part["unit"].iloc[0]
         xlabel = operation.replace("_", " ") + (f" ({unit})" if x == "strength" and unit else "")
+    by_stage = operation is not None and part["magnitude"].isna().all()
     for number, (name, line) in enumerate(lines.items()):
         line = line.sort_values(x)
-        at = line[x].fillna(1.0)
+        at = line[x].fillna(number if by_stage else 1.0)
         label = _stage_name(name) if operation is not None else name.replace("_", " ")
         style = {"color": colours[name], "label": label, "linewidth": 1.5, "marker": "o", "markersize": 3}
         style["linestyle"] = "-" if operation is not None else _LINES[number % len(_LINES)]
         ax.plot(at, line["median"].clip(lower=_LOWEST), **style)
         if (operation is None and len(lines) == 1) or name == "all":
             low, high = (line[column].clip(lower=_LOWEST) for column in ("low", "high"))
-            ax.fill_between(at, low, high, color=colours[name], alpha=0.15, linewidth=0, label=f"{label}: quartiles")
+            area = {"alpha": 0.15, "linewidth": 4 if len(line) == 1 else 0, "label": f"{label}: quartiles"}
+            ax.fill_between(at, low, high, color=colours[name], **area)
     ax.set_ylim(_LOWEST - 0.05, 1.05)
+    ax.set_yticks(*_SCALE)
     _reference_lines(ax.axhline)
+    if by_stage:
+        ax.set_xticks(range(len(lines)), ["all" if stage == "all" else _stage_name(stage) for stage in lines])
+        ax.set_xlim(-0.5, len(lines) - 0.5)
     ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.2)
-    return dress(ax, xlabel, "invariance", title=title, pad=14)
+    return dress(ax, xlabel, "invariance", title=title, pad=_PAD)
 
 
 def plot_tolerated_magnitudes(tolerated: Any, *, title: str | None = None, ax: Any = None) -> Any:
@@ -161,7 +171,7 @@ def plot_tolerated_magnitudes(tolerated: Any, *, title: str | None = None, ax: A
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['N2', 'N3']
     """
-    ax = new_axes(ax, 1.6 + 0.52 * tolerated.shape[1], 1.5 + 0.34 * len(tolerated))
+    ax = new_axes(ax, max(2.4, 1.6 + 0.52 * tolerated.shape[1]), 1.5 + 0.34 * len(tolerated))
     rows = [_stage_name(stage) for stage in tolerated.index]
     return _heat_map(ax, tolerated, rows, "Blues", 0.0, 1.0, "{:.2g}", x="strongest magnitude tolerated", title=title)
 
@@ -245,7 +255,10 @@ def plot_augmentation_variation(
     tables = dict(table) if isinstance(table, Mapping) else {"": table}
     first = next(iter(tables.values()))
     pairs = list(dict.fromkeys(zip(first["first"], first["second"], strict=True)))
-    ax = new_axes(ax, 4.6, 0.9 + 0.27 * len(pairs))
+    names = [b if a == "original" else f"{a} – {b}" for a, b in pairs]
+    names = [in_lines(name.replace("_", " ")) for name in names]
+    rows = max(len(pairs), 0.6 * len(tables))
+    ax = new_axes(ax, 4.6 + _beyond([*names, *tables]), 0.9 + 0.27 * rows)
     colours = _stage_styles(first["stage"]) if len(tables) == 1 else {}
     of_model = _many_colours(list(tables))
     for number, (name, one) in enumerate(tables.items()):
@@ -253,23 +266,34 @@ def plot_augmentation_variation(
         whole = [values.get((*pair, "all"), np.nan) for pair in pairs]
         shift = 0.0 if len(tables) == 1 else 0.3 * (number / (len(tables) - 1) - 0.5)
         at = np.arange(len(pairs)) + shift
-        ax.scatter(whole, at, s=24, color=of_model[name] if name else BLUE, label=name or None, zorder=3)
+        mark = {"marker": _MARKS[number % len(_MARKS)], "color": of_model[name] if len(tables) > 1 else BLUE}
+        ax.scatter(whole, at, s=24, label=in_lines(name), zorder=3, **mark)
         for stage, colour in colours.items():
             if stage != "all":
                 found = [values.get((*pair, stage), np.nan) for pair in pairs]
                 ax.scatter(found, np.arange(len(pairs)) + 0.3, s=40, marker="|", linewidth=1.6, color=colour)
-    names = [b if a == "original" else f"{a} – {b}" for a, b in pairs]
-    ax.set_yticks(range(len(pairs)), [in_lines(name.replace("_", " ")) for name in names])
+    ax.set_yticks(range(len(pairs)), names)
     ax.set_ylim(len(pairs) - 0.4, -0.6)
     ax.set_xlim(left=0)
     if len(tables) > 1:
-        ax.legend(fontsize=8, frameon=False)
+        ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handletextpad=0.2)
     else:
         _stage_legend(ax, colours)
-    return dress(ax, labels[quantity], title=title, grid="x", pad=14)
+    return dress(ax, labels[quantity], title=title, grid="x", pad=_PAD)
 
 
 # Parts ---------------------------------------------------------------------------------------------------------------
+
+# Ticks of an axis of invariance, and their labels.
+_SCALE = ([_LOWEST, 0.0, 0.5, 1.0], [f"≤ {_LOWEST:g}".replace("-", "−"), "0", "0.5", "1"])
+# Between axes and title, in points: room for the legend of the stages.
+_PAD = 16
+
+
+def _beyond(names: Sequence[Any]) -> float:
+    """Inches that long names take from the data."""
+    longest = max(len(line) for name in names for line in str(name).split("\n"))
+    return 0.062 * max(0, longest - 16)
 
 
 def _heat_map(
@@ -285,7 +309,7 @@ def _heat_map(
     columns = [in_lines(str(column).replace("_", " ")) for column in values.columns]
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(rows)), [in_lines(row) for row in rows])
-    dress(ax, grid=None, pad=14, **words)
+    dress(ax, grid=None, pad=_PAD, **words)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     return ax

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -158,3 +159,45 @@ def test_variation_of_several_models(ax):
     assert {x for x, _ in dots(ax)} == {0.2, 0.6, 0.1, 0.3}
     kl = plotting.plot_augmentation_variation(variation(), "kl", ax=Figure().subplots())
     assert {round(x, 3) for x, _ in dots(kl)} == {0.02, 0.06}
+
+
+def test_names_of_several_models_stand_beside_the_data():
+    long = "a network trained with a policy that was found by a search"
+    ax = plotting.plot_augmentation_variation({"none": variation(), "AIT": variation(0.5), long: variation(2)})
+    ax.figure.draw_without_rendering()
+    legend = ax.get_legend().get_window_extent()
+    assert legend.x0 >= ax.bbox.x1 and legend.x1 <= ax.figure.bbox.x1
+    marks = [tuple(map(tuple, part.get_paths()[0].vertices)) for part in ax.collections]
+    assert len(set(marks)) == 3
+    plt.close(ax.figure)
+
+
+def test_words_below_the_axis_are_whole():
+    score = InvarianceScore(0.9, 0.7, 0.95, 0.0, np.array([0.9]))
+    long = "a network trained with a policy that was found by a search"
+    one = pd.DataFrame({"sign_flip": [1.0]}, index=[2])
+    for ax in (plotting.plot_invariance_scores({long: score}), plotting.plot_tolerated_magnitudes(one)):
+        ax.figure.draw_without_rendering()
+        words = ax.xaxis.label.get_window_extent()
+        assert words.x0 >= 0 and words.x1 <= ax.figure.bbox.x1
+        plt.close(ax.figure)
+
+
+def test_scores_below_the_lowest_are_said_to_be_there(ax):
+    low = table().assign(median=-7.0)
+    plotting.plot_invariance_table(low, "frequency_shift", ax=ax)
+    assert ax.lines[0].get_ydata().tolist() == [-0.5, -0.5]
+    assert ax.get_yticks()[0] == -0.5 and ax.get_yticklabels()[0].get_text() == "≤ −0.5"
+
+
+def test_an_operation_without_a_magnitude_has_a_place_for_each_stage(ax):
+    found = table().query("operation == 'sign_flip'")
+    found = pd.concat([found, found.assign(stage=3, median=0.25)])
+    plotting.plot_invariance_table(found, "sign_flip", ax=ax)
+    points = [line.get_xydata().tolist() for line in ax.lines if not line.get_label().startswith("_")]
+    assert points == [[[0.0, 0.5]], [[1.0, 0.25]]]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["all", "N3"]
+    quartiles = ax.collections[0]
+    box = quartiles.get_datalim(ax.transData)
+    assert (box.y0, box.y1) == pytest.approx((0.4, 0.6))
+    assert quartiles.get_linewidth()[0] > 0  # an area of one point has no width
