@@ -52,10 +52,9 @@ def plot_hypnodensity(
     base = np.zeros(len(p))
     for name in reversed(HYPNOGRAM_ORDER):
         top = base + p[:, names.index(name)]
-        bounds = [np.append(values, values[-1]) for values in (base, top)]
         # The line closes the hairlines that renderers leave between areas.
         style = {"color": STAGE_COLOURS[name], "linewidth": 0.2, "label": name}
-        ax.fill_between(hours, *bounds, step="post", **style)
+        ax.stairs(top, hours, baseline=base, fill=True, **style)
         base = top
     ax.set_ylim(0, 1)
     ax.set_yticks([0, 0.5, 1])
@@ -222,7 +221,7 @@ def plot_agreement(
     scored, predicted = stage_codes(scored, "scored"), stage_codes(predicted, "predicted")
     if scored.shape != predicted.shape or scored.ndim != 1 or not len(scored):
         raise ValueError(f"two lists of one length are due, got shapes {scored.shape} and {predicted.shape}")
-    ax = new_axes(ax, 7.0, 0.9)
+    ax = new_axes(ax, 7.0, 1.15 if title else 0.95)
     hours = window_edges(len(scored), window_s, start_s)
     for row, stages in enumerate((scored, predicted)):
         for code, colour in enumerate(STAGE_COLOURS.values()):
@@ -252,13 +251,14 @@ def show_clock(ax: Any, start: datetime.datetime) -> None:
     from matplotlib.ticker import FuncFormatter, MultipleLocator
 
     low, high = ax.get_xlim()
-    step = next((s for s in (1 / 60, 5 / 60, 0.25, 0.5, 1, 2, 3, 6) if (high - low) / s <= 10), 12)
+    seconds = 10 / 3600  # of one window or two
+    step = next((s for s in (seconds, 1 / 60, 5 / 60, 0.25, 0.5, 1, 2, 3, 6) if (high - low) / s <= 10), 12)
     offset = (start.hour + start.minute / 60 + start.second / 3600) % step
     locator = MultipleLocator(step, offset=-offset)
     ax.xaxis.set_major_locator(locator)
-    # Ticks are whole minutes but for rounding.
-    rounded = datetime.timedelta(seconds=0.5)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{start + datetime.timedelta(hours=x) + rounded:%H:%M}"))
+    # Ticks are whole minutes, or seconds, but for rounding.
+    rounded, form = datetime.timedelta(seconds=0.5), "%H:%M:%S" if step == seconds else "%H:%M"
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{start + datetime.timedelta(hours=x) + rounded:{form}}"))
     ax.set_xlabel("time of day", fontsize=9)
 
 

@@ -6,6 +6,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -32,15 +33,22 @@ def size(ax, tmp_path):
 class TestHypnodensity:
     def test_areas_are_stacked_in_the_order_of_a_hypnogram(self, ax, tmp_path):
         assert plotting.plot_hypnodensity(P, start_s=60, ax=ax) is ax
-        areas = {area.get_label(): area for area in ax.collections}
+        areas = {area.get_label(): area for area in ax.patches}
         assert list(areas) == ["N3", "N2", "N1", "REM", "W"]
         for name, area in areas.items():
-            assert to_hex(area.get_facecolor()[0]).upper() == plotting.STAGE_COLOURS[name].upper()
-        corners = areas["N2"].get_paths()[0].vertices
+            assert to_hex(area.get_facecolor()).upper() == plotting.STAGE_COLOURS[name].upper()
+        corners = areas["N2"].get_path().vertices
         first = corners[np.isclose(corners[:, 0], 60 / 3600), 1]
         assert (first.min(), first.max()) == (pytest.approx(0.05), pytest.approx(0.15))
         assert ax.get_xlim() == pytest.approx((60 / 3600, 180 / 3600)) and ax.get_ylim() == (0, 1)
         assert size(ax, tmp_path) == (200, 340)
+
+    def test_windows_beside_a_gap_are_drawn_over_all_of_their_length(self, ax):
+        nights = np.array([[1.0, 0, 0, 0, 0], [np.nan] * 5, [1.0, 0, 0, 0, 0], [0.5, 0.5, 0, 0, 0], [np.nan] * 5])
+        plotting.plot_hypnodensity(nights, window_s=3600, ax=ax)
+        (awake,) = (area for area in ax.patches if area.get_label() == "W")
+        corners = [part[:, 0] for part in awake.get_path().to_polygons(closed_only=False)]
+        assert [(part.min(), part.max()) for part in corners] == [(0.0, 1.0), (2.0, 4.0)]
 
     def test_refuses_other_shapes(self):
         with pytest.raises(ValueError, match=r"\(windows, 5\)"):
@@ -93,6 +101,13 @@ class TestAgreement:
         assert ax.get_yticklabels()[2].get_text() == "differ (50 %)"
         assert size(ax, tmp_path) == (200, 340)
 
+    def test_names_do_not_overlap(self):
+        ax = plotting.plot_agreement([0, 1], [0, 1], title="two scorings")
+        ax.figure.draw_without_rendering()
+        upper, middle, lower = (label.get_window_extent() for label in ax.get_yticklabels())
+        assert not upper.overlaps(middle) and not middle.overlaps(lower)
+        plt.close(ax.figure)
+
     def test_refuses_names(self):
         for stages in (["W", "N1"], np.array(["W", "N1"], object)):
             with pytest.raises(ValueError, match=r"scored holds .*'W'.*numbers here, 0=W .*parse_stage"):
@@ -117,6 +132,14 @@ def test_time_of_day(ax, hours, expected):
     place = dict(zip(labels, ax.get_xticks(), strict=False))[expected]
     moment = datetime.datetime(2025, 3, 1, 22, 41, 30) + datetime.timedelta(hours=float(place), seconds=0.5)
     assert f"{moment:%H:%M}" == expected and moment.second <= 1
+
+
+def test_time_of_day_of_a_single_window(ax):
+    ax.set_xlim(0, 30 / 3600)
+    show_clock(ax, datetime.datetime(2025, 3, 1, 23, 59, 41))
+    ax.figure.canvas.draw()
+    shown = [text.get_text() for text in ax.get_xticklabels() if 0 <= text.get_position()[0] <= 30 / 3600]
+    assert shown == ["23:59:50", "00:00:00", "00:00:10"]
 
 
 def test_hypnogram_of_windows_without_a_stage():
