@@ -6,10 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Pick", "eeg_channels", "pick_channels", "short_name"]
+__all__ = ["Pick", "eeg_channels", "pick_channels", "same_name", "short_name"]
 
 _MASTOIDS = {"m1": "a1", "m2": "a2"}
 _REFERENCES = {"a1", "a2"}
+# What SHHS calls its second EEG: "EEG(sec)", "EEG sec", "EEG 2".
+_SECOND = {"eegsec": "eeg2"}
 
 
 class Pick(NamedTuple):
@@ -51,13 +53,26 @@ def _parts(name: str) -> tuple[str, str | None]:
     return _MASTOIDS.get(first, first), (_MASTOIDS.get(second, second) or None)
 
 
+def same_name(name: str, other: str) -> bool:
+    """Whether two names are one but for case, spaces, a leading "EEG" and M1 for A1, or "EEG(sec)" for "EEG 2".
+
+    >>> same_name("EEG C3-A2", "C3M2"), same_name("EEG(sec)", "EEG 2"), same_name("EEG", "EEG 2")
+    (True, True, False)
+    """
+    if _parts(name) == _parts(other):
+        return True
+    plain = [re.sub(r"[^a-z\d]", "", one.lower()) for one in (name, other)]
+    plain = [_SECOND.get(one, one) for one in plain]
+    return plain[0] == plain[1] and plain[0].startswith("eeg") and _electrode(name) is None
+
+
 def pick_channels(available: Sequence[str], requested: Sequence[str]) -> list[Pick]:
     """Find the requested channels among those of a file.
 
     The name as it is written wins; then the name but for case, spaces and a leading "EEG", with M1 and A1 (M2 and A2)
-    taken as the same; then, for a bare electrode such as ``"C3"``, the one channel recorded from it whatever its
-    reference (``"C3-CLE"``, ``"EEG C3-A2"``); last, for a derivation such as ``"C3-M2"``, the difference of two
-    channels that share a reference.
+    taken as the same, and so the names of SHHS's second EEG ("EEG(sec)", "EEG2"); then, for a bare electrode such as
+    ``"C3"``, the one channel recorded from it whatever its reference (``"C3-CLE"``, ``"EEG C3-A2"``); last, for a
+    derivation such as ``"C3-M2"``, the difference of two channels that share a reference.
 
     Parameters
     ----------
@@ -88,7 +103,7 @@ def pick_channels(available: Sequence[str], requested: Sequence[str]) -> list[Pi
         wanted = _parts(name)
         for candidates in (
             [i for i, a in enumerate(available) if a == name],
-            [i for i, p in enumerate(parts) if p == wanted],
+            [i for i, a in enumerate(available) if same_name(a, name)],
             [i for i, p in enumerate(parts) if wanted[1] is None and p[0] == wanted[0] and _electrode(wanted[0])],
         ):
             if len(candidates) > 1:
@@ -139,4 +154,5 @@ def eeg_channels(available: Sequence[str]) -> list[str]:
         if first not in chosen or (reference and not _parts(chosen[first])[1]):
             chosen[first] = name
     found = [name for name in available if name in chosen.values()]
-    return found or [name for name in available if re.match(r"EEG(?![a-z])", name, re.IGNORECASE)]
+    # MESA's "EEG1_Off" says whether the electrode of EEG1 is off.
+    return found or [name for name in available if re.match(r"EEG(?![a-z])(?!.*_off$)", name, re.IGNORECASE)]

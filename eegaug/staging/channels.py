@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from eegaug.data.channels import Pick, _parts, pick_channels
+from eegaug.data.channels import Pick, _parts, pick_channels, same_name
 from eegaug.montage import electrode_name
 
 __all__ = ["NEAR_M", "match_channels"]
@@ -106,7 +106,7 @@ def _how(pick: Pick, available: Sequence[str], name: str) -> str:
     found = available[pick.plus]
     if found == name:
         return "same name"
-    return "same name, spelled otherwise" if _parts(found) == _parts(name) else "same electrode, with its reference"
+    return "same name, spelled otherwise" if same_name(found, name) else "same electrode, with its reference"
 
 
 def _nearest(name: str, available: Sequence[str], places: Mapping[str, np.ndarray]) -> tuple[int | None, float]:

@@ -60,6 +60,37 @@ def test_names_with_underscores_and_numbers():
     assert eeg_channels(["EKG", "EEG1", "EEG(sec)", "EEGs"]) == ["EEG1", "EEG(sec)"]
 
 
+SHHS = ["SaO2", "H.R.", "EEG(sec)", "ECG", "EOG(L)", "EOG(R)", "EEG", "THOR RES", "NEW AIR", "OX stat"]
+
+
+@pytest.mark.parametrize("name", ["EEG(sec)", "EEG (sec)", "EEG(SEC)", "EEG sec", "EEG2", "EEG 2"])
+def test_the_second_eeg_of_shhs_has_several_names(name):
+    channels = [name if label == "EEG(sec)" else label for label in SHHS]
+    for wanted in ("EEG(sec)", "EEG2"):
+        assert names(channels, ["EEG", wanted]) == [("EEG",), (name,)]
+    assert eeg_channels(channels) == [name, "EEG"]
+    with pytest.raises(ValueError, match="'EEG3' is missing"):
+        pick_channels(channels, ["EEG3"])
+
+
+def test_channels_of_mesa_that_say_whether_electrodes_are_off_are_no_eeg():
+    channels = [
+        "EKG",
+        "EOG-L",
+        "EEG1",
+        "EEG2",
+        "EEG3",
+        "Pos",
+        "EKG_Off",
+        "EOG-L_Off",
+        "EEG1_Off",
+        "EEG2_Off",
+        "EEG3_Off",
+    ]
+    assert eeg_channels(channels) == ["EEG1", "EEG2", "EEG3"]
+    assert names(channels, ["EEG1_Off"]) == [("EEG1_Off",)]
+
+
 def test_a_reference_may_be_written_in_several_ways():
     assert names(["C3:M2", "C3/M1"], ["C3-M2", "C3-A1"]) == [("C3:M2",), ("C3/M1",)]
     for name in ("C3:A1", "C3/A1", "C3\u2013A1"):
