@@ -207,7 +207,7 @@ def _scoring(
     if scored.n_unscored:
         report.append(("dropped", "movement or unknown", scored.n_unscored))
     if scored.n_outside:
-        report.append(("dropped", f"scored outside the recording of {recording.duration_s:g} s", scored.n_outside))
+        report.append(("dropped", "scored outside the recording", scored.n_outside))
     if scored.n_edge:
         report.append(("dropped", "no signal beside short pages at the recording's ends", scored.n_edge))
     if scored.n_partial:

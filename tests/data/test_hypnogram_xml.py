@@ -60,6 +60,16 @@ def test_folder_of_shhs(tmp_path):
     }
 
 
+def test_scorings_longer_than_their_recordings_are_told_in_one_line(tmp_path):
+    for k in range(4):
+        write_edf(tmp_path / f"mros-visit1-aa000{k}.edf", {"C3": steps(5 + k)}, sfreq=125)
+        nsrr_xml(tmp_path / f"mros-visit1-aa000{k}-nsrr.xml", [0, 2] * 10)
+    names = ", ".join(f"mros-visit1-aa000{k}" for k in range(3))
+    with pytest.warns(UserWarning, match=rf"^{names} and 1 more: scored outside the recording \(54 windows\)$"):
+        nights = load_recordings(tmp_path, **RAW)
+    assert [q["n_windows"] for q in nights.problems] == [15, 14, 13, 12] and len(nights) == 5 + 6 + 7 + 8
+
+
 def test_nsrrs_form_goes_first_and_either_is_read_where_it_is_alone(tmp_path):
     shhs(tmp_path)
     top = tmp_path / "polysomnography"
