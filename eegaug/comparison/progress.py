@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -48,6 +49,7 @@ class ProgressReporter:
     ):
         self.out = Path(out)
         self.runs = list(runs)
+        self._by_key = {run.key: run for run in self.runs}
         self.max_epochs = max_epochs
         self.stream = stream if stream is not None else sys.stderr
         self.enabled = enabled
@@ -94,8 +96,8 @@ class ProgressReporter:
 
     def _look(self) -> None:
         """Tell of runs that have finished since, and how far the others are."""
-        for run in self.runs:
-            row = _read(run_folder(self.out, run) / ROW) if run.key not in self._told else None
+        for run in self._begun():
+            row = _read(run_folder(self.out, run) / ROW)
             if row is not None:
                 self._told.add(run.key)
                 self._line(
@@ -104,7 +106,7 @@ class ProgressReporter:
                     f"{duration(row['train_seconds'])} of training"
                 )
                 continue
-            error = _read(run_folder(self.out, run) / ERROR) if run.key not in self._told else None
+            error = _read(run_folder(self.out, run) / ERROR)
             if error is not None:
                 self._told.add(run.key)
                 self._line(f"{len(self._told)}/{len(self.runs)}  {_name(run)} failed: {error['error']}")
@@ -116,13 +118,22 @@ class ProgressReporter:
             words = f"{self._share(done)}  {active}" if active else self._share(done)
             self._line(f"{words}{self._left(done)}")
 
+    def _begun(self) -> list[RunSpec]:
+        """Runs that have a folder and were not told of yet.
+
+        By one look into the folder of all: to ask for the files of each run of a large plan, twice a second, would take
+        time from the training.
+        """
+        try:
+            there = set(os.listdir(self.out / "runs"))
+        except FileNotFoundError:
+            return []
+        return [run for key, run in self._by_key.items() if key in there and key not in self._told]
+
     def _epochs(self) -> tuple[int, str]:
         """Epochs done of all runs, and what is under way in words."""
-        done, active = 0, []
-        for run in self.runs:
-            if run.key in self._told:
-                done += self.max_epochs
-                continue
+        done, active = len(self._told) * self.max_epochs, []
+        for run in self._begun():
             progress = _read(run_folder(self.out, run) / PROGRESS)
             if progress is None:
                 continue

@@ -3,7 +3,9 @@
 import io
 import time
 
-from eegaug.comparison.job import ROW
+from eegaug.comparison import progress
+from eegaug.comparison.estimators import PROGRESS
+from eegaug.comparison.job import ERROR, ROW
 from eegaug.comparison.plan import make_plan, write_json
 from eegaug.comparison.progress import ProgressReporter
 from eegaug.comparison.run import run_folder
@@ -21,3 +23,24 @@ def test_lines_of_a_log_file(tmp_path):
     assert first == "1/2  none, fold 0, seed 0: test balanced accuracy 0.500 after 20 epochs, 10.0 s of training"
     # The first stopped after a fifth of its epochs: that the second does, too, is not known.
     assert second.startswith("50 %, about 10.") and second.endswith(" s left")
+
+
+def test_files_of_runs_that_have_not_begun_are_not_asked_for(tmp_path, monkeypatch):
+    runs = make_plan(["none"], 100, seeds=range(20)).runs
+    stream = io.StringIO()
+    asked = []
+    read = progress._read
+    monkeypatch.setattr(progress, "_read", lambda path: asked.append(path.parent.name) or read(path))
+    with ProgressReporter(tmp_path, runs, max_epochs=10, stream=stream, enabled=False, every_s=0) as reporter:
+        reporter._look()
+        assert asked == []  # not even the folder of the runs is there
+        write_json(run_folder(tmp_path, runs[7]) / PROGRESS, {"epoch": 5})
+        reporter._look()
+        assert asked == [runs[7].key] * 3
+        write_json(run_folder(tmp_path, runs[8]) / ERROR, {"error": "none left"})
+        write_json(tmp_path / "runs" / "another-plan" / ROW, {})
+        del asked[:]
+        reporter._look()
+        assert "another-plan" not in asked
+        assert "1/2000  none, fold 8, seed 0 failed: none left" in stream.getvalue()
+        assert reporter._epochs() == (15, "none, fold 7, seed 0: epoch 5/10")
