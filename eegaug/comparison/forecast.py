@@ -63,13 +63,13 @@ class Forecast:
 def forecast(runs: Sequence[RunSpec], work: Work, n_jobs: int) -> Forecast:
     """Look at what is there, and measure what is not known; see :func:`eegaug.comparison.describe_plan`."""
     found = [_look(run, work.out) for run in runs]
-    training = work.settings["training"]
+    training, of_subjects = work.settings["training"], work.settings["data"]["windows"]
     per_window, measured = _earlier(work.out, training["max_epochs"]), {}
     for run, row in zip(runs, found, strict=True):
         if row["state"] == "finished":
             continue
         split, method = work.splits[run.fold].fraction(run.fraction, random_state=run.seed), work.methods[run.method]
-        windows = int(np.isin(np.asarray(work.nights.subjects), list(split.train)).sum())
+        windows = sum(of_subjects[subject] for subject in split.train)
         budget = training["budget"]
         if method.name in per_window:
             row |= {"seconds": per_window[method.name] * windows, "estimated_from": "earlier runs"}

@@ -5,6 +5,7 @@ from eegaug.comparison import Forecast, describe_plan, forecast_lines
 from eegaug.comparison.forecast import _earlier, _some_of_each_stage
 from eegaug.comparison.job import ROW
 from eegaug.comparison.plan import write_json
+from eegaug.data import Nights, Split
 
 
 class TestDescribePlan:
@@ -50,6 +51,27 @@ class TestDescribePlan:
         assert {run["estimated_from"] for run in plan.runs} == {"budget"}
         assert plan.seconds == pytest.approx(2e-3)
         assert not (tmp_path / "new").exists()
+
+    def test_windows_are_not_counted_anew_for_each_run(self, tmp_path, small, monkeypatch):
+        looked = []
+        subjects = Nights.subjects.fget
+        monkeypatch.setattr(Nights, "subjects", property(lambda nights: looked.append(1) or subjects(nights)))
+        counts = []
+        for seeds in (1, 30):
+            del looked[:]
+            plan = describe_plan(["random"], out=tmp_path / "new", budget=1.0, seeds=range(seeds), **small)
+            counts.append(len(looked))
+            assert len(plan.runs) == 2 * seeds
+        assert counts[0] == counts[1]
+
+    def test_a_run_takes_as_long_as_its_windows(self, tmp_path, small):
+        settings = compare(["none"], out=tmp_path, **small).settings
+        seconds = {"none": _earlier(tmp_path, settings["training"]["max_epochs"])["none"]}
+        plan = describe_plan(["none"], out=tmp_path, seeds=(1,), fractions=(0.5,), **small)
+        for run in plan.runs:
+            train = Split(**settings["folds"][run["fold"]]).fraction(0.5, random_state=1).train
+            windows = sum(settings["data"]["windows"][subject] for subject in train)
+            assert run["seconds"] == pytest.approx(seconds["none"] * windows)
 
     def test_axes_may_be_iterators(self, tmp_path, small):
         axes = {"methods": iter(["none"]), "seeds": iter([0, 1]), "fractions": (f for f in [0.5, 1])}
