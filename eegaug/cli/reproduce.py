@@ -6,19 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from eegaug.cli import _common as common
 
-
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from eegaug.experiments import list_experiments
-
-    return [CompletionItem(name) for name in list_experiments() if name.startswith(incomplete)]
+# Experiments and their titles, here once more because what knows them takes seconds to import. A test compares.
+_EXPERIMENTS = {
+    "sinusoids": "AugNet on noisy sinusoids (Rommel et al. 2022, section 4.2): which operation is selected, and how "
+    "far it may go.",
+    "planted": "AugNet on simulated nights with planted ranges: which of them are found (not in a paper).",
+    "capacity": "Invariance and accuracy by the size of the trunk (Rommel et al. 2022, section 4.3, Figure 6).",
+    "rotation": "How far pictures may be turned (Rommel et al. 2022, section 4.1, Figures 3 and 4).",
+    "transfer": "Augmentations that training has not seen (Chen et al. 2019, Table 5 and Figure 5), on sleep.",
+    "label-noise": "Wrong labels (Chen et al. 2019, Table 3), on sleep.",
+    "fractions": "Few labelled windows (Chen et al. 2019, Table 4), on sleep.",
+    "stage-policies": "Policies by class (Mahan et al. 2021, Table 3), by sleep stage.",
+}
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=_complete)
+@click.argument("name", required=False, shell_complete=common.complete_one(tuple(_EXPERIMENTS)))
 @click.option("--quick", is_flag=True, help="A small version: at most two minutes on two cores.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Results (eegaug-reproduce/NAME).")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="How many seeds (the experiment's own number).")
@@ -43,15 +49,14 @@ def reproduce(name: str | None, quiet: bool, as_json: bool, **given: Any) -> int
     Example:
       eegaug reproduce sinusoids --quick
     """
+    if name is None:
+        width = max(map(len, _EXPERIMENTS))
+        lines = [f"{known:{width}}  {title}" for known, title in _EXPERIMENTS.items()]
+        common.print_result(lines, _EXPERIMENTS, as_json)
+        return common.OK
     from eegaug.comparison.sources import usable_device
-    from eegaug.experiments import get_experiment, list_experiments
     from eegaug.experiments import reproduce as run_experiment
 
-    if name is None:
-        titles = {known: get_experiment(known).title for known in list_experiments()}
-        width = max(map(len, titles))
-        common.print_result([f"{known:{width}}  {title}" for known, title in titles.items()], titles, as_json)
-        return common.OK
     device = usable_device(given["device"])
     result = run_experiment(
         name,

@@ -110,6 +110,26 @@ class TestNames:
         assert list_searchers() == list(common.SEARCHES)
         assert [name for name in common.METHODS if get_method(name).searches] == list(common.SEARCHES)
 
+    def test_experiments(self):
+        from eegaug.cli.reproduce import _EXPERIMENTS
+        from eegaug.experiments import get_experiment, list_experiments
+
+        assert {name: get_experiment(name).title for name in list_experiments()} == _EXPERIMENTS
+        assert list(_EXPERIMENTS) == list_experiments()
+
+    def test_experiments_are_listed_without_importing_them(self):
+        heavy = ["torch", "braindecode", "mne", "pandas", "numpy", "eegaug.experiments"]
+        code = (
+            "import sys; sys.argv = ['eegaug', 'reproduce']\n"
+            "from eegaug.cli import main\n"
+            "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+            f"print([m for m in {heavy} if m in sys.modules])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        *listed, imported = done.stdout.splitlines()
+        assert imported == "[]"
+        assert listed[0].startswith("sinusoids       AugNet on noisy sinusoids") and len(listed) == 8
+
     def test_operations(self):
         from eegaug.operations import FAMILIES
 
