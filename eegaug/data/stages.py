@@ -8,6 +8,7 @@ nobody could score have no stage: they are `UNSCORED` and are dropped, and count
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,12 @@ def parse_stage(label: object, numbers: str = "r&k") -> int | None:
     """
     if numbers not in _NUMBERS:
         raise ValueError(f"numbers={numbers!r} is not known: use 'r&k' (4 is stage 4, 5 is REM) or 'aasm' (4 is REM).")
-    text = re.sub(r"\s+", " ", str(label)).strip().strip("\"'").lower()
+    return _parsed(str(label), numbers)
+
+
+@lru_cache(maxsize=1024)  # a night has a thousand pages and a handful of labels
+def _parsed(label: str, numbers: str) -> int | None:
+    text = re.sub(r"\s+", " ", label).strip().strip("\"'").lower()
     text = re.sub(r"\|\w+$", "", text)  # NSRR's "Stage 2 sleep|2"
     named = re.sub(r"^(sleep[ _-]*)?stage[ _:-]*", "", text)
     named = re.sub(r"^sleep[ _-]+(?=[wrn]|s\d|mt|unscored)", "", named)

@@ -1,6 +1,6 @@
 import pytest
 
-from eegaug.data import STAGES, UNSCORED, parse_stage
+from eegaug.data import STAGES, UNSCORED, parse_stage, stages
 
 
 def test_stages_are_numbered_in_the_field_s_order():
@@ -43,3 +43,13 @@ def test_four_is_rem_where_five_stages_are_numbered():
 def test_unknown_convention_is_refused():
     with pytest.raises(ValueError, match="numbers='usual'"):
         parse_stage("W", "usual")
+
+
+def test_a_label_is_taken_apart_once():
+    before = stages._parsed.cache_info().misses
+    pages = ["Sleep stage W, once", "N2, once", 2.5, "4"] * 1000
+    assert [parse_stage(label) for label in pages[:4]] == [parse_stage(label) for label in pages[-4:]]
+    assert [parse_stage(label) for label in pages] == [None, None, None, 3] * 1000
+    assert stages._parsed.cache_info().misses - before <= 4
+    # Equal for Python, and not the same words.
+    assert (parse_stage(1), parse_stage(True), parse_stage(1.0)) == (1, None, 1)
