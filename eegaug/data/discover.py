@@ -124,6 +124,10 @@ def find_recordings(
     within = _subjects_by_folder(root, paths, stems)
     named = {key for path in paths if path.suffix.lower() != ".npz" for key in _recording_keys(path)}
     by_key: dict[str, list[Path]] = {}
+    filed: dict[str, _Filed] = {}
+    called: dict[str, list[Path]] = {}
+    for path in paths:
+        called.setdefault(path.stem, []).append(path)
     others = first - set(paths)
     for p in sorted(known.values()):
         # Among hypnograms, an EDF file is one by any name if it holds stages.
@@ -139,16 +143,12 @@ def find_recordings(
         more = {"guessed": guessed, "again": tuple(again.get(path, ()))}
         one = Found(path.stem if unique else relative, path, None, subject, night, **more)
         if path.suffix.lower() != ".npz":
-            keys = _recording_keys(path)
-            candidates = list(dict.fromkeys(p for key in keys for p in by_key.get(key, ()) if p != path))
-            candidates = [p for p in candidates if p in first] or candidates
-            # What is called a hypnogram goes before another recording with stages.
-            candidates = [p for p in candidates if p.suffix.lower() != ".edf" or _is_hypnogram(p)] or candidates
+            if path.stem not in filed:
+                namesakes = [] if unique else called[path.stem]
+                tops = [Path(top) for top in (hypnograms, root) if top is not None]
+                filed[path.stem] = _Filed(_hypnograms_of(path, by_key, first), namesakes, tops)
             # Another folder's file counts only where its name, or its folders' names, say which recording it is.
-            near = [p for p in candidates if p.parent == path.parent] or (
-                candidates if unique else _in_folders_alike(path, candidates, paths, root, hypnograms)
-            )
-            near = _best_form(_of_stages(near, path))
+            near = _best_form(_of_stages(filed[path.stem].near(path), path))
             if len(near) > 1:
                 names = ", ".join(sorted(p.name if near[0].parent == near[1].parent else str(p) for p in near))
                 one = replace(one, problem=f"several hypnograms could be its own: {names}")
@@ -160,19 +160,57 @@ def find_recordings(
     return found, [] if any(one.problem for one in found) else [p for p in orphans if not _MASS.match(p.stem)]
 
 
-def _in_folders_alike(
-    path: Path, candidates: list[Path], paths: list[Path], root: Path, hypnograms: str | os.PathLike | None
-) -> list[Path]:
-    """Hypnograms in folders that are called as those that tell a recording from others of its name."""
+def _hypnograms_of(path: Path, by_key: dict[str, list[Path]], first: Container[Path]) -> list[Path]:
+    """What may be the hypnogram of a recording of this name, wherever it is."""
+    found = list(dict.fromkeys(p for key in _recording_keys(path) for p in by_key.get(key, ())))
+    found = [p for p in found if p in first] or found
+    # What is called a hypnogram goes before another recording with stages.
+    return [p for p in found if p.suffix.lower() != ".edf" or _is_hypnogram(p)] or found
 
-    def folders(file: Path) -> tuple[str, ...]:
-        tops = [top for top in (hypnograms, root) if top is not None and file.is_relative_to(top)]
-        return file.parent.relative_to(tops[0]).parts if tops else file.parent.parts
 
-    namesakes = [set(folders(p)) for p in paths if p.stem == path.stem]
-    telling = set.union(*namesakes) - set.intersection(*namesakes)
-    wanted = [name for name in folders(path) if name in telling]
-    return [p for p in candidates if wanted and [name for name in folders(p) if name in telling] == wanted]
+class _Filed:
+    """Hypnograms of all recordings of one name, by their folders: a thousand nights may be called alike.
+
+    Parameters
+    ----------
+    hypnograms : list of Path
+    namesakes : list of Path
+        The recordings, if there are several.
+    tops : list of Path
+        Folders below which the names of folders count.
+    """
+
+    def __init__(self, hypnograms: list[Path], namesakes: list[Path], tops: list[Path]):
+        self.hypnograms, self.tops = hypnograms, tops
+        self.beside: dict[Path, list[Path]] = {}
+        for p in hypnograms:
+            self.beside.setdefault(p.parent, []).append(p)
+        self.telling: set[str] | None = None
+        if namesakes:
+            folders = [set(self._folders(p)) for p in namesakes]
+            self.telling = set.union(*folders) - set.intersection(*folders)
+            self.alike: dict[tuple[str, ...], list[Path]] = {}
+            for p in hypnograms:
+                self.alike.setdefault(self._told(p), []).append(p)
+
+    def near(self, path: Path) -> list[Path]:
+        """Those in a recording's own folder, else those that can be no other's.
+
+        Of several recordings of one name, these are in folders that are called as those that tell it from the others.
+        """
+        if path.parent in self.beside:
+            return self.beside[path.parent]
+        if self.telling is None:
+            return self.hypnograms
+        told = self._told(path)
+        return self.alike.get(told, []) if told else []
+
+    def _folders(self, file: Path) -> tuple[str, ...]:
+        top = next((top for top in self.tops if file.is_relative_to(top)), None)
+        return file.parent.parts if top is None else file.parent.relative_to(top).parts
+
+    def _told(self, file: Path) -> tuple[str, ...]:
+        return tuple(name for name in self._folders(file) if name in self.telling)
 
 
 def _of_stages(near: list[Path], path: Path) -> list[Path]:

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from eegaug.data import discover
 from eegaug.data.discover import find_recordings, names_of_nights, unread_files
 
 from .edf_files import pages, write_edf
@@ -199,6 +202,29 @@ def test_hypnograms_in_folders_called_as_the_recordings(tmp_path):
     problems = [one.problem for one in find_recordings(tmp_path / "eeg", hypnograms=tmp_path / "h")[0]]
     assert "several hypnograms" in problems[0] and problems[1:] == [None, None]
     assert {one.hypnogram for one in find_recordings(tmp_path / "eeg")[0]} == {None}
+
+
+@pytest.mark.parametrize("other", [None, "scores"])
+def test_a_cohort_whose_recordings_are_called_alike_is_gone_through_once(tmp_path, monkeypatch, other):
+    asked = []
+    counted = discover._is_hypnogram, Path.is_relative_to, Path.__eq__
+    monkeypatch.setattr(discover, "_is_hypnogram", lambda path: asked.append(path) or counted[0](path))
+    monkeypatch.setattr(Path, "is_relative_to", lambda path, *top: asked.append(path) or counted[1](path, *top))
+    monkeypatch.setattr(Path, "__eq__", lambda path, one: asked.append(path) or counted[2](path, one))
+    n_asked = {}
+    for n in (20, 80):
+        root = tmp_path / str(n)
+        scores = root if other is None else tmp_path / f"{other}-{n}"
+        for i in range(n):
+            touch(root, f"p{i:02d}/psg.edf")
+            touch(scores, f"p{i:02d}/psg-hypnogram.edf")
+        del asked[:]
+        found, _ = find_recordings(root, hypnograms=None if other is None else scores)
+        n_asked[n] = len(asked)
+        assert [(one.subject, one.hypnogram) for one in found] == [
+            (f"p{i:02d}", scores / f"p{i:02d}" / "psg-hypnogram.edf") for i in range(n)
+        ]
+    assert n_asked[80] < 5 * n_asked[20]
 
 
 def test_edf_files_in_a_folder_of_hypnograms_may_be_called_as_the_recordings(tmp_path):
