@@ -217,16 +217,18 @@ def build(
     if not usable:
         raise ValueError(_none_usable(problems))
     p = p.model_copy(update={"ch_names": _channels(p, usable, contents, problems)})
-    if reading.stage_numbers == "auto" and any(four_is_n3(one.hypnogram or one.path) for one in usable):
-        reading = replace(reading, stage_numbers="r&k")
-        unsettled = [one.name for one in usable if four_is_open(one.hypnogram or one.path)]
-        problems += [_note(name, OTHERS_SETTLE) for name in unsettled if reading.labels != "ignore"]
-    sources = [_fingerprint(one, reading) for one in usable]
-    whole = [[one.name, one.subject, one.night, s] for one, s in zip(usable, sources, strict=True)] + problems
+    # All that follows from the content of these files is the same as long as they are: it is not looked at again.
+    whole = [[one.name, one.subject, one.night, _fingerprint(one, reading)] for one in usable] + problems
     default = store is None
     store = Path(store) if store is not None else _store_in_cache(label, told or label, p, reading)
     if nights := _already_there(store, p, whole):
         return _told(nights)
+    settled = reading.labels == "ignore" or reading.stage_numbers != "auto"
+    if not settled and any(four_is_n3(one.hypnogram or one.path) for one in usable):
+        reading = replace(reading, stage_numbers="r&k")
+        unsettled = [one.name for one in usable if four_is_open(one.hypnogram or one.path)]
+        problems += [_note(name, OTHERS_SETTLE) for name in unsettled]
+    sources = [_fingerprint(one, reading) for one in usable]
     if default and (store / "store.json").exists():
         remove_damaged(store)
     try:

@@ -106,6 +106,27 @@ def test_one_five_in_the_folder_settles_what_four_is(tmp_path):
     assert load_recordings(tmp_path, stage_numbers="r&k").y.tolist() == [0, 2, 3, 3] * 2
 
 
+def test_stages_are_not_read_again_where_the_files_are_as_they_were(tmp_path, monkeypatch):
+    for name, numbers in (("a", "0\n2\n4\n4\n"), ("b", "0\n2\n4\n5\n")):
+        night(tmp_path / f"{name}.edf", stages=(), duration_s=120)
+        (tmp_path / f"{name}.txt").write_text(numbers)
+    night(tmp_path / "c.edf", stages="W2R", duration_s=90)  # in the recording itself
+    read = []
+    for name in ("four_is_n3", "four_is_open"):
+        asked = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda path, asked=asked: read.append(path.name) or asked(path))
+    with pytest.warns(UserWarning, match="^a: its 4 was read as stage 4"):
+        first = load_recordings(tmp_path)
+    assert sorted(read) == ["a.txt", "a.txt", "b.txt", "b.txt", "c.edf"]
+    del read[:]
+    with pytest.warns(UserWarning, match="^a: its 4 was read as stage 4"):
+        again = load_recordings(tmp_path)
+    assert read == []
+    assert again.y.tolist() == first.y.tolist() == [0, 2, 3, 3, 0, 2, 3, 4, 0, 2, 4]
+    assert again.problems == first.problems
+    assert load_recordings(tmp_path, labels="ignore").y.tolist() == [-1] * 11 and read == []
+
+
 def test_a_store_of_nights_whose_stages_were_read_otherwise_is_made_anew(tmp_path):
     night(tmp_path / "in" / "a.edf", stages=(), duration_s=120)
     (tmp_path / "in" / "a.txt").write_text("0\n2\n3\n4\n")
