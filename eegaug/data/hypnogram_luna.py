@@ -6,7 +6,7 @@ import math
 import re
 from pathlib import Path
 
-import numpy as np
+from eegaug.data.day_times import DAY_S, first_of_day
 
 __all__ = ["read_annot", "read_eannot", "stage_of_class"]
 
@@ -21,7 +21,6 @@ _CLASSES |= {
 # Which columns are class, channel, start and stop, by how many there are.
 _COLUMNS = {3: (0, None, 1, 2), 4: (0, None, 2, 3), 6: (0, 2, 3, 4)}
 _CLOCK = re.compile(r"(0\+)?(\d{1,2})([:.])(\d\d)\3(\d\d(?:\.\d+)?)")
-_DAY_S = 86400.0
 
 
 def stage_of_class(name: str) -> str | None:
@@ -74,15 +73,15 @@ def read_annot(path: Path) -> tuple[list[float], list[float], list[str], float |
         if after < begin and not clock:
             raise ValueError(f"line {line}: it ends at {stop}, before it begins")
         onset.append(begin)
-        duration.append((after - begin) % _DAY_S if clock else after - begin)
+        duration.append((after - begin) % DAY_S if clock else after - begin)
         labels.append(label)
     if not labels:
         classes = ", ".join(repr(name) for name in dict.fromkeys(row[1] for row in table))
         raise ValueError(f"no class in it is a sleep stage ({classes or 'there is none'})")
     if not clocks.pop():
         return onset, duration, labels, None
-    first = _first_of_day(np.array(onset), np.nan_to_num(duration))
-    return [(at - first) % _DAY_S for at in onset], duration, labels, first
+    first = first_of_day(onset, duration)
+    return [(at - first) % DAY_S for at in onset], duration, labels, first
 
 
 def read_eannot(path: Path) -> list[str]:
@@ -92,15 +91,6 @@ def read_eannot(path: Path) -> list[str]:
 
 def _lines(path: Path) -> list[str]:
     return path.read_bytes().decode("utf-8-sig", errors="replace").splitlines()
-
-
-def _first_of_day(onset: np.ndarray, duration: np.ndarray) -> float:
-    """The time of day at which scoring begins: behind the longest stretch that has none."""
-    if duration.sum() > _DAY_S:
-        raise ValueError("stages by times of the day last longer than a day")
-    onset = onset[order := np.argsort(onset)]
-    gaps = np.diff(onset, append=onset[0] + _DAY_S) - duration[order]
-    return float(np.roll(onset, -1)[np.argmax(gaps)])
 
 
 def _cells(line: str) -> list[str]:

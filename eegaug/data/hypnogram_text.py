@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eegaug.data.day_times import DAY_S, first_of_day, seconds_of
 from eegaug.data.stages import parse_stage
 
 __all__ = ["Layout", "read_layout"]
@@ -23,7 +24,7 @@ _STAGE_COLUMNS = (
 )
 _ONSET_COLUMNS = (
     *("onset", "onsets", "recordingonset", "start", "starts", "starttime", "begin"),
-    *("time", "times", "seconds"),
+    *("time", "times", "seconds", "clock", "clocktime", "timeofday", "elapsed", "elapsedtime"),
 )
 _DURATION_COLUMNS = ("duration", "durations", "length", "dur")
 _END_COLUMNS = ("end", "ends", "endtime", "stop", "stops", "stoptime", "offset", "offsets")
@@ -32,7 +33,7 @@ _COLUMNS = {*_STAGE_COLUMNS, *_ONSET_COLUMNS, *_DURATION_COLUMNS, *_END_COLUMNS,
 # Seconds in a unit that a header may name: "onset (ms)".
 _UNITS = {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3}
 _UNITS |= {"milliseconds": 1e-3, "min": 60.0, "mins": 60.0, "minutes": 60.0, "h": 3600.0, "hours": 3600.0}
-# A time of day, or a number with a decimal comma.
+# Hours and minutes without seconds, or a number with a decimal comma.
 _CLOCK = re.compile(r"\d{1,2}:\d\d|\d+,\d+$")
 
 
@@ -42,6 +43,7 @@ def _rows(path: Path) -> list[list[str]]:
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # what Windows calls Unicode
     text = content.decode("utf-16" if wide else "utf-8-sig", errors="replace")
     kept = [line for line in text.splitlines() if not line.lstrip().startswith(("#", "%"))]
+    kept = kept[_preamble(kept) :]
     lines = [line for line in kept if line.strip()]
     if not lines:
         raise ValueError("the file is empty")
@@ -50,6 +52,20 @@ def _rows(path: Path) -> list[list[str]]:
         return cells
     cells, last = iter(cells), max(i for i, line in enumerate(kept) if line.strip())
     return [next(cells) if line.strip() else [] for line in kept[: last + 1]]
+
+
+def _name(cell: str) -> str:
+    """A column's name without its unit, spaces and case."""
+    return re.sub(r"[(\[].*[)\]]|[\s_-]", "", cell.lower())
+
+
+def _preamble(lines: list[str]) -> int:
+    """Lines about the patient and such before the names of columns, which have to be those of stages and times."""
+    for i, line in enumerate(lines):
+        names = {_name(cell) for cell in re.split(r"[\t;,]", line)}
+        if not names.isdisjoint(_STAGE_COLUMNS) and not names.isdisjoint(_ONSET_COLUMNS):
+            return i
+    return 0
 
 
 def _cells(lines: list[str]) -> list[list[str]]:
@@ -61,9 +77,8 @@ def _cells(lines: list[str]) -> list[list[str]]:
             break
     else:
         spaced = [line.split() for line in lines]
-        rows = (
-            spaced if len(spaced[-1]) > 1 and _number(spaced[-1][0]) is not None else [[line.strip()] for line in lines]
-        )
+        told = len(spaced[-1]) > 1 and (_number(spaced[-1][0]) is not None or seconds_of(spaced[-1][0]) is not None)
+        rows = spaced if told else [[line.strip()] for line in lines]
     return [[cell.strip() for cell in row] for row in rows]
 
 
@@ -105,6 +120,40 @@ def _could_be_lengths(column: Sequence[str]) -> bool:
     )
 
 
+def _of_stages(rows: list[list[str]], names: list[str]) -> list[list[str]]:
+    """Rows of stages: in RemLogic's lists of events, the stage in which an event falls stands beside it."""
+    if "event" not in names:
+        return rows
+    at = names.index("event")
+    stages = [row for row in rows if len(row) > at and row[at].upper().startswith("SLEEP-")]
+    return stages or rows
+
+
+def _are_times(column: Sequence[str]) -> bool:
+    """Whether a column holds hours, minutes and seconds."""
+    return all(seconds_of(cell) is not None for cell in column)
+
+
+def _elapsed(column: Sequence[str], name: str) -> bool:
+    """Whether times count from the start of the recording rather than from midnight.
+
+    Raises
+    ------
+    ValueError
+        If that is open.
+    """
+    if name in ("clock", "clocktime", "timeofday"):
+        return False
+    if name in ("elapsed", "elapsedtime") or max(map(seconds_of, column)) >= DAY_S or seconds_of(column[0]) == 0:
+        return True
+    if seconds_of(column[0]) < 3600:
+        raise ValueError(
+            f"its first row says when by {column[0]!r}: name the column elapsed if that is since the start of the "
+            "recording, clock if it is the time of the day"
+        )
+    return False
+
+
 class Layout(NamedTuple):
     """Columns of a hypnogram's table: stages, and where there are such columns seconds, their lengths, numbers.
 
@@ -117,6 +166,8 @@ class Layout(NamedTuple):
     epoch: list[int] | None = None
     empty: int | None = None
     """An empty line between others."""
+    clock_s: float | None = None
+    """The time of the day, in seconds, from which onsets count."""
 
 
 def read_layout(path: Path) -> Layout:
@@ -132,13 +183,13 @@ def read_layout(path: Path) -> Layout:
     units: list[str] = []
     first = next(i for i, row in enumerate(rows) if row)
     rows = rows[first:]
-    names = [re.sub(r"[(\[].*[)\]]|[\s_-]", "", cell.lower()) for cell in rows[0]]
+    names = [_name(cell) for cell in rows[0]]
     # A column may be called as what is no stage, or a stage, is: "artifact", "W".
     told = len(names) > 1 and not _COLUMNS.isdisjoint(names)
     if all(_number(cell) is None and (told or parse_stage(cell) is None) for cell in rows[0]):
         units = [(re.findall(r"[(\[]\s*(.*?)\s*[)\]]", cell.lower()) or ["s"])[0] for cell in rows[0]]
         header = names
-        rows = rows[1:]
+        rows = _of_stages(rows[1:], names)
     filled = [row for row in rows if row]
     # After a header, or after every row, an empty line says nothing.
     between = rows[rows.index(filled[0]) :] if filled else []
@@ -171,6 +222,8 @@ def read_layout(path: Path) -> Layout:
         for k, column in enumerate(columns[: len(header)]):
             if k == stage or not onset is epoch is None:
                 continue
+            if k != end and _are_times(column):
+                raise ValueError(f"its column {header[k]!r} says when by {column[0]!r}: name it time, or end")
             # What rises by uneven steps says where rows belong that are not one per epoch.
             if _rises(column, unevenly=True):
                 raise ValueError(f"its column {header[k]!r} rises by uneven steps: name it onset (in seconds) or epoch")
@@ -209,6 +262,9 @@ def read_layout(path: Path) -> Layout:
                 end = next((k for k in others if means[k] == "end"), None) if duration is None else None
                 if duration is end is None and onset + 1 in others and not _rises(columns[onset + 1]):
                     duration = onset + 1
+        elif times := [k for k in range(width) if k != stage and _are_times(columns[k])]:
+            onset, end = times[0], times[1] if len(times) > 1 else None
+            duration = next((k for k in others if end is None and min(map(float, columns[k])) >= 5), None)
         elif long := [k for k in others if _could_be_lengths(columns[k])]:
             raise ValueError(f"its column {long[0] + 1} may say how long stages last: say in a header which is what")
         elif clock := [column[0] for column in columns[:stage] if _CLOCK.match(column[0])]:
@@ -219,6 +275,8 @@ def read_layout(path: Path) -> Layout:
     def seconds(k: int | None, what: str) -> list[float] | None:
         if k is None:
             return None
+        if times[k]:
+            return [seconds_of(c) for c in columns[k]]
         if (unit := units[k] if units else "s") not in _UNITS:
             raise ValueError(f"{what} are in {unit!r}: give them in seconds")
         found = [math.nan if c.lower() in ("n/a", "nan", "") else _number(c) for c in columns[k]]
@@ -231,14 +289,23 @@ def read_layout(path: Path) -> Layout:
         whole = all(value is not None and value == round(value) for value in found)
         return [int(value) for value in found] if found and whole else None
 
+    times = [_are_times(column) for column in columns]
     onsets = seconds(onset, "onsets")
     lengths = seconds(duration, "durations")
+    by_clock = onset is not None and times[onset] and not _elapsed(columns[onset], header[onset] if header else "")
     if onsets is not None and end is not None:
+        if times[onset] != times[end]:
+            raise ValueError(f"it begins stages at {columns[onset][0]!r} and ends them at {columns[end][0]!r}")
         stops = seconds(end, "ends")
+        if by_clock:
+            stops = [start + (stop - start) % DAY_S for start, stop in zip(onsets, stops, strict=True)]
         # Where each ends the same second or sample before the next one begins, that is its last.
         if len(last := set(np.round(np.subtract(onsets[1:], stops[:-1]), 6).tolist())) == 1 and 0 < min(last) <= 1:
             stops = [stop + min(last) for stop in stops]
         lengths = [stop - start for start, stop in zip(onsets, stops, strict=True)]
         if late := [i for i, length in enumerate(lengths) if length < 0]:
             raise ValueError(f"row {late[0] + 1} ends at {columns[end][late[0]]}, before it begins")
-    return Layout(columns[stage], onsets, lengths, counted(epoch) if onsets is None else None, empty)
+    clock_s = first_of_day(onsets, lengths or [0.0] * len(rows)) if by_clock else None
+    if clock_s is not None:
+        onsets = [(at - clock_s) % DAY_S for at in onsets]
+    return Layout(columns[stage], onsets, lengths, counted(epoch) if onsets is None else None, empty, clock_s)

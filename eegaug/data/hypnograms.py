@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from eegaug.data.continuous import FORMS, open_recording
+from eegaug.data.day_times import DAY_S
 from eegaug.data.hypnogram_dialects import dialect_of
 from eegaug.data.hypnogram_luna import read_annot, read_eannot
 from eegaug.data.hypnogram_text import Layout, read_layout
@@ -36,7 +37,6 @@ OTHERS_SETTLE = (
 XML = (".xml", ".rml")
 # What lasts so long and is no stage may be one in words that are not known.
 _LONG_S = 20.0
-_DAY_S = 86400.0
 
 
 @dataclass(frozen=True)
@@ -136,15 +136,22 @@ class Hypnogram:
         Raises
         ------
         ValueError
-            If they are, and `start` is None.
+            If they are, and `start` is None, or midnight, which is where headers without a name begin, though the
+            first of them is not.
         """
         if self.clock_s is None:
             return self
         if start is None:
             raise ValueError("it has times of the day, and the recording does not say when it began")
         began = start.hour * 3600 + start.minute * 60 + start.second + start.microsecond / 1e6
+        if began == 0 and 1 < self.clock_s < DAY_S - 1:
+            began_by = datetime.timedelta(seconds=int(self.clock_s))
+            raise ValueError(
+                f"it begins at {began_by} by the clock, and the recording's header says 00:00:00, as where times were "
+                "taken out: give seconds from the start of the recording"
+            )
         # Whichever began first did so within half a day before the other.
-        first = (self.clock_s - began + _DAY_S / 2) % _DAY_S - _DAY_S / 2
+        first = (self.clock_s - began + DAY_S / 2) % DAY_S - DAY_S / 2
         return replace(self, onset_s=self.onset_s + first, clock_s=None)
 
     def lasting(self, recording_s: float, window_s: float) -> Hypnogram:
@@ -299,8 +306,8 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
     ----------
     path : path-like
         EDF+ with stages as annotations (Sleep-EDF, MASS), or text (``.csv``, ``.tsv``, ``.txt``, BIDS ``events.tsv``):
-        one stage per line and epoch, or a table with stages and their onsets and durations (or ends) in seconds.
-        Headers and comments (#) are fine. XML (``.xml``): NSRR's ``-nsrr.xml`` or Compumedics Profusion's, and
+        one stage per line and epoch, or a table with stages and their onsets and durations (or ends), in seconds or as
+        times; those of the day wait for :meth:`Hypnogram.since`. Headers and comments (#) are fine. XML (``.xml``): NSRR's ``-nsrr.xml`` or Compumedics Profusion's, and
         Respironics' ``.rml`` with its stages by a scorer. Luna's ``.annot`` (stages among other annotations) and
         ``.eannot`` (one label for each epoch).
     epoch_s : float
@@ -388,11 +395,12 @@ def _layout(path: Path) -> Layout:
 
 
 def _from_text(path: Path, epoch_s: float, numbers: str) -> Hypnogram:
-    labels, onset, duration, epoch, empty = _layout(path)
+    labels, onset, duration, epoch, empty, clock_s = _layout(path)
     if dialect := dialect_of(path):
         return Hypnogram.from_labels(*dialect.stretches(labels), numbers)
     if onset is not None:
-        return Hypnogram.from_labels(onset, duration or [math.nan] * len(labels), labels, numbers)
+        found = Hypnogram.from_labels(onset, duration or [math.nan] * len(labels), labels, numbers)
+        return replace(found, clock_s=clock_s)
     for i, label in enumerate(labels):
         if parse_stage(label) is None:
             raise ValueError(f"row {i + 1} is no sleep stage: {label!r}")

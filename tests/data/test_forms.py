@@ -220,3 +220,21 @@ def test_dublin(tmp_path):
     assert nights.y.tolist() == [0, 0, 1, 2, 2, 3, 4, 0] and nights.ch_names == ["C3A2", "C4A1"]
     (tmp_path / "ucddb002_stage.txt").write_text("\n".join("002335160"))
     assert load_recordings(tmp_path, **PLAIN).y.tolist() == [0, 0, 1, 2, 2, 3, 4, 0]
+
+
+def test_cap(tmp_path):
+    """CAP Sleep has n1.edf and n1.txt, RemLogic's list of events with times of the day, stages among them."""
+    path = write_rec(tmp_path / "n1.edf")
+    with open(path, "r+b") as f:
+        f.seek(168)
+        f.write(b"01.01.0923.58.50")
+    rows = ["Patient:\tn1", "", "Sleep Stage\tPosition\tTime [hh:mm:ss]\tEvent\tDuration[s]\tLocation"]
+    for i, name in enumerate(("S0", "S0", "S1", "S2", "S2", "S4", "REM", "MT")):
+        minutes, seconds = divmod(59 * 60 + 10 + 30 * i, 60)
+        time = f"{(23 + minutes // 60) % 24:02d}:{minutes % 60:02d}:{seconds:02d}"
+        rows += [f"{name}\tRight\t{time}\tSLEEP-{name}\t30\tROC-LOC", f"{name}\tRight\t{time}\tMCAP-A1\t7\tC4-A1"]
+    (tmp_path / "n1.txt").write_text("\n".join(rows))
+    nights = load_recordings(tmp_path, **PLAIN)
+    assert nights.y.tolist() == [0, 0, 1, 2, 2, 3, 4]
+    assert nights.datasets[0].onset_s.tolist() == [20, 50, 80, 110, 140, 170, 200]
+    np.testing.assert_allclose(nights.read([0])[0], SIGNAL[:, 2000:5000], atol=0.01)

@@ -79,9 +79,9 @@ def test_times_of_the_day_count_from_when_the_recording_began(tmp_path):
     for start, onset in [(at(23, 50), 0), (at(23, 0), 3000), (at(0, 0, 5), -605), (at(12, 0), 42600)]:
         there = found.since(start)
         assert there.onset_s.tolist() == [onset, onset + 1200, onset + 3000] and there.stage.tolist() == [0, 2, 4]
-    begun_earlier = found.since(at(0, 0)).windows(30, 3600)
-    assert begun_earlier.onset_s[0] == 0 and begun_earlier.n_outside == 20 + 20
-    assert begun_earlier.y.tolist() == [0] * 20 + [2] * 60 + [4] * 40
+    begun_earlier = found.since(at(0, 0, 30)).windows(30, 3600)
+    assert begun_earlier.onset_s[0] == 0 and begun_earlier.n_outside == 21 + 19
+    assert begun_earlier.y.tolist() == [0] * 19 + [2] * 60 + [4] * 41
 
 
 def test_other_forms_of_the_same_scoring_go_first(tmp_path):

@@ -1,3 +1,4 @@
+import datetime
 import math
 
 import numpy as np
@@ -109,6 +110,58 @@ def test_rows_are_where_the_file_says(tmp_path, text, onsets):
     assert read_hypnogram(write(tmp_path, text)).windows(30, 600).onset_s.tolist() == onsets
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "23:59:30,W\n00:00:00,N1\n00:01:00,N2\n",
+        "23:59:30 W\n00:00:00 N1\n00:01:00 N2\n",
+        "23:59:30;30;W\n00:00:00;60;N1\n00:01:00;30;N2\n",
+        "W;23.59.30;30\nN1;00.00.00;60\nN2;00.01.00;30\n",
+        "clock,stage\n23:59:30.0,W\n0:00:00.0,N1\n0:01:00.0,N2\n",
+        "Start Time,End Time,Stage\n11:59:30 PM,12:00:00 AM,W\n12:00:00 AM,12:01:00 AM,N1\n"
+        "12:01:00 AM,12:01:30 AM,N2\n",
+        "onset,duration,stage\n2024-02-29T23:59:30,30,W\n2024-03-01T00:00:00,60,N1\n2024-03-01T00:01:00,30,N2\n",
+        "time,stage\n00:00:00,N1\n00:01:00,N2\n23:59:30,W\n".replace("time", "clock"),
+        "Patient:\tn1\nScored:\tyes\n\nSleep Stage\tPosition\tTime [hh:mm:ss]\tEvent\tDuration [s]\tLocation\n"
+        "W\tUnknown\t23:59:30\tSLEEP-S0\t30\tROC-LOC\nN1\tUnknown\t00:00:00\tSLEEP-S1\t60\tROC-LOC\n"
+        "N1\tUnknown\t00:00:10\tMCAP-A1\t5\tC4-A1\nN2\tUnknown\t00:01:00\tSLEEP-S2\t30\tROC-LOC\n",
+    ],
+)
+def test_times_of_the_day_count_from_the_start_of_the_recording(tmp_path, text):
+    found = read_hypnogram(write(tmp_path, text)).since(datetime.datetime(2024, 2, 29, 23, 58, 45))
+    assert found.onset_s.tolist() == [45, 75, 135] and found.stage.tolist() == [0, 1, 2]
+    assert found.duration_s.tolist()[:2] == [30, 60]
+    late = read_hypnogram(write(tmp_path, text)).since(datetime.datetime(2024, 3, 1, 0, 0, 30))
+    assert late.onset_s.tolist() == [-60, -30, 30]
+
+
+def test_times_of_the_day_need_a_recording_that_says_when_it_began(tmp_path):
+    found = read_hypnogram(write(tmp_path, "22:30:00,W\n22:30:30,N1\n"))
+    with pytest.raises(ValueError, match="the recording does not say when it began"):
+        found.since(None)
+    with pytest.raises(ValueError, match=r"it begins at 22:30:00 by the clock, and .* says 00:00:00"):
+        found.since(datetime.datetime(1985, 1, 1))
+    midnight = read_hypnogram(write(tmp_path, "clock,stage\n00:00:30,W\n00:01:00,N1\n23:59:59.5,W\n"))
+    assert midnight.since(datetime.datetime(2024, 1, 2)).onset_s.tolist() == [-0.5, 30, 60]
+
+
+def test_times_since_the_start_of_the_recording(tmp_path):
+    for text in (
+        "00:00:00,W\n00:01:00,N1\n00:01:30,N2\n",
+        "elapsed,duration,stage\n00:00:00,00:01:00,W\n00:01:00,00:00:30,N1\n00:01:30,00:00:30,N2\n",
+    ):
+        found = read_hypnogram(write(tmp_path, text)).since(None)
+        assert found.onset_s.tolist() == [0, 60, 90] and found.duration_s.tolist() == [
+            60,
+            30,
+            30 if "dur" in text else 45,
+        ]
+    late = read_hypnogram(write(tmp_path, "elapsed,stage\n00:05:00,W\n00:05:30,N1\n"))
+    assert late.since(None).onset_s.tolist() == [300, 330]
+    long = read_hypnogram(write(tmp_path, "time,stage\n23:00:00,W\n24:00:00,N1\n"))
+    assert long.since(None).onset_s.tolist() == [82800, 86400]
+
+
 def test_numbers_of_stages_are_those_of_the_column_of_stages(tmp_path):
     assert not four_is_n3(write(tmp_path, "onset,duration,stage,quality\n0,30,0,1\n30,30,2,5\n60,30,4,4\n"))
     assert four_is_n3(write(tmp_path, "onset,stage,remark\n0,0,a\n30,5,b\n"))
@@ -150,7 +203,11 @@ def test_pages_of_twenty_seconds_that_only_their_number_tells(tmp_path):
     [
         ("W\nN1\n\nN2\nN2\nR\n", "row 3 is empty"),
         ("epoch,stage\n1,W\n2,N1\n1,W\n", "do not rise"),
-        ("23:02:00,W\n23:02:30,N1\n", "says when by '23:02:00'"),
+        ("23:02,W\n23:03,N1\n", "says when by '23:02'"),
+        ("00:02:00,W\n00:02:30,N1\n", "says when by '00:02:00': name the column elapsed if"),
+        ("time,stage\n00:02:00,W\n00:02:30,N1\n", "says when by '00:02:00': name the column elapsed if"),
+        ("stage,when\nW,23:02:00\nN1,23:03:00\n", "its column 'when' says when by '23:02:00': name it time, or end"),
+        ("start,end,stage\n0,00:00:30,W\n30,00:01:00,N1\n", "begins stages at '0' and ends them at '00:00:30'"),
         ("60,0;30,0;W\n90,0;30,0;N1\n", "says when by '60,0'"),
         ("onset (samples),stage\n0,W\n3000,N1\n", "onsets are in 'samples'"),
         ("onset_ms,stage\n0,W\n30000,N1\n", "its column 'onsetms' is not understood"),
@@ -159,7 +216,7 @@ def test_pages_of_twenty_seconds_that_only_their_number_tells(tmp_path):
         ("W\nN1\nspam\nN2", "row 3 is no sleep stage: 'spam'"),
         ("?\n?\n?\n", r"no sleep stage among its labels \('\?'\)"),
         ("onset,duration,kind\n0,30,W\n", "no column with sleep stages among"),
-        ("onset,stage\n22:00:30,W\n22:01:00,N1\n", "onsets must be in seconds, not '22:00:30'"),
+        ("onset,stage\n22:61:30,W\n22:62:00,N1\n", "onsets must be in seconds, not '22:61:30'"),
         ("onset,duration,stage\n0,30,W\n30,30\n", "row 2 has 2 cells where the first has 3"),
         ("onset,duration,stage\n0,30,N1\nn/a,30,N2\n60,30,N3\n", "a stage \\('N2'\\) has no onset"),
         ("0 0\n1 2\n2 2\n2 3\n", r"several columns hold stages \(1, 2\)"),
