@@ -305,11 +305,11 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
     Parameters
     ----------
     path : path-like
-        EDF+ with stages as annotations (Sleep-EDF, MASS), or text (``.csv``, ``.tsv``, ``.txt``, BIDS ``events.tsv``):
-        one stage per line and epoch, or a table with stages and their onsets and durations (or ends), in seconds or as
-        times; those of the day wait for :meth:`Hypnogram.since`. Headers and comments (#) are fine. XML (``.xml``): NSRR's ``-nsrr.xml`` or Compumedics Profusion's, and
-        Respironics' ``.rml`` with its stages by a scorer. Luna's ``.annot`` (stages among other annotations) and
-        ``.eannot`` (one label for each epoch).
+        A recording with stages as annotations (EDF+ of Sleep-EDF or MASS), or text (``.csv``, ``.tsv``, ``.txt``, BIDS
+        ``events.tsv``): one stage per line and epoch, or a table with stages and their onsets and durations (or ends),
+        in seconds or as times; those of the day wait for :meth:`Hypnogram.since`. Headers and comments (#) are fine.
+        XML (``.xml``): NSRR's ``-nsrr.xml`` or Compumedics Profusion's, and Respironics' ``.rml`` with its stages by a
+        scorer. Luna's ``.annot`` (stages among other annotations) and ``.eannot`` (one label for each epoch).
     epoch_s : float
         Length of an epoch where the file does not say.
     numbers : {"auto", "r&k", "aasm"}
