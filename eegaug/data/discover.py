@@ -44,8 +44,14 @@ _NIGHT_OF = re.compile(
     rf"(?<![^ ._-])(?:{_VISITS}|n[ _-]?\d*|\d{{4}}([-_.]?)\d\d\1\d\d)(?![^ ._-])",
     re.IGNORECASE,
 )
-# The cohorts of NSRR: "shhs2-200001", "mros-visit1-aa0001", "chat-followup-300001-nsrr".
-_NSRR = re.compile(r"^(?:(shhs)([12])|([a-z]+)-(visit-?\d+|baseline|follow-?up))-([a-z]*\d+)(?:-nsrr)?$", re.IGNORECASE)
+# The cohorts of NSRR: "shhs2-200001", "mros-visit1-aa0001", "abc-month09-900001", "chat-followup-300001-nsrr" and
+# "pats-810001-baseline".
+_NSRR_VISIT = r"(?P<{}>visit-?\d+|month-?\d+|baseline|follow-?up)"
+_NSRR = re.compile(
+    rf"^(?:(?P<shhs>shhs)(?P<number>[12])-|(?P<cohort>[a-z]+)-(?:{_NSRR_VISIT.format('visit')}-)?)(?P<subject>[a-z]*\d+)"
+    rf"(?:-{_NSRR_VISIT.format('last')})?(?:-nsrr)?$",
+    re.IGNORECASE,
+)
 _BIDS = re.compile(r"(?:^|[_/])sub-([A-Za-z0-9]+)")
 _SESSION = re.compile(r"(?:^|[_/])ses-([A-Za-z0-9]+)")
 
@@ -430,8 +436,8 @@ def _identity(path: Path, relative: str, pattern: re.Pattern | None) -> tuple[st
         return match[1].upper(), int(match[2])
     if match := _MASS.match(path.stem):
         return match[1], 1
-    if match := _NSRR.match(path.stem):
-        return f"{match[1] or match[3]}-{match[5]}", _night(match[2] or match[4])
+    if (match := _NSRR.match(path.stem)) and (visit := match["number"] or match["visit"] or match["last"]):
+        return f"{match['shhs'] or match['cohort']}-{match['subject']}", _night(visit)
     if match := _BIDS.search(path.stem) or _BIDS.search(relative):
         session = _SESSION.search(path.stem) or _SESSION.search(relative)
         return f"sub-{match[1]}", _night(session[1] if session else None)

@@ -284,6 +284,7 @@ def test_visits_of_nsrr_are_nights_of_a_subject(tmp_path):
     touch(
         *(tmp_path, "shhs1-200001.edf", "shhs2-200001.edf", "mros-visit2-aa0001.edf", "wsc-visit1-10119-nsrr.edf"),
         *("chat-followup-300001.edf", "sof-visit-8-00009.edf", "mesa-sleep-0001.edf", "shhs3-1.edf"),
+        *("abc-baseline-900001.edf", "abc-month09-900001.edf", "pats-810001-followup.edf", "apples-140094.edf"),
     )
     assert {name: who for name, (_, *who) in pairs(tmp_path).items()} == {
         "shhs1-200001": ["shhs-200001", 1],
@@ -294,6 +295,10 @@ def test_visits_of_nsrr_are_nights_of_a_subject(tmp_path):
         "sof-visit-8-00009": ["sof-00009", "visit-8"],
         "mesa-sleep-0001": ["mesa-sleep-0001", 1],
         "shhs3-1": ["shhs3-1", 1],
+        "abc-baseline-900001": ["abc-900001", "baseline"],
+        "abc-month09-900001": ["abc-900001", "month09"],
+        "pats-810001-followup": ["pats-810001", "followup"],
+        "apples-140094": ["apples-140094", 1],
     }
 
 
