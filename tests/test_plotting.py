@@ -13,6 +13,7 @@ matplotlib.use("Agg")
 from eegaug import plotting
 from eegaug.comparison.methods import _BUILT_IN, get_method
 from eegaug.comparison.search_methods import SEARCHES
+from eegaug.operations import list_operations
 from eegaug.plotting.colours import method_styles
 from eegaug.plotting.comparison import score_bands
 
@@ -355,6 +356,56 @@ class TestInvariances:
             assert {line.get_marker() for line in ax.lines} == {"o" if n_epochs < 10 else "None"}
         if n_epochs == 1:
             assert (low, high) == (0.5, 1.5) and ticks == [1]
+
+    def test_a_training_that_has_diverged(self, tmp_path):
+        table = learned()
+        table.loc[table["layer"] == 0, ["weight", "magnitude", "strength"]] = np.nan
+        ax = plotting.plot_invariances(table, truth={"time_masking": 50}, ax=Figure(layout="constrained").subplots())
+        texts = [text.get_text() for text in ax.texts]
+        assert (texts.count("–"), texts.count("nan"), texts.count("p 0.40")) == (2, 2, 1)
+        rendered(ax, tmp_path)
+        epochs = pd.concat([learned().assign(epoch=epoch) for epoch in (1, 2, 3)])
+        epochs.loc[epochs["epoch"] > 1, ["weight", "magnitude"]] = np.nan
+        ax = plotting.plot_invariances_history(epochs, ax=Figure(layout="constrained").subplots())
+        assert sorted((text.get_text(), text.xy) for text in ax.texts) == [
+            ("frequency shift", (1.0, 0.999)),
+            ("time masking", (1.0, 0.001)),
+        ]
+        rendered(ax, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("strength", "unit", "text"),
+        [
+            (0.003, "SD", "0.003 SD"),
+            (0.00002, "V", "2e-05 V"),
+            (0.3, "degrees", "0.3°"),
+            (0.0, "Hz", "0.00 Hz"),
+            (0.05, "Hz", "0.05 Hz"),
+            (0.002, "probability", "p 0.002"),
+            (120.4, "samples", "120 samples"),
+        ],
+    )
+    def test_no_strength_is_rounded_to_nothing(self, ax, strength, unit, text):
+        table = learned().iloc[:1].assign(strength=strength, unit=unit)
+        plotting.plot_invariances(table, ax=ax)
+        assert text in [one.get_text() for one in ax.texts]
+
+    def test_long_names_and_units_keep_off_the_data(self):
+        table = learned().assign(strength=123456.0, unit="microvolts per square metre")
+        ax = plotting.plot_invariances(table.replace("frequency_shift", "an_operation_of_my_own_with_a_long_name"))
+        figure = ax.figure
+        figure.draw_without_rendering()
+        numbers = [text.get_window_extent() for text in ax.texts if "microvolts" in text.get_text()]
+        assert len(numbers) == 2 and all(box.x0 > ax.bbox.x1 and box.x1 < figure.bbox.x1 for box in numbers)
+        assert ax.bbox.width > 250
+        plt.close(figure)
+
+    def test_history_has_no_two_lines_alike(self, ax):
+        operations = list_operations()
+        table = pd.DataFrame({"epoch": 1, "layer": 0, "operation": operations, "weight": 1 / 13, "magnitude": 0.5})
+        plotting.plot_invariances_history(pd.concat([table, table.assign(epoch=2)]), ax=ax)
+        looks = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in ax.lines}
+        assert len(looks) == len(ax.lines) == len(operations) == 13
 
     def test_labels_are_kept_apart(self):
         from eegaug.plotting.invariances import _apart

@@ -17,12 +17,23 @@ _FAMILIES = {
 }
 # One of the layer's operations without preference would have weight 1/Q; below this an operation plays no part.
 _ACTIVE = 0.01
-# Columns of numbers on the right of the chart: where each ends, in points from the axes, and its heading.
-_COLUMNS = {66.0: "strength", 104.0: "weight"}
+# Columns of numbers on the right of the chart, in points: the least width of strengths, the width of weights and of a
+# letter.
+_STRENGTHS, _WEIGHTS, _LETTER = 66.0, 38.0, 4.9
 # What a table says about an operation; whatever other columns it has say which run, or which epoch, a row is of.
 _OF_AN_OPERATION = {"layer", "operation", "weight", "magnitude", "strength", "unit", "signal_change", "loss_rise"}
 # Up to so many epochs each is marked: a line through few points does not show where they are, through one nothing.
 _MARKED_EPOCHS = 10
+# Of the lines of one family, which have one colour: as many as eegaug has operations on sensors.
+_DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (4, 1.5)),
+    (0, (1, 1)),
+    (0, (5, 1, 1, 1)),
+    (0, (8, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (1, 2.5)),
+)
 
 
 def family_colour(operation: str) -> str:
@@ -74,12 +85,13 @@ def _named(table: Any) -> Any:
 def _physical(strength: float, unit: Any) -> str:
     """A strength with its unit, as a person would write it."""
     unit = "" if unit is None or unit != unit else str(unit)
+    digits = 0 if unit in ("degrees", "°", "samples") or abs(strength) >= 100 else 2
+    number = f"{strength:.{digits}f}"
+    if float(number) == 0 != strength:  # what is there is not nothing
+        number = f"{strength:.1g}"
     if unit in ("degrees", "°"):
-        return f"{strength:.0f}°"
-    if unit == "probability":
-        return f"p {strength:.2f}"
-    digits = 0 if unit == "samples" or abs(strength) >= 100 else 2
-    return f"{strength:.{digits}f} {unit}".strip()
+        return f"{number}°"
+    return f"p {number}" if unit == "probability" else f"{number} {unit}".strip()
 
 
 def plot_invariances(
@@ -126,8 +138,12 @@ def plot_invariances(
     rows = _summed_up(_named(_frame(learned)))
     layers = list(dict.fromkeys(rows["layer"]))
     height = 0.75 + 0.205 * (len(rows) + 0.9 * len(layers))
-    ax = new_axes(ax, 6.2, height)
+    letters = [max(map(len, words)) for words in (rows["name"], [_strength(row) for row in rows.itertuples()])]
+    end = max(_STRENGTHS, 14 + _LETTER * letters[1])
+    beyond = end - _STRENGTHS + _LETTER * max(0, letters[0] - 22)  # of long names, which leave the data its width
+    ax = new_axes(ax, 6.2 + beyond / 72, height)
     truth = dict(truth or {})
+    columns = {end: "strength", end + _WEIGHTS: "weight"}
     places, names, place = [], [], 0.0
     for number, layer in enumerate(layers):
         label = f"layer {number + 1}" if isinstance(layer, int | np.integer) else str(layer)
@@ -136,7 +152,7 @@ def plot_invariances(
         )
         place += 0.85
         for row in rows[rows["layer"] == layer].itertuples():
-            _draw_row(ax, place, row, truth.get(row.operation))
+            _draw_row(ax, place, row, truth.get(row.operation), list(columns))
             places.append(place)
             names.append(row.name)
             place += 1
@@ -147,7 +163,7 @@ def plot_invariances(
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["none", "¼", "½", "¾", "full"])
     dress(ax, "learned strength of the operation", title=title, grid="x", pad=14)
     ax.tick_params(axis="y", length=0)
-    for x, text in _COLUMNS.items():
+    for x, text in columns.items():
         _beside(ax, ax.transAxes, x, 1.0, text, NOTE, va="bottom")
     _legend(ax, rows, truth)
     return ax
@@ -173,7 +189,7 @@ def _summed_up(table: Any) -> Any:
         active = runs[runs["weight"] >= _ACTIVE]
         part = active if len(active) else runs
         low, middle, high = part["magnitude"].quantile([0.25, 0.5, 0.75])
-        top = runs.loc[runs["magnitude"].idxmax()]
+        top = runs.sort_values("magnitude", na_position="first").iloc[-1]
         row = {
             "layer": layer,
             "operation": runs["operation"].iloc[0],
@@ -194,17 +210,21 @@ def _summed_up(table: Any) -> Any:
     return found.assign(per_magnitude=found["per_magnitude"].fillna(others))
 
 
-def _draw_row(ax: Any, place: float, row: Any, planted: float | None) -> None:
+def _strength(row: Any) -> str:
+    """The strength of a row in words; an operation that plays no part has none."""
+    return _physical(row.strength, row.unit) if row.weight >= _ACTIVE else "–"
+
+
+def _draw_row(ax: Any, place: float, row: Any, planted: float | None, ends: list[float]) -> None:
     colour = family_colour(row.operation)
     alpha = 0.25 + 0.75 * min(1.0, float(row.weight) / 0.3) if row.weight >= _ACTIVE else 0.18
     ax.hlines(place, 0, row.magnitude, color=colour, alpha=alpha, linewidth=1.8, zorder=2)
     if row.high > row.low and row.weight >= _ACTIVE:
         ax.hlines(place, row.low, row.high, color=colour, alpha=0.5, linewidth=5, zorder=1)
-    area = 14 + 110 * float(row.weight)
+    area = 14 + 110 * np.nan_to_num(float(row.weight))  # of a training that has diverged there is none
     ax.scatter([row.magnitude], [place], s=area, color=colour, alpha=alpha, linewidth=0, zorder=3)
     words = ink() if row.weight >= _ACTIVE else NOTE
-    strength = _physical(row.strength, row.unit) if row.weight >= _ACTIVE else "–"
-    for x, text in zip(_COLUMNS, (strength, f"{row.weight:.2f}"), strict=True):
+    for x, text in zip(ends, (_strength(row), f"{row.weight:.2f}"), strict=True):
         _beside(ax, ax.get_yaxis_transform(), x, place, text, words)
     if planted is not None and np.isfinite(row.per_magnitude) and row.per_magnitude > 0:
         x = min(float(planted) / row.per_magnitude, 1.0)
@@ -277,19 +297,21 @@ def plot_invariances_history(
     rows = table[table["layer"] == layers[layer]]
     ax = new_axes(ax, 3.4, 2.4)
     marker = "o" if rows["epoch"].nunique() <= _MARKED_EPOCHS else None
-    ends = []
-    for index, (name, part) in enumerate(rows.groupby("name", sort=False)):
+    ends: list[tuple[float, float, str, str]] = []
+    for name, part in rows.groupby("name", sort=False):
         colour = family_colour(part["operation"].iloc[0])
         part = part.groupby("epoch")[quantity].median()
-        style = ("-", (0, (4, 1.5)), (0, (1, 1)))[index % 3]
+        style = _DASHES[[of for *_, of in ends].count(colour) % len(_DASHES)]
         ax.plot(part.index, part, color=colour, linestyle=style, linewidth=1.4, marker=marker, markersize=3.5)
-        ends.append((float(part.iloc[-1]), name, colour))
+        known = part.dropna()  # none after a training has diverged
+        if len(known):
+            ends.append((float(known.iloc[-1]), float(known.index[-1]), name, colour))
     ends.sort()
     first, last = float(rows["epoch"].min()), float(rows["epoch"].max())
-    for (value, name, colour), y in zip(ends, _apart([value for value, *_ in ends]), strict=True):
+    for (value, epoch, name, colour), y in zip(ends, _apart([value for value, *_ in ends]), strict=True):
         ax.annotate(
             name,
-            (last, value),
+            (epoch, value),
             xytext=(1.07, y),
             textcoords=("axes fraction", "data"),
             fontsize=7,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ __all__ = ["plot_policies", "plot_policy"]
 # Places of the columns, in tenths of an inch.
 _WEIGHT, _NAME, _PROBABILITY, _MAGNITUDE, _WIDTH = 4.0, 5.2, 21.0, 30.0, 44.5
 _BAR, _ROW_INCHES = 4.5, 0.17
+# Letters in a line of a title, as wide as a policy.
+_TITLE = 62
 _HEAD = 1.6
 
 
@@ -159,17 +162,18 @@ def plot_policies(policies: Mapping[str, Any], *, limit: int = 5, columns: int =
     if not policies:
         raise ValueError("there is no policy to draw")
     columns = min(columns, len(policies))
-    room = 1.8  # above each panel, for its title
+    titles = [textwrap.fill(str(name), _TITLE) for name in policies]
     ends, places = [0.0] * columns, []
-    for policy in policies.values():
+    for name, policy in zip(titles, policies.values(), strict=True):
         column = int(np.argmin(ends))  # the next one goes where most room is left
+        room = 1.8 + 0.9 * name.count("\n")  # above each panel, for its title
         height = _height(_rows(policy, limit))
         places.append((column, ends[column] + room, height))
         ends[column] += room + height
     head = 2.0 if title else 0.5
     total = head + max(ends)
-    figure = Figure(figsize=(columns * (_WIDTH / 10 + 0.25), _ROW_INCHES * total))
-    for (name, policy), (column, top, height) in zip(policies.items(), places, strict=True):
+    figure = Figure(figsize=(columns * (_WIDTH / 10 + 0.25), _ROW_INCHES * total), layout="none")
+    for name, policy, (column, top, height) in zip(titles, policies.values(), places, strict=True):
         bottom = 1.0 - (head + top + height) / total
         ax = figure.add_axes([column / columns + 0.015, bottom, 1.0 / columns - 0.03, height / total])
         plot_policy(policy, limit=limit, title=name, ax=ax)

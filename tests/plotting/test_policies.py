@@ -79,3 +79,17 @@ def test_side_by_side_without_overlap(tmp_path):
         assert not any(one.overlaps(other) for other in boxes[:i])
     with pytest.raises(ValueError, match="no policy to draw"):
         plot_policies({})
+
+
+@pytest.mark.parametrize("settings", [{}, {"figure.autolayout": True}])
+def test_long_titles_keep_off_each_other(settings):
+    name = "AugNet, one operation per window, fold {}, seed 0, 12.5 % of the subjects"
+    policies = {name.format(i): Policy.random(sfreq=100, n_sub_policies=1 + i % 3, random_state=i) for i in range(7)}
+    with matplotlib.rc_context(settings):
+        figure = plot_policies(policies, columns=3)
+        figure.draw_without_rendering()
+    titles = [ax._left_title.get_window_extent() for ax in figure.axes]
+    rows = [text.get_window_extent() for ax in figure.axes for text in ax.texts]
+    for i, box in enumerate(titles):
+        assert box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        assert not any(box.overlaps(other) for other in [*titles[:i], *rows])
