@@ -120,6 +120,14 @@ def _could_be_lengths(column: Sequence[str]) -> bool:
     )
 
 
+def _with_remark(row: list[str], names: list[str]) -> list[str]:
+    """A row whose last cell is a remark with commas, which NSRR's STAGES does not quote."""
+    last = len(names) - 1
+    if len(row) <= len(names) or names[last] not in _STAGE_COLUMNS or parse_stage(row[last]) is not None:
+        return row
+    return [*row[:last], ", ".join(row[last:])]
+
+
 def _of_stages(rows: list[list[str]], names: list[str]) -> list[list[str]]:
     """Rows of stages: in RemLogic's lists of events, the stage in which an event falls stands beside it."""
     if "event" not in names:
@@ -189,7 +197,7 @@ def read_layout(path: Path) -> Layout:
     if all(_number(cell) is None and (told or parse_stage(cell) is None) for cell in rows[0]):
         units = [(re.findall(r"[(\[]\s*(.*?)\s*[)\]]", cell.lower()) or ["s"])[0] for cell in rows[0]]
         header = names
-        rows = _of_stages(rows[1:], names)
+        rows = _of_stages([_with_remark(row, names) for row in rows[1:]], names)
     filled = [row for row in rows if row]
     # After a header, or after every row, an empty line says nothing.
     between = rows[rows.index(filled[0]) :] if filled else []

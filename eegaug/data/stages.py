@@ -53,6 +53,7 @@ _SPELLINGS = {
             "unscored",
             "uns",
             "unknown",
+            "unknownstage",
             "undefined",
             "unsure",
             "not scored",

@@ -238,3 +238,23 @@ def test_cap(tmp_path):
     assert nights.y.tolist() == [0, 0, 1, 2, 2, 3, 4]
     assert nights.datasets[0].onset_s.tolist() == [20, 50, 80, 110, 140, 170, 200]
     np.testing.assert_allclose(nights.read([0])[0], SIGNAL[:, 2000:5000], atol=0.01)
+
+
+def test_stages(tmp_path):
+    """NSRR's STAGES has GSSA00001.edf and GSSA00001.csv, of events and stages by the time of the day."""
+    path = write_rec(tmp_path / "GSSA00001.edf")
+    with open(path, "r+b") as f:
+        f.seek(168)
+        f.write(b"01.01.8523.58.50")
+    rows = [
+        *("Start Time,Duration (seconds),Event", "23:58:52,0.000, Lie quietly, eyes closed, and breathe"),
+        *("23:59:10,60.000, UnknownStage", "00:00:10,30.000, Stage1", "00:00:12,11.200, Desaturation"),
+        *("00:00:40,60.000, Stage2", "00:01:02,0.000, Lights on, Wake", "00:01:40,30.000, REM", "00:02:10,30, Paused"),
+    ]
+    (tmp_path / "GSSA00001.csv").write_text("\n".join(rows))
+    nights = load_recordings(tmp_path, **PLAIN)
+    assert nights.y.tolist() == [1, 2, 2, 4] and nights.datasets[0].onset_s.tolist() == [80, 110, 140, 170]
+    np.testing.assert_allclose(nights.read([0])[0], SIGNAL[:, 8000:11000], atol=0.01)
+    (tmp_path / "GSSA00001.csv").write_text("onset,stage\n0,W\n30,N1,N2\n60,N2")
+    with pytest.raises(ValueError, match="row 2 has 3 cells where the first has 2"):
+        load_recordings(tmp_path, **PLAIN)

@@ -57,6 +57,16 @@ def test_eannot(tmp_path):
     assert windows_of(load_recordings(tmp_path, **RAW)) == ([2, 3, 4, 5, 6], [0, 1, 2, 3, 4])
 
 
+def test_folder_of_wsc(tmp_path):
+    write_edf(tmp_path / "wsc-visit1-10119-nsrr.edf", {"C3_M2": steps(4)}, sfreq=125)
+    write_text(tmp_path / "wsc-visit1-10119-nsrr.eannot", "wake\nN1\nN3\nREM\n")
+    write_text(tmp_path / "wsc-visit1-10119-nsrr.stg.txt", "Epoch\tUser-Defined Stage\tCAST-Defined Stage\n1\t7\t0\n")
+    for kind in ("sco", "log", "allscore"):
+        write_text(tmp_path / f"wsc-visit1-10119-nsrr.{kind}.txt", "22:00:00.00\tSTART RECORDING\n")
+    nights = load_recordings(tmp_path, **RAW)
+    assert windows_of(nights) == ([1, 2, 3, 4], [0, 1, 3, 4]) and set(nights.subjects) == {"wsc-10119"}
+
+
 @pytest.mark.parametrize(
     ("text", "reason"), [("W\nN2\nspindle\n", "row 3 is no sleep stage: 'spindle'"), ("", "no sleep")]
 )
