@@ -42,7 +42,8 @@ def _spelling() -> dict[str, str]:
 
 
 def separated(label: str) -> str:
-    """A label such as ``"C3A2"`` with a hyphen before its mastoid or earlobe."""
+    """A label such as ``"C3A2"`` with a hyphen before its mastoid or earlobe, and without parentheses around it."""
+    label = re.sub(r"^\((.*)\)$", r"\1", label)
     return re.sub(r"(?<=[0-9z])([am][12])$", r"-\1", label, flags=re.IGNORECASE)
 
 

@@ -29,6 +29,7 @@ TEMPLATE = "colin27_1020" if "colin27_1020" in mne.channels.get_builtin_montages
         ("AFF1h", "AFF1h"),
         ("C3A2", "C3"),
         ("EEG CzM1", "Cz"),
+        ("EEG (O2-A1)", "O2"),
         ("A2", "A2"),
     ],
 )

@@ -14,7 +14,7 @@ from eegaug.data.channels import Pick
 
 __all__ = ["FORMS", "Annotations", "Continuous", "open_recording"]
 
-FORMS = (".edf", ".bdf", ".rec", ".vhdr", ".set", ".fif", ".gdf", ".cnt", ".h5")
+FORMS = (".edf", ".bdf", ".rec", ".vhdr", ".set", ".fif", ".gdf", ".cnt", ".h5", ".hea")
 """How names of continuous recordings end, in lower case; the likelier original goes first."""
 
 Annotations = tuple[np.ndarray, np.ndarray, list[str]]
@@ -44,7 +44,7 @@ class Continuous:
 
 
 def open_recording(path: str | os.PathLike) -> Continuous:
-    """Open a continuous recording: EDF and BDF, the HDF5 files of the Dreem Open Datasets, else whatever MNE reads.
+    """Open a continuous recording: EDF and BDF, PhysioNet's records, the Dreem Open Datasets, else what MNE reads.
 
     Parameters
     ----------
@@ -69,6 +69,10 @@ def open_recording(path: str | os.PathLike) -> Continuous:
             from eegaug.data.dreem import open_dreem
 
             return open_dreem(path)
+        case ".hea":
+            from eegaug.data.wfdb_files import open_wfdb
+
+            return open_wfdb(path)
         case _:
             from eegaug.data.mne_files import open_with_mne
 

@@ -19,7 +19,7 @@ RECORDINGS = (*FORMS, ".npz")
 HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt", ".annot", ".eannot", *XML)
 # Forms of one scoring, those first that say most about when stages are.
 _BETTER = (".edf", "nsrr.xml", *XML, ".annot")
-_UNREAD = (".hea", ".hdf5", ".edf.gz", ".fif.gz")
+_UNREAD = (".hdf5", ".edf.gz", ".fif.gz")
 
 _WORDS = r"(?:hypnograms?|hypno|stages?|staging|scoring|scores?|labels?|events|annotations?)"
 _HYPNOGRAM_NAME = re.compile(rf"(^|[ ._-])((sleep)?{_WORDS}|hypnogram.*)$", re.IGNORECASE)

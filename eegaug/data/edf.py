@@ -14,10 +14,10 @@ import numpy as np
 from eegaug.data.channels import Pick, eeg_channels
 from eegaug.data.continuous import Annotations, Continuous
 
-__all__ = ["EdfHeader", "begins_elsewhere", "open_edf", "read_edf", "read_edf_annotations", "read_edf_header"]
+__all__ = ["TO_UV", "EdfHeader", "begins_elsewhere", "open_edf", "read_edf", "read_edf_annotations", "read_edf_header"]
 
 # Factor to µV by physical dimension; bytes of "µ" differ with the recorder's code page (Latin-1, UTF-8, Shift-JIS).
-_TO_UV = {
+TO_UV = {
     "uv": 1.0,
     "µv": 1.0,
     "μv": 1.0,
@@ -79,7 +79,7 @@ class EdfHeader:
         return [
             name
             for name, unit in zip(self.labels, self.units, strict=True)
-            if unit.lower() in _TO_UV or not unit.strip()
+            if unit.lower() in TO_UV or not unit.strip()
         ]
 
     def left_out(self) -> str:
@@ -305,7 +305,7 @@ def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: f
         for i, x in zip(group, data, strict=True):
             unit = header.raw_units[i]
             read_as = 1.0 if unit in _MNE_MICRO else 1e3 if unit == "mV" else 1e6
-            signals[i] = x * np.float32(_TO_UV.get(header.units[i].lower(), 1.0) / read_as)
+            signals[i] = x * np.float32(TO_UV.get(header.units[i].lower(), 1.0) / read_as)
         raw.close()
     out = []
     for plus, minus in picks:

@@ -47,15 +47,15 @@ def load_recordings(
     """Load sleep recordings: preprocessed once into a store on disk, read lazily from there.
 
     Recordings are EDF, EDF+ and BDF files (``.rec`` too), BrainVision (``.vhdr``), EEGLAB (``.set``), FIF, GDF and CNT
-    files as MNE reads them, nights of the Dreem Open Datasets (``.h5``), and ``.npz`` nights. A hypnogram is looked for
-    beside its recording, then anywhere below the folder: Sleep-EDF's ``SC4001EC-Hypnogram.edf``, MASS's ``01-03-0001
-    Base.edf``, BIDS ``*_events.tsv``, NSRR's ``shhs1-200001-nsrr.xml`` (or ``-profusion.xml``, which is the same
-    scoring), or the same name with ``.csv``, ``.tsv`` or ``.txt`` (with or without ``-hypnogram``, ``_stages``,
-    ``_scoring`` and the like), with ``.xml`` of Compumedics Profusion, ``.rml`` of Philips Respironics, or Luna's
-    ``.annot`` and ``.eannot``; else among the annotations of the recording itself, of which bare numbers are triggers
-    in other files than EDF+. Text holds one stage per 30-s line (or per line as long as a window, where that fits the
-    recording better), or a table with onset, duration and stage; onsets are seconds from the start of the recording, or
-    times of the day.
+    files as MNE reads them, records of PhysioNet (``.hea``), nights of the Dreem Open Datasets (``.h5``), and ``.npz``
+    nights. A hypnogram is looked for beside its recording, then anywhere below the folder: Sleep-EDF's
+    ``SC4001EC-Hypnogram.edf``, MASS's ``01-03-0001 Base.edf``, BIDS ``*_events.tsv``, NSRR's ``shhs1-200001-nsrr.xml``
+    (or ``-profusion.xml``, which is the same scoring), or the same name with ``.csv``, ``.tsv`` or ``.txt`` (with or
+    without ``-hypnogram``, ``_stages``, ``_scoring`` and the like), with ``.xml`` of Compumedics Profusion, ``.rml`` of
+    Philips Respironics, or Luna's ``.annot`` and ``.eannot``; else among the annotations of the recording itself, of
+    which bare numbers are triggers in other files than EDF+. Text holds one stage per 30-s line (or per line as long as
+    a window, where that fits the recording better), or a table with onset, duration and stage; onsets are seconds from
+    the start of the recording, or times of the day.
 
     Stages 3 and 4 become N3. Movement and unknown are dropped and counted. A recording that cannot be used (truncated,
     unreadable, without hypnogram, a channel flat or missing) is skipped, named in one warning at the end and listed in

@@ -1,5 +1,6 @@
 """Recordings in other forms than EDF: the same windows and stages whichever form a night has."""
 
+import datetime
 import json
 import warnings
 
@@ -7,6 +8,7 @@ import h5py
 import mne
 import numpy as np
 import pytest
+import wfdb
 from scipy.io import savemat
 
 from eegaug.data import load_recordings, read_hypnogram
@@ -93,7 +95,22 @@ def write_dreem(path, stages=()):
     return path
 
 
+def write_wfdb(path, stages=()):
+    record = {"record_name": path.stem, "write_dir": str(path.parent)}
+    about = {"fs": RATE, "units": ["uV", "uV"], "sig_name": [f"{name}-M2" for name in NAMES], "fmt": ["24", "24"]}
+    wfdb.wrsamp(**record, **about, p_signal=SIGNAL.T.astype(float), base_datetime=datetime.datetime(2018, 1, 2, 22, 30))
+    if stages:  # each where it differs from the one before, and events among them
+        changes = [s for k, s in enumerate(stages) if k == 0 or s[2] != stages[k - 1][2]]
+        notes = [(onset, "U" if text[-1] == "?" else text.split()[-1]) for onset, _, text in changes]
+        notes = sorted([*notes, (45.0, "(resp_hypopnea"), (52.0, "resp_hypopnea)")])
+        # At sample 0 wfdb writes none.
+        sample, aux = np.array([max(1, round(at * RATE)) for at, _ in notes]), [note for _, note in notes]
+        wfdb.wrann(**record, extension="arousal", sample=sample, symbol=['"'] * len(aux), aux_note=aux)
+    return path
+
+
 WRITERS = {
+    ".hea": write_wfdb,
     ".fif": write_fif,
     ".vhdr": write_brainvision,
     ".set": write_eeglab,
@@ -258,3 +275,17 @@ def test_stages(tmp_path):
     (tmp_path / "GSSA00001.csv").write_text("onset,stage\n0,W\n30,N1,N2\n60,N2")
     with pytest.raises(ValueError, match="row 2 has 3 cells where the first has 2"):
         load_recordings(tmp_path, **PLAIN)
+
+
+def test_records_of_physionet(tmp_path):
+    write_wfdb(tmp_path / "slp01a.hea")
+    aux, sample = ["W", "W MT", "1", "2 HA", "2", "4", "R", "MT", "W"], np.maximum(1, 3000 * np.arange(9))
+    wfdb.wrann("slp01a", "st", sample=sample, symbol=['"'] * 9, aux_note=aux, write_dir=str(tmp_path))
+    assert load_recordings(tmp_path, **PLAIN).y.tolist() == Y
+    assert open_recording(tmp_path / "slp01a.hea").start == datetime.datetime(2018, 1, 2, 22, 30)
+    (tmp_path / "slp01a.hea").write_text("spam")
+    with pytest.raises(ValueError, match="slp01a: wfdb cannot read it"):
+        load_recordings(tmp_path)
+    (tmp_path / "slp01a.hea").write_text("slp01a/2 1 250 1000\na 500\nb 500\n")
+    with pytest.raises(ValueError, match="slp01a: a record of 2 segments"):
+        load_recordings(tmp_path)

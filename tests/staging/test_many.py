@@ -42,9 +42,9 @@ class TestFindTasks:
         assert tasks[0].folder == tmp_path / "out" / "anna" and tasks[0].reference is None
 
     def test_recordings_of_other_kinds_are_left_out_of_folders_and_said_to_be(self, folder, tmp_path):
-        for name in ("a_raw.fif.gz", "b.hea", "b.eeg", "c.hdf5", "d.edf.gz"):
+        for name in ("a_raw.fif.gz", "b.HDF5", "b.eeg", "c.hdf5", "d.edf.gz"):
             (folder / name).touch()
-        with pytest.warns(UserWarning, match=r"a_raw.fif.gz, b.hea, c.hdf5 and 1 more not staged: of a folder, .edf,"):
+        with pytest.warns(UserWarning, match=r"a_raw.fif.gz, b.HDF5, c.hdf5 and 1 more not staged: of a folder, .edf,"):
             assert len(find_tasks([folder], tmp_path)) == 4
 
     def test_references_of_a_folder(self, folder, tmp_path):

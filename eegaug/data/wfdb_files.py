@@ -1,0 +1,88 @@
+"""Records in PhysioNet's WFDB format, such as those of the PhysioNet/CinC Challenge 2018 (Ghassemi et al. 2018)."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eegaug.data.channels import Pick
+from eegaug.data.continuous import Annotations, Continuous
+from eegaug.data.edf import TO_UV
+from eegaug.data.stages import parse_stage
+
+__all__ = ["open_wfdb"]
+
+# Annotators of stages: of the Challenge, of the MIT-BIH Polysomnographic Database, of SHHS at PhysioNet.
+_ANNOTATORS = ("arousal", "st", "hypn")
+
+
+def open_wfdb(path: Path) -> Continuous:
+    """Open a record by its header (``.hea``).
+
+    Raises
+    ------
+    ValueError
+        If it is none, is of several segments, or has no signals.
+    """
+    import wfdb
+
+    record = str(path.with_suffix(""))
+    try:
+        with _without_warnings():
+            header = wfdb.rdheader(record)
+    except OSError:
+        raise
+    except Exception as error:  # of a file that is none of theirs, its reader raises all kinds
+        raise ValueError(f"wfdb cannot read it ({str(error) or type(error).__name__})") from error
+    if isinstance(header, wfdb.MultiRecord):
+        raise ValueError(f"a record of {header.n_seg} segments: name one of them")
+    if not header.n_sig or not header.sig_len:
+        raise ValueError("a record without signals")
+    rate = float(header.fs)
+    usable = [i for i, unit in enumerate(header.units) if unit.lower() in TO_UV]
+
+    def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
+        used = sorted({i for pick in picks for i in pick if i is not None})
+        start, stop = round(start_s * rate), min(header.sig_len, round(stop_s * rate))
+        with _without_warnings():
+            part = wfdb.rdrecord(record, start, stop, channels=[usable[i] for i in used], return_res=32).p_signal
+        row = {i: np.float32(TO_UV[header.units[usable[i]].lower()]) * part[:, k] for k, i in enumerate(used)}
+        return [(row[p.plus] if p.minus is None else row[p.plus] - row[p.minus], rate) for p in picks]
+
+    return Continuous(
+        name=path.stem,
+        ch_names=[header.sig_name[i] for i in usable],
+        duration_s=header.sig_len / rate,
+        read=read,
+        annotations=lambda: _annotations(record, header.sig_len, rate),
+        start=header.base_datetime,
+    )
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """What wfdb does, and pandas warns of, users cannot change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _annotations(record: str, n_times: int, rate: float) -> Annotations:
+    """Stages, each of which lasts until the next one; what else happened stands among them."""
+    import wfdb
+
+    there = [annotator for annotator in _ANNOTATORS if Path(f"{record}.{annotator}").is_file()]
+    if not there:
+        return np.empty(0), np.empty(0), []
+    with _without_warnings():
+        found = wfdb.rdann(record, there[0])
+    # "2 HA": stage 2 with a hypopnea and an arousal.
+    words = [(note.strip("\x00 ").split() or [""])[0] for note in found.aux_note]
+    stages = [i for i, word in enumerate(words) if parse_stage(word) is not None]
+    # At sample 0 nothing can be written: what begins there stands at 1.
+    onset = np.array([0 if found.sample[i] == 1 else found.sample[i] for i in stages], dtype=float)
+    return onset / rate, np.diff(onset, append=n_times) / rate, [words[i] for i in stages]
