@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eegaug.data.atomic import write_atomically
+from eegaug.plotting.colours import in_lines
 
 if TYPE_CHECKING:
     from eegaug.comparison.table import Comparison
@@ -23,10 +24,12 @@ def comparison_figure(result: Comparison) -> Any:
 
     fractions = result.table["fraction"]
     drawn = result.table[fractions == fractions.max()]
-    methods = drawn["method"].nunique()
-    size = (5.0 + 0.62 * methods, 3.6) if methods <= 5 else (5.6 + 0.5 * methods, 4.2)
-    figure = Figure(figsize=size, layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[size[0] - 0.8 - 0.45 * methods, 0.45 * methods], sharey=True)
+    names = drawn["method"].unique()
+    methods, lines = len(names), max(in_lines(result.labels.get(name, name)).count("\n") + 1 for name in names)
+    width = 0.45 * methods if lines == 1 else 0.32 * lines * methods  # slanted names need it
+    size = (5.0 + 0.17 * methods, 3.6) if methods <= 5 else (5.6 + 0.05 * methods, max(4.2, 3.3 + 0.08 * methods))
+    figure = Figure(figsize=(size[0] + width, size[1]), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[size[0] - 0.8, width], sharey=True)
     by_method = drawn.groupby("method")
     folds, runs = by_method["fold"].nunique(), by_method.size()
     words = [f"median and quartiles of {_from_to(runs)} runs"] if runs.max() > 1 else []

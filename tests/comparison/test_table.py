@@ -1,6 +1,7 @@
 """Reading the folder of a comparison, whatever is in it."""
 
 import json
+import math
 import shutil
 
 import matplotlib.pyplot as plt
@@ -77,6 +78,19 @@ def test_figure_where_runs_are_missing(tmp_path):
     left, right, *_ = comparison_figure(found).axes
     titles = [ax.get_title(loc="left") for ax in (left, right)]
     assert titles == ["median and quartiles of 1 to 3 runs", "1 to 3 folds"]
+
+
+@pytest.mark.parametrize("names", [["a method with a long name, number {}"] * 3, ["another method, number {}"] * 22])
+def test_figure_has_room_for_names(tmp_path, names):
+    methods = [name.format(k) for k, name in enumerate(names)]
+    figure = comparison_figure(load_comparison(comparison(tmp_path, [(method, 0) for method in methods])))
+    figure.draw_without_rendering()
+    left, right, *_ = figure.axes
+    labels = right.get_xticklabels()
+    apart = (right.transData.transform((1, 0)) - right.transData.transform((0, 0)))[0]
+    lines = max(label.get_text().count("\n") + 1 for label in labels)
+    assert apart * math.sin(math.radians(30)) > lines * 8 * figure.dpi / 72  # names are slanted by 30°
+    assert left.bbox.height > 1.9 * figure.dpi
 
 
 def test_many_policies_are_drawn_of_the_first_fold_that_has_some(tmp_path):
