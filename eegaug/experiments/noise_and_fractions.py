@@ -117,12 +117,15 @@ def _table(tables: dict[str, pd.DataFrame], what: str, paper: dict[float, str], 
 def _figure(tables: dict[str, pd.DataFrame], what: str, label: str) -> Figure:
     picture = Figure(figsize=(4.6, 3.0), layout="constrained")
     ax = picture.subplots()
-    for arm, title in ARMS.items():
+    levels = 100 * tables["runs"][what]
+    beside = 0.012 * (levels.max() - levels.min())  # bars beside each other are all seen
+    for place, (arm, title) in enumerate(ARMS.items()):
         by_level = tables["runs"][tables["runs"]["arm"] == arm].groupby(what)["balanced_accuracy"]
         mean, spread = by_level.mean(), by_level.std().fillna(0.0)
-        ax.errorbar(100 * mean.index, mean, spread, color=COLOURS[arm], marker="o", ms=4, capsize=2, label=title)
+        at = 100 * mean.index + beside * (place - (len(ARMS) - 1) / 2)
+        ax.errorbar(at, mean, spread, color=COLOURS[arm], marker="o", ms=4, capsize=2, label=title)
     ax.set_xlabel(label, fontsize=8)
-    ax.set_ylabel("test balanced accuracy", fontsize=8)
+    ax.set_ylabel("test balanced accuracy, mean ± SD", fontsize=8)
     ax.legend(fontsize=7, frameon=False, labelcolor=INK)
     tidy(ax)
     return picture

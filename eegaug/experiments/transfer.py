@@ -126,7 +126,7 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
     middle = (image.norm.vmin + image.norm.vmax) / 2
     for i, j in np.ndindex(scores.shape):
         value = scores.iloc[i, j]
-        heat.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=6, color="w" if value < middle else "k")
+        heat.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color="w" if value < middle else "k")
     heat.set_xlabel("tested on", fontsize=8)
     heat.set_ylabel("trained on", fontsize=8)
     heat.set_title("balanced accuracy, without the loss", fontsize=8, loc="left")
