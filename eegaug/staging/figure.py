@@ -19,6 +19,8 @@ _HEIGHTS = {"hypnogram": 1.5, "agreement": 0.75, "hypnodensity": 1.35, "spectrog
 _WIDTH = 7.4
 #: Height of a line above the panels.
 _LINE = 0.16
+#: Letters of a title.
+_TITLE = 66
 
 
 def night_figure(night: Any) -> Any:
@@ -135,8 +137,10 @@ def _draw(night: Any, axes: dict[str, Any]) -> None:
 
 
 def _head(part: Any, height: float, lines: list[str]) -> None:
-    """The title, and lines below it, from the left edge."""
-    part.text(0.008, 1 - 0.06 / height, lines[0], fontsize=11, weight="bold", color=ink(), va="top")
+    """The title, and lines below it, from the left edge; of a long name both ends, which say which recording it is."""
+    title, half = lines[0], _TITLE // 2
+    title = title if len(title) <= _TITLE else f"{title[:half]}…{title[-half:]}"
+    part.text(0.008, 1 - 0.06 / height, title, fontsize=11, weight="bold", color=ink(), va="top")
     for k, line in enumerate(lines[1:]):
         part.text(0.008, 1 - (0.3 + _LINE * k) / height, line, fontsize=8, color=NOTE, va="top")
 

@@ -49,6 +49,15 @@ def test_time_of_day(night):
     assert "00:00" in labels and ax.get_xlabel() == "time of day"
 
 
+def test_long_names_are_shortened_in_the_middle(night, tmp_path):
+    name = "sub-0123_ses-02_" + 10 * "a-description-" + "task-sleep_run-01_eeg"
+    figure = page_figure(night, [name, "a line"])
+    rendered(figure, tmp_path)
+    (title,) = (text for text in figure.findobj(matplotlib.text.Text) if text.get_text().startswith("sub-0123_ses-02_"))
+    assert title.get_text().endswith("task-sleep_run-01_eeg") and "…" in title.get_text()
+    assert title.get_window_extent().x1 < figure.bbox.x1
+
+
 def test_page_has_statistics_and_least_certain_epochs(night, tmp_path):
     figure = page_figure(night, heading(night))
     width, height = rendered(figure, tmp_path)
