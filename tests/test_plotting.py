@@ -210,6 +210,10 @@ class TestSleep:
         with pytest.raises(ValueError, match="square"):
             plotting.plot_confusion([[1, 2]])
 
+    def test_confusion_of_means(self, ax):
+        plotting.plot_confusion([[800.0, 200.0], [1 / 3, 123456789.0]], ["W", "N1"], ax=ax)
+        assert [text.get_text() for text in ax.texts] == ["80 %\n800", "20 %\n200", "0 %\n0.3", "100 %\n123456789"]
+
     def test_hypnogram_marks_where_two_scorings_differ(self, ax, tmp_path):
         plotting.plot_hypnogram([0, 2, 2, -1, 4], [0, 2, 3, 1, 4], ax=ax)
         assert [label.get_text() for label in ax.get_yticklabels()] == ["W", "REM", "N1", "N2", "N3", "differs\n(25 %)"]

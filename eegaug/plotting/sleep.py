@@ -21,8 +21,8 @@ def plot_confusion(
 
     Parameters
     ----------
-    confusion : array-like of int, (n_stages, n_stages)
-        Rows are the scored stages, columns the predicted ones.
+    confusion : array-like, (n_stages, n_stages)
+        Numbers of windows, or their means: rows are the scored stages, columns the predicted ones.
     stages : sequence of str
         Names of the stages.
     title : str, optional
@@ -46,7 +46,7 @@ def plot_confusion(
     share = np.divide(confusion, total, out=np.zeros(confusion.shape), where=total > 0)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1, origin="upper")
     for (row, column), value in np.ndenumerate(share):
-        text = f"{100 * value:.0f} %\n{confusion[row, column]}" if total[row] else "–"
+        text = f"{100 * value:.0f} %\n{round(float(confusion[row, column]), 1):.12g}" if total[row] else "–"
         ax.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if value > 0.55 else INK)
     ax.set_xticks(range(len(stages)), stages)
     ax.set_yticks(range(len(stages)), stages)
