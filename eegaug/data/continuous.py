@@ -12,10 +12,13 @@ import numpy as np
 
 from eegaug.data.channels import Pick
 
-__all__ = ["FORMS", "Annotations", "Continuous", "open_recording"]
+__all__ = ["FORMS", "Annotations", "Continuous", "files_of", "open_recording"]
 
 FORMS = (".edf", ".bdf", ".rec", ".vhdr", ".set", ".fif", ".gdf", ".cnt", ".h5", ".hea")
 """How names of continuous recordings end, in lower case; the likelier original goes first."""
+
+_BESIDE = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",), ".hea": (".mat", ".dat", ".arousal", ".st", ".hypn")}
+"""Files of a recording beside the one that is named."""
 
 Annotations = tuple[np.ndarray, np.ndarray, list[str]]
 """Onsets and durations in seconds from the first sample, NaN for a duration that is not given, and texts."""
@@ -41,6 +44,12 @@ class Continuous:
     """Channels that do not say what they hold."""
     left_out: str = ""
     """What is said of channels that cannot serve, where one is missing."""
+
+
+def files_of(path: Path) -> list[Path]:
+    """A recording's file and those that belong to it and are there."""
+    beside = [path.with_suffix(kind) for kind in _BESIDE.get(path.suffix.lower(), ())]
+    return [path, *(one for one in beside if one.is_file())]
 
 
 def open_recording(path: str | os.PathLike) -> Continuous:

@@ -20,6 +20,7 @@ from eegaug._progress import track
 from eegaug._warning import warn
 from eegaug.data.atomic import is_readable, plain, read_json
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
+from eegaug.data.continuous import files_of
 from eegaug.data.convert import Contents, Reading, convert, look
 from eegaug.data.discover import RECORDINGS, Found, find_recordings, names_of_nights, unread_files
 from eegaug.data.hypnograms import OTHERS_SETTLE, four_is_n3, four_is_open
@@ -364,7 +365,7 @@ def _channels(p: Preprocessing, usable: list[Found], contents: list[Contents], p
 
 
 def _fingerprint(one: Found, reading: Reading) -> list:
-    files = [q for q in (one.path, one.hypnogram) if q is not None]
+    files = [*files_of(one.path), *([one.hypnogram] if one.hypnogram else [])]
     stats = [[q.name, (s := q.stat()).st_size, s.st_mtime_ns] for q in files]
     return [stats, one.problem, asdict(reading)]
 

@@ -289,3 +289,21 @@ def test_records_of_physionet(tmp_path):
     (tmp_path / "slp01a.hea").write_text("slp01a/2 1 250 1000\na 500\nb 500\n")
     with pytest.raises(ValueError, match="slp01a: a record of 2 segments"):
         load_recordings(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "beside"), [(".vhdr", ".eeg"), (".hea", ".arousal")])
+def test_a_change_of_a_file_beside_the_header_is_noticed(tmp_path, kind, beside):
+    path = WRITERS[kind](tmp_path / f"a{kind}", pages(STAGES))
+    before = load_recordings(tmp_path, **PLAIN)
+    assert load_recordings(tmp_path, **PLAIN).y.tolist() == before.y.tolist() == Y
+    header = path.read_bytes()
+    if beside == ".eeg":
+        (tmp_path / "a.eeg").write_bytes((2 * SIGNAL).T.astype("<f4").tobytes())
+    else:
+        WRITERS[kind](path, pages("WWWWWRRRR"))
+    assert path.read_bytes() == header
+    after = load_recordings(tmp_path, **PLAIN)
+    if beside == ".eeg":
+        np.testing.assert_allclose(after.read([3])[0], 2 * SIGNAL[:, 9000:12000], atol=0.01)
+    else:
+        assert after.y.tolist() == [0] * 5 + [4] * 4
