@@ -1,4 +1,4 @@
-"""Which files are recordings, which hypnogram belongs to which, and whose night each is."""
+"""Which files are recordings, and whose night each is."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eegaug.data.continuous import FORMS
-from eegaug.data.hypnograms import XML, holds_stages, is_of_stages
+from eegaug.data.hypnograms import holds_stages
+from eegaug.data.pairing import (
+    HYPNOGRAMS,
+    MASS,
+    SLEEP_EDF,
+    Filed,
+    base_name,
+    best_form,
+    hypnogram_keys,
+    hypnograms_of,
+    is_hypnogram,
+    of_stages,
+    recording_keys,
+)
 
 __all__ = ["Found", "find_recordings", "names_of_nights", "unread_files"]
 
 RECORDINGS = (*FORMS, ".npz")
-HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt", ".annot", ".eannot", *XML)
-# Forms of one scoring, those first that say most about when stages are.
-_BETTER = (".edf", "nsrr.xml", *XML, ".annot")
 _UNREAD = (".hdf5", ".edf.gz", ".fif.gz")
 
-_WORDS = r"(?:hypnograms?|hypno|stages?|staging|scoring|scores?|labels?|events|annotations?)"
-_HYPNOGRAM_NAME = re.compile(rf"(^|[ ._-])((sleep)?{_WORDS}|hypnogram.*)$", re.IGNORECASE)
-_SUFFIX = re.compile(rf"[ ._-]+({_WORDS}|base)$", re.IGNORECASE)
-# "sleep" belongs to the word or to the name: "p07_sleep_scoring" is of "p07" or of "p07_sleep".
-_SLEEP_SUFFIX = re.compile(rf"[ ._-]+sleep[ ._-]*{_WORDS}$", re.IGNORECASE)
-# NSRR's two forms of a scoring, and what Profusion writes beside "night.edf": "night.edf.XML".
-_XML_SUFFIX = re.compile(r"[ ._-]+(nsrr|profusion|edf)$", re.IGNORECASE)
 # What MNE saves beside a recording, and its further parts where one file would be too large.
 _NO_RAW = re.compile(r"[-_](epo|ave|evoked?|cov|ica|fwd|inv|src|bem|sol|proj|trans|eve|split-(?!0*1_)\d+_\w+)$")
 _PART = re.compile(r"(.+)-\d+$")
-_SLEEP_EDF = re.compile(r"^(SC4\d\d|ST7\d\d)(\d)([A-Z])", re.IGNORECASE)
-_MASS = re.compile(r"^(01-0[1-5]-\d{4})(?: (.*))?$")
 _VISITS = (
     r"(?:visit|ses|session|night|nuit|nacht|day|week|month|wave|t|time|timepoint|run|v|baseline|follow[ _-]?up|pre"
     r"|post)[ _-]?\d*"
@@ -114,11 +115,11 @@ def find_recordings(
         for p in _walk(Path(hypnograms)):
             if p.suffix.lower() in HYPNOGRAMS:
                 first.add(known.setdefault(_place(p), p))
-    paths = [p for p in files if p.suffix.lower() in kinds and not _is_hypnogram(p) and _is_raw(p, files)]
+    paths = [p for p in files if p.suffix.lower() in kinds and not is_hypnogram(p) and _is_raw(p, files)]
     if not paths:
         several = isinstance(source, (list, tuple))
         where = "among " + ", ".join(map(str, source)) if several else f"in {source}"
-        orphaned = " Hypnograms are there, but not what they belong to." if any(map(_is_hypnogram, files)) else ""
+        orphaned = " Hypnograms are there, but not what they belong to." if any(map(is_hypnogram, files)) else ""
         if kinds := Counter(p.suffix.lower() or p.name for p in files).most_common(4):
             orphaned += f" Files there: {', '.join(f'{n} {kind}' for kind, n in kinds)}."
         raise FileNotFoundError(f"There is no recording ({', '.join(RECORDINGS)}) {where}.{orphaned}")
@@ -128,9 +129,9 @@ def find_recordings(
     paths = [p for p in paths if p not in set().union(*again.values())]
     stems, found = Counter(p.stem for p in paths), []
     within = _subjects_by_folder(root, paths, stems)
-    named = {key for path in paths if path.suffix.lower() != ".npz" for key in _recording_keys(path)}
+    named = {key for path in paths if path.suffix.lower() != ".npz" for key in recording_keys(path)}
     by_key: dict[str, list[Path]] = {}
-    filed: dict[str, _Filed] = {}
+    filed: dict[str, Filed] = {}
     called: dict[str, list[Path]] = {}
     for path in paths:
         called.setdefault(path.stem, []).append(path)
@@ -138,7 +139,7 @@ def find_recordings(
     for p in sorted(known.values()):
         # Among hypnograms, an EDF file is one by any name if it holds stages.
         scored = p in others and p.suffix.lower() == ".edf" and p.stem.lower() in named and holds_stages(p)
-        if key := next((key for key in _hypnogram_keys(p, scored) if key in named), None):
+        if key := next((key for key in hypnogram_keys(p, scored) if key in named), None):
             by_key.setdefault(key, []).append(p)
     for path in paths:
         relative = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
@@ -152,9 +153,9 @@ def find_recordings(
             if path.stem not in filed:
                 namesakes = [] if unique else called[path.stem]
                 tops = [Path(top) for top in (hypnograms, root) if top is not None]
-                filed[path.stem] = _Filed(_hypnograms_of(path, by_key, first), namesakes, tops)
+                filed[path.stem] = Filed(hypnograms_of(path, by_key, first), namesakes, tops)
             # Another folder's file counts only where its name, or its folders' names, say which recording it is.
-            near = _best_form(_of_stages(filed[path.stem].near(path), path))
+            near = best_form(of_stages(filed[path.stem].near(path), path))
             if len(near) > 1:
                 names = ", ".join(sorted(p.name if near[0].parent == near[1].parent else str(p) for p in near))
                 one = replace(one, problem=f"several hypnograms could be its own: {names}")
@@ -162,80 +163,8 @@ def find_recordings(
                 one = replace(one, hypnogram=near[0])
         found.append(one)
     taken = {one.hypnogram for one in found}
-    orphans = [p for p in files if p.suffix.lower() == ".edf" and p not in taken and _is_hypnogram(p)]
-    return found, [] if any(one.problem for one in found) else [p for p in orphans if not _MASS.match(p.stem)]
-
-
-def _hypnograms_of(path: Path, by_key: dict[str, list[Path]], first: Container[Path]) -> list[Path]:
-    """What may be the hypnogram of a recording of this name, wherever it is."""
-    found = list(dict.fromkeys(p for key in _recording_keys(path) for p in by_key.get(key, ())))
-    found = [p for p in found if p in first] or found
-    # What is called a hypnogram goes before another recording with stages.
-    return [p for p in found if p.suffix.lower() != ".edf" or _is_hypnogram(p)] or found
-
-
-class _Filed:
-    """Hypnograms of all recordings of one name, by their folders: a thousand nights may be called alike.
-
-    Parameters
-    ----------
-    hypnograms : list of Path
-    namesakes : list of Path
-        The recordings, if there are several.
-    tops : list of Path
-        Folders below which the names of folders count.
-    """
-
-    def __init__(self, hypnograms: list[Path], namesakes: list[Path], tops: list[Path]):
-        self.hypnograms, self.tops = hypnograms, tops
-        self.beside: dict[Path, list[Path]] = {}
-        for p in hypnograms:
-            self.beside.setdefault(p.parent, []).append(p)
-        self.telling: set[str] | None = None
-        if namesakes:
-            folders = [set(self._folders(p)) for p in namesakes]
-            self.telling = set.union(*folders) - set.intersection(*folders)
-            self.alike: dict[tuple[str, ...], list[Path]] = {}
-            for p in hypnograms:
-                self.alike.setdefault(self._told(p), []).append(p)
-
-    def near(self, path: Path) -> list[Path]:
-        """Those in a recording's own folder, else those that can be no other's.
-
-        Of several recordings of one name, these are in folders that are called as those that tell it from the others.
-        """
-        if path.parent in self.beside:
-            return self.beside[path.parent]
-        if self.telling is None:
-            return self.hypnograms
-        told = self._told(path)
-        return self.alike.get(told, []) if told else []
-
-    def _folders(self, file: Path) -> tuple[str, ...]:
-        top = next((top for top in self.tops if file.is_relative_to(top)), None)
-        return file.parent.parts if top is None else file.parent.relative_to(top).parts
-
-    def _told(self, file: Path) -> tuple[str, ...]:
-        return tuple(name for name in self._folders(file) if name in self.telling)
-
-
-def _of_stages(near: list[Path], path: Path) -> list[Path]:
-    """Those that are hypnograms by more than their names; any others only where nothing else can be one."""
-    kept = [p for p in near if is_of_stages(p)]
-    return kept if kept or not near or holds_stages(path) else near
-
-
-def _best_form(near: list[Path]) -> list[Path]:
-    """Of forms of the same scoring, which differ in how their names end, those that say most about when stages are."""
-    if len({_scored_as(p) for p in near}) != 1:
-        return near
-    ranks = {p: [not p.name.lower().endswith(end) for end in _BETTER] for p in near}
-    return [p for p in near if ranks[p] == min(ranks.values())]
-
-
-def _scored_as(path: Path) -> str:
-    """A hypnogram's name without what only says of which form it is."""
-    return _XML_SUFFIX.sub("", path.stem) if path.suffix.lower() in XML else path.stem
+    orphans = [p for p in files if p.suffix.lower() == ".edf" and p not in taken and is_hypnogram(p)]
+    return found, [] if any(one.problem for one in found) else [p for p in orphans if not MASS.match(p.stem)]
 
 
 def unread_files(source: str | os.PathLike) -> list[Path]:
@@ -259,7 +188,7 @@ def names_of_nights(found: Iterable[Found]) -> list[str]:
     alike: dict[str, list[str]] = {}
     folders: dict[Path, list[str]] = {}
     for one in own:
-        base = _base(one.path).lower()
+        base = base_name(one.path).lower()
         rest = _NIGHT_OF.sub("", base)
         if rest.strip(" ._-") and rest != base:
             alike.setdefault(rest, []).append(one.subject)
@@ -267,7 +196,7 @@ def names_of_nights(found: Iterable[Found]) -> list[str]:
     if len({len(folder.parts) for folder in folders}) == 1 < len(folders) and len(own) <= 4 * len(folders):
         alike |= {str(folder): names for folder, names in folders.items() if not _VISIT.fullmatch(folder.name)}
     told = dict.fromkeys(name for names in alike.values() if len(names) > 1 for name in names)
-    parts = [re.split(r"[ ._-]+", _base(one.path).lower()) for one in own]
+    parts = [re.split(r"[ ._-]+", base_name(one.path).lower()) for one in own]
     differing = [Counter(part) for part in zip(*parts, strict=False) if len(set(part)) > 1]
     crossed = len(set(map(len, parts))) == 1 and len(differing) > 1 and all(max(c.values()) > 1 for c in differing)
     return list(told) or [one.subject for one in own if crossed]
@@ -316,17 +245,6 @@ def _files(source) -> tuple[Path, list[Path], list[Path]]:
     return root, files, [p for folder in folders for p in sorted(folder.iterdir()) if p.is_file()]
 
 
-def _is_hypnogram(path: Path) -> bool:
-    if path.suffix.lower() not in HYPNOGRAMS:
-        return False
-    if path.suffix.lower() in (".annot", ".eannot", *XML):
-        return is_of_stages(path)
-    mass = _MASS.match(path.stem)
-    if mass and mass[2]:  # spindles, K-complexes and stages of MASS are EDF files too
-        return mass[2].upper() != "PSG"
-    return bool(_HYPNOGRAM_NAME.search(path.stem))
-
-
 def _is_raw(path: Path, files: Collection[Path]) -> bool:
     """Whether a file is no further part of a recording in FIF, nor what MNE makes of recordings."""
     if path.suffix.lower() != ".fif":
@@ -339,7 +257,7 @@ def _in_other_forms(paths: Iterable[Path]) -> dict[Path, list[Path]]:
     """Recordings, and files beside them that hold the same in another form, such as an EDF file saved again by MNE."""
     alike: dict[tuple[Path, str], list[Path]] = {}
     for path in paths:
-        alike.setdefault((path.parent, _base(path).lower()), []).append(path)
+        alike.setdefault((path.parent, base_name(path).lower()), []).append(path)
     ranks = {kind: rank for rank, kind in enumerate(RECORDINGS)}
     found = {}
     for same in alike.values():
@@ -347,36 +265,6 @@ def _in_other_forms(paths: Iterable[Path]) -> dict[Path, list[Path]]:
             first, *others = sorted(same, key=lambda p: ranks.get(p.suffix.lower(), len(ranks)))
             found[first] = others
     return found
-
-
-def _base(path: Path) -> str:
-    """A recording's name without a word that says it is one."""
-    return re.sub(r"[ ._-](psg|eeg|signals?|raw)$", "", path.stem, flags=re.IGNORECASE)
-
-
-def _recording_keys(path: Path) -> list[str]:
-    """Names under which a recording's hypnogram may be filed, in lower case."""
-    keys = [path.stem.lower(), _base(path).lower()]
-    if path.suffix.lower() == ".rec":  # ISRUC-Sleep: 1.rec with 1_1.txt and 1_2.txt by two scorers
-        keys.append(f"{path.stem.lower()}_1")
-    if _SLEEP_EDF.match(path.stem) and "-psg" in path.stem.lower():
-        keys.append(f"{path.stem[:7].lower()}*")
-    return list(dict.fromkeys(keys))
-
-
-def _hypnogram_keys(path: Path, scored: bool = False) -> list[str]:
-    """Names of recordings that a hypnogram may belong to, in lower case, the likelier first."""
-    stem = path.stem.lower()
-    if _SLEEP_EDF.match(stem) and "-hypnogram" in stem:
-        # SC4001E0-PSG.edf and SC4001EC-Hypnogram.edf: the eighth letter says who scored.
-        return [f"{stem[:7]}*"]
-    if match := re.match(r"hypnogram(?:aasm)?_(.+)", stem):  # DREAMS
-        return [match[1]]
-    # Else an EDF file of the same name is the recording itself.
-    keys = dict.fromkeys([stem, _SUFFIX.sub("", stem), _SLEEP_SUFFIX.sub("", stem), _scored_as(path).lower()])
-    if path.suffix.lower() == ".edf" and not scored:
-        keys.pop(stem)
-    return list(keys)
 
 
 def _subject_pattern(pattern: str | None) -> re.Pattern | None:
@@ -432,9 +320,9 @@ def _identity(path: Path, relative: str, pattern: re.Pattern | None) -> tuple[st
         if not match or not match["subject"]:
             raise ValueError(f"subject_pattern={pattern.pattern!r} finds no subject in {relative!r}.")
         return match["subject"], _night(match.groupdict().get("night"))
-    if match := _SLEEP_EDF.match(path.stem):
+    if match := SLEEP_EDF.match(path.stem):
         return match[1].upper(), int(match[2])
-    if match := _MASS.match(path.stem):
+    if match := MASS.match(path.stem):
         return match[1], 1
     if (match := _NSRR.match(path.stem)) and (visit := match["number"] or match["visit"] or match["last"]):
         return f"{match['shhs'] or match['cohort']}-{match['subject']}", _night(visit)

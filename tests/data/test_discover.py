@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eegaug.data import discover
+from eegaug.data import discover, pairing
 from eegaug.data.discover import find_recordings, names_of_nights, unread_files
 
 from .edf_files import pages, write_edf
@@ -207,8 +207,9 @@ def test_hypnograms_in_folders_called_as_the_recordings(tmp_path):
 @pytest.mark.parametrize("other", [None, "scores"])
 def test_a_cohort_whose_recordings_are_called_alike_is_gone_through_once(tmp_path, monkeypatch, other):
     asked = []
-    counted = discover._is_hypnogram, Path.is_relative_to, Path.__eq__
-    monkeypatch.setattr(discover, "_is_hypnogram", lambda path: asked.append(path) or counted[0](path))
+    counted = pairing.is_hypnogram, Path.is_relative_to, Path.__eq__
+    for module in (discover, pairing):
+        monkeypatch.setattr(module, "is_hypnogram", lambda path: asked.append(path) or counted[0](path))
     monkeypatch.setattr(Path, "is_relative_to", lambda path, *top: asked.append(path) or counted[1](path, *top))
     monkeypatch.setattr(Path, "__eq__", lambda path, one: asked.append(path) or counted[2](path, one))
     n_asked = {}
