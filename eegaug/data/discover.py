@@ -107,7 +107,7 @@ def find_recordings(
         If `subject_pattern` is no pattern with a group ``subject`` or does not fit a recording.
     """
     root, files, beside = _files(source)
-    known = {_place(p): p for p in beside if p.suffix.lower() in HYPNOGRAMS}
+    known = {_place(p): p for p in [*beside, *_beside_edfs(root)] if p.suffix.lower() in HYPNOGRAMS}
     first = set()
     if hypnograms is not None:
         if not Path(hypnograms).is_dir():
@@ -243,6 +243,13 @@ def _files(source) -> tuple[Path, list[Path], list[Path]]:
         raise FileNotFoundError(f"There is no file or folder {source}.")
     folders = dict.fromkeys(p.parent for p in files)
     return root, files, [p for folder in folders for p in sorted(folder.iterdir()) if p.is_file()]
+
+
+def _beside_edfs(root: Path) -> list[Path]:
+    """Scorings of a cohort of NSRR, whose folders lie beside ``edfs``: they count where that or less of it is named."""
+    edfs = next((folder for folder in (root.absolute(), *root.absolute().parents) if folder.name == "edfs"), None)
+    names = ("annotations-events-nsrr", "annotations-events-profusion")
+    return [] if edfs is None else [p for name in names for p in _walk(edfs.with_name(name))]
 
 
 def _is_raw(path: Path, files: Collection[Path]) -> bool:

@@ -86,6 +86,20 @@ def test_nsrrs_form_goes_first_and_either_is_read_where_it_is_alone(tmp_path):
     assert load_recordings(tmp_path, ch_names=["EEG"], **RAW).y.tolist() == [2] * 10
 
 
+@pytest.mark.parametrize(
+    "source", ["", "polysomnography/edfs", "polysomnography/edfs/shhs1", "polysomnography/edfs/*/*.edf"]
+)
+def test_scorings_beside_the_folder_of_recordings(tmp_path, monkeypatch, source):
+    shhs(tmp_path)
+    assert load_recordings(tmp_path / source, ch_names=["EEG"], **RAW).y.tolist() == [STAGES[i] for i in PLACES]
+    monkeypatch.chdir(tmp_path / "polysomnography" / "edfs")
+    (one,), _ = find_recordings(["shhs1/shhs1-200001.edf"])
+    assert one.hypnogram.name == "shhs1-200001-nsrr.xml"
+    profusion = tmp_path / "polysomnography" / "annotations-events-profusion"
+    (one,), _ = find_recordings(".", hypnograms=profusion)
+    assert one.hypnogram == profusion / "shhs1" / "shhs1-200001-profusion.xml"
+
+
 def test_profusion_beside_its_edf_and_its_length_of_epochs(tmp_path):
     write_edf(tmp_path / "night.edf", {"C3": steps(8, 20)}, sfreq=125)
     profusion_xml(tmp_path / "night.edf.XML", [0, 1, 1, 2, 4, 5, 0, 0], length_s=20)
