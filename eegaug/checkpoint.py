@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from braindecode.augmentation import Transform
-from skorch.callbacks import Callback, PrintLog
+from skorch.callbacks import Callback, PrintLog, ProgressBar
 from skorch.history import History
 from skorch.utils import is_dataset
 from torch import Tensor, nn
@@ -291,7 +291,8 @@ def training_settings(net: Any, X: Any, y: Any) -> dict[str, Any]:
     """Everything that decides what is trained, as plain data: parameters, callbacks, training data."""
     settings = {"estimator": type(net).__name__, **estimator_settings(net)}
     for name, callback in net.callbacks_:
-        if isinstance(callback, (TrainingCheckpoint, PrintLog)):
+        # What only shows how far a training is has no part in what is trained.
+        if isinstance(callback, (TrainingCheckpoint, PrintLog, ProgressBar)) or getattr(callback, "only_shows", False):
             continue
         settings[f"callbacks__{name}"] = type(callback).__name__
         for key, value in callback.get_params(deep=False).items():

@@ -121,18 +121,21 @@ class EpochBar(Callback):
         Seconds between lines in a log file.
     """
 
+    # Read by the checkpoint: a training that shows nothing, or elsewhere, is the same.
+    only_shows = True
+
     def __init__(self, every_s: float = 10.0):
         self.every_s = every_s
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Open the bar; epochs that a checkpoint has brought are done already."""
-        self.bar_ = None
-        self.last_ = 0.0
+        self._bar = None
+        self._last = 0.0
         if sys.stderr.isatty():
             from tqdm import tqdm
 
             done = len(net.history)
-            self.bar_ = tqdm(total=net.max_epochs, initial=done, unit="epoch", file=sys.stderr, dynamic_ncols=True)
+            self._bar = tqdm(total=net.max_epochs, initial=done, unit="epoch", file=sys.stderr, dynamic_ncols=True)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Move it on."""
@@ -140,15 +143,15 @@ class EpochBar(Callback):
         score = last.get("valid_balanced_accuracy")
         text = f"training loss {last['train_loss']:.3f}"
         text += "" if score is None else f", validation balanced accuracy {score:.3f}"
-        if self.bar_ is not None:
-            self.bar_.update()
-            self.bar_.set_description_str(text)
-        elif time.monotonic() - self.last_ >= self.every_s or len(net.history) == net.max_epochs:
-            self.last_ = time.monotonic()
+        if self._bar is not None:
+            self._bar.update()
+            self._bar.set_description_str(text)
+        elif time.monotonic() - self._last >= self.every_s or len(net.history) == net.max_epochs:
+            self._last = time.monotonic()
             print(f"epoch {len(net.history)}/{net.max_epochs}: {text}", file=sys.stderr, flush=True)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Close it."""
-        if self.bar_ is not None:
-            self.bar_.close()
-            self.bar_ = None
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

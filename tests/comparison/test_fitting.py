@@ -12,7 +12,8 @@ from skorch.callbacks import EarlyStopping, EpochScoring
 from skorch.history import History
 
 from eegaug import load_model
-from eegaug.comparison.callbacks import HeldOutScore, ProgressFile, TrainingClock
+from eegaug.checkpoint import _callback_state
+from eegaug.comparison.callbacks import EpochBar, HeldOutScore, ProgressFile, TrainingClock
 from eegaug.comparison.commands import model_splits
 from eegaug.comparison.fitting import fit_nights, score_nights, split_off_validation
 
@@ -85,9 +86,19 @@ class TestFit:
             fit_nights(nights, "none", out=tmp_path, max_epochs=4)
         return tmp_path
 
-    def goes_on(self, nights, killed):
-        report = fit_nights(nights, "none", out=killed, max_epochs=4)
+    def goes_on(self, nights, killed, **more):
+        report = fit_nights(nights, "none", out=killed, max_epochs=4, **more)
         return report.estimator.resumed_epochs_ == 2 and report.epochs == 4
+
+    def test_what_was_begun_in_silence_goes_on_with_a_bar(self, nights, killed, capsys):
+        assert self.goes_on(nights, killed, callbacks=[("bar", EpochBar(every_s=0))])
+        lines = capsys.readouterr().err.splitlines()
+        assert [line.split(":")[0] for line in lines] == ["epoch 3/4", "epoch 4/4"]
+
+    def test_a_bar_forgets_the_clock_of_another_machine(self):
+        bar = EpochBar()
+        bar.on_train_begin(None)
+        assert _callback_state(bar) == {}
 
     @pytest.mark.parametrize(
         ("other", "words"),
