@@ -13,16 +13,19 @@ import click
 from click.shell_completion import CompletionItem
 
 from eegaug.cli._config import load_config
+from eegaug.cli._values import FILE, SOURCES, data_source, expanded, numbers, settings, words
 
 __all__ = [
     "EXIT_CODES",
     "FAILED",
+    "FILE",
     "GROUPS",
     "INTERRUPTED",
     "METHODS",
     "OK",
     "OPERATIONS",
     "SEARCHES",
+    "SOURCES",
     "TRACEBACK",
     "USAGE",
     "complete_list",
@@ -30,6 +33,7 @@ __all__ = [
     "data_options",
     "default_jobs",
     "device_option",
+    "expanded",
     "get_data_arguments",
     "get_preprocessing",
     "get_training",
@@ -45,6 +49,7 @@ __all__ = [
     "settings",
     "training_options",
     "trunk_options",
+    "warn_of_unused",
     "words",
 ]
 
@@ -60,8 +65,6 @@ Exit codes:
 TRACEBACK = "eegaug.traceback"
 
 # Names, here once more because what knows them takes seconds to import. Tests compare.
-#: Data with a name.
-SOURCES = ("simulated", "sleep-edf", "mass")
 #: Policy searches.
 SEARCHES = ("random", "autoaugment", "fast-autoaugment", "faster-autoaugment", "dada", "adda", "cadda", "dna")
 #: Ways to augment that are compared and fitted.
@@ -90,43 +93,6 @@ def say(text: str) -> None:
 def print_result(lines: list[str], document: dict[str, Any], as_json: bool) -> None:
     """Print the result of a command: lines for people, or a JSON document."""
     click.echo(json.dumps(document, indent=1) if as_json else "\n".join(lines))
-
-
-# Callbacks of options ------------------------------------------------------------------------------------------------
-
-
-def numbers(kind: type) -> Callable[..., Any]:
-    """Callback of an option that takes a list such as 0,1,2 of numbers of one kind."""
-
-    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Any, ...] | None:
-        if value is None:
-            return None
-        try:
-            return tuple(kind(part) for part in value.split(",") if part.strip())
-        except ValueError:
-            word = "whole numbers" if kind is int else "numbers"
-            raise click.BadParameter(f"{value!r} is not a list of {word} such as {param.default}") from None
-
-    return parse
-
-
-def words(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    """Callback of an option that takes a list of words such as C3,C4."""
-    return None if value is None else tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """Callback of a repeated option NAME=VALUE; a value is JSON where it can be read as such, else text."""
-    found = {}
-    for text in values:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{text!r} is not NAME=VALUE")
-        try:
-            found[name.strip()] = json.loads(value)
-        except ValueError:
-            found[name.strip()] = value
-    return found
 
 
 # Options -------------------------------------------------------------------------------------------------------------
@@ -185,7 +151,7 @@ def _complete_data(ctx: click.Context, param: click.Parameter, incomplete: str) 
 output_options = options(
     click.option(
         "--config",
-        type=click.Path(path_type=Path),
+        type=FILE,
         is_eager=True,
         expose_value=False,
         callback=load_config,
@@ -208,13 +174,14 @@ data_options = options(
         "--data",
         default="simulated",
         show_default=True,
+        callback=data_source,
         metavar="NAME|FOLDER",
         shell_complete=_complete_data,
         help="simulated, sleep-edf, mass, or a folder of recordings.",
     ),
     click.option(
         "--root",
-        type=click.Path(path_type=Path),
+        type=FILE,
         metavar="FOLDER",
         help="Folder of MASS, or of Sleep-EDF that is there already (else it is fetched).",
     ),
@@ -312,15 +279,40 @@ def default_jobs(device: str | None) -> int:
     return min(8, cpu_count()) if (device or default_device()) == "cpu" else 1
 
 
+#: What the data know by other names than the command line.
+_SAID_OTHERWISE = {
+    "source": "data",
+    "root": "root",
+    "preprocessing": "channels, --sfreq, --l-freq, --h-freq or --wake-margin",
+    "ch_names": "channels",
+    "sfreq": "sfreq",
+    "l_freq": "l-freq",
+    "h_freq": "h-freq",
+    "wake_margin_min": "wake-margin",
+}
+
+
 def get_data_arguments(data: str, given: dict[str, Any]) -> dict[str, Any]:
     """Further arguments of the data; recordings are prepared as many at a time as there are jobs."""
     arguments = dict(given["data_args"])
+    for name in arguments:
+        flag = _SAID_OTHERWISE.get(name, "")
+        if name in ("source", "root", "preprocessing") or given.get(flag.replace("-", "_")) is not None:
+            raise click.UsageError(f"--data-arg {name}={arguments[name]} says what --{flag} says: leave it out")
+    warn_of_unused(data, given)
     if isinstance(arguments.get("ch_names"), str):
         arguments["ch_names"] = [name.strip() for name in arguments["ch_names"].split(",")]
     from_files = data != "simulated" and not (Path(data) / "store.json").exists()
     if from_files and given["jobs"] is not None:
         arguments.setdefault("n_jobs", given["jobs"])
     return arguments
+
+
+def warn_of_unused(data: str, given: dict[str, Any]) -> None:
+    """Warn of options that simulated nights have no use for."""
+    for name in ("root", "wake_margin"):
+        if data == "simulated" and given.get(name) is not None:
+            say(f"eegaug: warning: --{name.replace('_', '-')} has no effect on simulated nights")
 
 
 def get_preprocessing(given: dict[str, Any]) -> Any:

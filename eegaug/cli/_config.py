@@ -51,7 +51,7 @@ def read_config(path: Path, command: click.Command, commands: Mapping[str, click
         If it is not TOML, or if a key is no option, naming the nearest one.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no configuration file {path}") from None
     except UnicodeDecodeError as error:
@@ -70,7 +70,8 @@ def read_config(path: Path, command: click.Command, commands: Mapping[str, click
     of_command: dict[str, Any] = {}
     for key, value in own.items():
         _put(of_command, key, value, known, f"{path}: [{command.name}] ", command)
-    return found | of_command
+    # What is said name by name is replaced name by name: the last one counts.
+    return found | {name: [*found.get(name, ()), *v] if isinstance(v, list) else v for name, v in of_command.items()}
 
 
 def _flag(key: str) -> str:
@@ -122,6 +123,8 @@ def _as_given(option: click.Option, value: Any) -> Any:
         return [f"{name}={json.dumps(_plain(item))}" for name, item in value.items()]
     if option.multiple:
         return [_text(item) for item in (value if isinstance(value, list) else [value])]
+    if isinstance(value, list) and "," not in (option.metavar or ""):
+        raise _WrongKindError("it takes one value, not a list")
     return ",".join(_text(item) for item in value) if isinstance(value, list) else _text(value)
 
 

@@ -21,8 +21,19 @@ def _of_methods(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     return found
 
 
+def _folds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | Path | None:
+    """A number of folds, or a file of them that is there."""
+    try:
+        return None if value is None else int(value)
+    except ValueError:
+        path = Path(common.expanded(value))
+    if not path.is_file():
+        raise click.BadParameter(f"{value!r} is neither a whole number nor a file; give a number, or a JSON file")
+    return path
+
+
 # What --quick takes for what is not given, and of simulated nights.
-_QUICK = {"folds": "2", "epochs": 6, "out": Path("eegaug-compare-quick")}
+_QUICK = {"folds": 2, "epochs": 6, "out": Path("eegaug-compare-quick")}
 _QUICK_NIGHTS = {"n_subjects": 6, "n_windows": 80}
 
 
@@ -47,13 +58,18 @@ _QUICK_NIGHTS = {"n_subjects": 6, "n_windows": 80}
 @common.data_options
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=common.FILE,
     default="eegaug-compare",
     show_default=True,
     metavar="FOLDER",
     help="Folder of the results; with --quick eegaug-compare-quick.",
 )
-@click.option("--folds", metavar="N|FILE", help="Subject-wise folds, or a JSON file of them (5; simulated: 3).")
+@click.option(
+    "--folds",
+    callback=_folds,
+    metavar="N|FILE",
+    help="Subject-wise folds, or a JSON file of them (5; simulated: 3).",
+)
 @click.option(
     "--seed",
     "--seeds",
@@ -94,7 +110,7 @@ def compare(
     methods: Any,
     data: str,
     out: Path,
-    folds: str | None,
+    folds: int | Path | None,
     quick: bool,
     dry_run: bool,
     quiet: bool,
@@ -126,7 +142,7 @@ def compare(
             common.say(f"eegaug: warning: {name} is not among the methods, so its options have no effect")
     arguments = {
         "root": given["root"],
-        "folds": int(folds) if folds is not None and folds.lstrip("-").isdigit() else folds,
+        "folds": folds,
         "seeds": given["seeds"],
         "fractions": given["fractions"],
         "out": out,

@@ -11,7 +11,7 @@ from eegaug.cli import _common as common
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), help="A data folder to look at (default: EEGAUG_DATA).")
+@click.option("--data", type=common.FILE, help="A data folder to look at (default: EEGAUG_DATA).")
 @common.output_options
 def doctor(data: Path | None, quiet: bool, as_json: bool) -> int:
     """Say what is installed, what it can use and whether the data can be read.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -26,7 +25,7 @@ _EXPERIMENTS = {
 @click.command()
 @click.argument("name", required=False, shell_complete=common.complete_one(tuple(_EXPERIMENTS)))
 @click.option("--quick", is_flag=True, help="A small version: at most two minutes on two cores.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Results (eegaug-reproduce/NAME).")
+@click.option("--out", type=common.FILE, metavar="FOLDER", help="Results (eegaug-reproduce/NAME).")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="How many seeds (the experiment's own number).")
 @common.data_options
 @common.jobs_option("Runs at a time (one per core, at most 8; 1 on an accelerator).")
@@ -58,6 +57,7 @@ def reproduce(name: str | None, quiet: bool, as_json: bool, **given: Any) -> int
     from eegaug.experiments import reproduce as run_experiment
 
     device = usable_device(given["device"])
+    common.warn_of_unused(given["data"], given)
     result = run_experiment(
         name,
         quick=given["quick"],

@@ -12,8 +12,8 @@ from eegaug.cli import _common as common
 
 @click.command()
 @common.data_options
-@click.option("--model", type=click.Path(path_type=Path), required=True, help="Folder of the model.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="CSV", help="Table of scores, recording by recording.")
+@click.option("--model", type=common.FILE, required=True, help="Folder of the model.")
+@click.option("--out", type=common.FILE, metavar="CSV", help="Table of scores, recording by recording.")
 @click.option("--allow-training-subjects", is_flag=True, help="Count subjects that the model was trained on.")
 @common.jobs_option("Recordings prepared at a time (1).")
 @common.device_option

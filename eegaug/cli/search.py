@@ -26,7 +26,7 @@ def _operations(ctx: click.Context, param: click.Parameter, value: str) -> Any:
     shell_complete=common.complete_one(common.SEARCHES),
     help="Search, of those above.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="JSON", help="File of the policy.")
+@click.option("--out", type=common.FILE, required=True, metavar="JSON", help="File of the policy.")
 @click.option(
     "--operations",
     default="all",
@@ -40,7 +40,7 @@ def _operations(ctx: click.Context, param: click.Parameter, value: str) -> Any:
 @click.option("--budget", metavar="TIME", help="Time of the search, such as 90s, 30min, 2h.")
 @click.option(
     "--checkpoint",
-    type=click.Path(path_type=Path),
+    type=common.FILE,
     metavar="FILE",
     help="From which a search that was killed goes on. Default: beside the policy, until it is finished.",
 )

@@ -10,6 +10,10 @@ import click
 from eegaug.cli import _common as common
 
 
+def _places(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(common.expanded(value) for value in values)
+
+
 def _channels(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     """Names in the model's order, or pairs MODEL=RECORDING."""
     names = common.words(ctx, param, value)
@@ -43,12 +47,12 @@ def _moment(text: str | None) -> float | str | None:
 
 
 @click.command()
-@click.argument("recordings", nargs=-1, required=True, metavar="FILE|FOLDER|GLOB …")
-@click.option("--model", type=click.Path(path_type=Path), required=True, help="Folder of the model.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of the results.")
+@click.argument("recordings", nargs=-1, required=True, callback=_places, metavar="FILE|FOLDER|GLOB …")
+@click.option("--model", type=common.FILE, required=True, help="Folder of the model.")
+@click.option("--out", type=common.FILE, required=True, metavar="DIR", help="Folder of the results.")
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path),
+    type=common.FILE,
     metavar="FILE|FOLDER",
     help="A scorer's hypnogram, or a folder with one per recording, to compare with.",
 )

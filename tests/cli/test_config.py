@@ -16,8 +16,8 @@ from .calls import RUNNER
 @common.data_options
 @common.preprocessing_options
 @common.training_options
-@click.option("--seeds", "--seed", "seeds", default="0", callback=common.numbers(int))
-@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--seeds", "--seed", "seeds", default="0", callback=common.numbers(int), metavar="0,1,…")
+@click.option("--out", type=common.FILE, required=True)
 @common.output_options
 def train(**given):
     """A command with every kind of option."""
@@ -83,8 +83,26 @@ def test_flags_win(tmp_path):
     result = run(tmp_path, WHOLE, "--out", "elsewhere", "--epochs", "7", "--data-arg", "n_subjects=9")
     assert result.exit_code == 0, result.output
     assert (train.seen["out"], train.seen["epochs"]) == (Path("elsewhere"), 7)
-    assert train.seen["data_args"] == {"n_subjects": 9}
+    assert train.seen["data_args"] == {"labels": "optional", "n_subjects": 9}
     assert train.seen["sfreq"] == 64.0
+
+
+def test_settings_by_name_are_replaced_by_name(tmp_path):
+    text = "out = 'o'\n[data-arg]\na = 1\nb = 1\nc = 1\n[train.data-arg]\nb = 2\nc = 2\n"
+    assert run(tmp_path, text, "--data-arg", "c=3").exit_code == 0
+    assert train.seen["data_args"] == {"a": 1, "b": 2, "c": 3}
+
+
+def test_a_file_of_windows_with_its_mark(tmp_path):
+    assert run(tmp_path, "\ufeffout = 'o'\nepochs = 5\n").exit_code == 0
+    assert train.seen["epochs"] == 5
+
+
+def test_ones_own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert run(tmp_path, 'out = "~/results"\ndata = "~/nights"').exit_code == 0
+    assert (train.seen["out"], train.seen["data"]) == (tmp_path / "results", str(tmp_path / "nights"))
 
 
 def test_names_with_underscores_and_second_names(tmp_path):
@@ -96,6 +114,8 @@ def test_names_with_underscores_and_second_names(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("out = ['a', 'b']", "out = ['a', 'b']: it takes one value, not a list"),
+        ("data = ['a', 'b']", "it takes one value, not a list"),
         ("epoch = 3", "has no option 'epoch'; did you mean 'epochs'?"),
         ("[train]\npatients = 3", "[train] eegaug train has no option 'patients'; did you mean 'patience'?"),
         ("[train]\nreference = 'x'", "[train] eegaug train has no option 'reference'"),
@@ -124,6 +144,9 @@ def test_what_it_cannot_mean_is_refused_by_name(tmp_path, text, words):
         ("epochs = true", "'true' is not a valid integer"),
         ("seeds = ['a']", "'a' is not a list of whole numbers"),
         ("data-arg = 'n_subjects'", "'n_subjects' is not NAME=VALUE"),
+        ("data-arg = {' ' = 1}", "' =1' is not NAME=VALUE"),
+        ("root = ''", "Invalid value for '--root': it is empty; name a file or a folder"),
+        ("data = ' '", "Invalid value for '--data': it is empty"),
     ],
 )
 def test_values_are_checked_as_those_of_flags(tmp_path, text, words):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -14,7 +15,7 @@ from eegaug.cli import _COMMANDS, main
 from eegaug.cli import _common as common
 from eegaug.cli._group import Commands
 
-from .calls import RUNNER, run
+from .calls import RUNNER, SMALL, run
 
 COMMANDS = main.list_commands(click.Context(main))
 
@@ -78,6 +79,22 @@ class TestHelp:
         assert own["--json"].name == "as_json"
         for option in own.values():
             assert not isinstance(option, click.Option) or option.help, f"{name} {option.opts} has no help"
+
+
+def test_names_of_data_are_those_of_the_defaults():
+    """Otherwise other nights, folds and epochs would be taken than the help says."""
+    named = [common.data_source(None, None, name) for name in ("Simulated", "SLEEP_EDF", "mass", "Mass/", "./mass")]
+    assert named == ["simulated", "sleep-edf", "mass", "Mass/", "./mass"]
+
+
+def test_what_simulated_nights_have_no_use_for(capsys):
+    given = {"data_args": {}, "jobs": None, "root": Path("x"), "wake_margin": 3.0, "channels": ("C3",)}
+    assert common.get_data_arguments("simulated", given) == {}
+    assert capsys.readouterr().err.splitlines() == [
+        "eegaug: warning: --root has no effect on simulated nights",
+        "eegaug: warning: --wake-margin has no effect on simulated nights",
+    ]
+    assert common.get_data_arguments("nights/", given) == {} and capsys.readouterr().err == ""
 
 
 def test_channels_of_the_data_are_told_apart_by_commas():
@@ -231,12 +248,19 @@ class TestErrors:
             (["compare", "--data", "mass"], "MASS"),
             (["compare", "--seeds", "a"], "'a' is not a list of whole numbers such as 0"),
             (["compare", "--data-arg", "n_subjects"], "'n_subjects' is not NAME=VALUE"),
-            (["compare", "--folds", "many"], "many"),
+            (["compare", "--folds", "many"], "'many' is neither a whole number nor a file; give a number, or a JSON"),
+            (["compare", "--folds", "--3"], "'--3' is neither a whole number nor a file"),
+            (["compare", "--data-arg", "root=/x"], "--data-arg root=/x says what --root says: leave it out"),
+            (["fit", "--data-arg", "source=x", "--out", "m"], "--data-arg source=x says what --data says"),
+            (["fit", "--data-arg", "sfreq=64", "--sfreq", "50", "--out", "m"], "sfreq=64 says what --sfreq says"),
+            (["fit", "--out", ""], "Invalid value for '--out': it is empty; name a file or a folder"),
+            (["stage", "", "--model", "m", "--out", "o"], "it is empty; name a file or a folder"),
             (["fit", "--method", "none"], "--out"),
             (["fit", "--method", "nothing", "--out", "model"], "unknown method 'nothing'; known are none, fixed, "),
             (["fit", "--method", "adda", "--out", "model"], "eegaug search --method adda --out policy.json"),
             (["fit", "--method", "none", "--policy", "p.json", "--out", "m"], "two ways to augment"),
             (["fit", "--policy", "p.json", "--out", "m"], "p.json"),
+            (["fit", "--policy", "p.json", "--method-arg", "policy=1", "--out", "m"], "and --policy takes none"),
             (
                 ["fit", "--method-arg", "penlty=1", "--out", "m"],
                 "method 'augnet' does not take penlty; it takes layers",
@@ -299,6 +323,15 @@ class TestErrors:
         command = f"{sys.executable} -m eegaug compare --help | head -n 1"
         done = subprocess.run(command, shell=True, capture_output=True, text=True, env=env)
         assert (done.stdout, done.stderr) == ("Usage: eegaug compare [OPTIONS]\n", "")
+
+
+def test_streams_that_are_closed(tmp_path, model, monkeypatch):
+    """As schedulers and daemons leave them; a progress bar asks its stream whether it is a terminal."""
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, None)
+    with pytest.raises(SystemExit) as stop:
+        main(["score", *SMALL, "--model", str(model), "--out", str(tmp_path / "scores.csv")])
+    assert stop.value.code == 0 and (tmp_path / "scores.csv").stat().st_size > 100
 
 
 def test_ctrl_c_while_things_are_imported():
