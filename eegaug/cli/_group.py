@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 import warnings
@@ -54,6 +55,9 @@ class Commands(click.Group):
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> None:
         """Run a command and exit with its code."""
         extra["standalone_mode"] = False
+        for stream in ("stdout", "stderr"):
+            if getattr(sys, stream) is None:  # closed by whoever started this, as by `2>&-`
+                setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
