@@ -26,12 +26,12 @@ _METHODS = tuple(name for name in common.METHODS if name not in common.SEARCHES)
 )
 @click.option(
     "--policy",
-    type=click.Path(path_type=Path),
+    type=common.FILE,
     metavar="JSON",
     help="Augment by a policy, such as eegaug search finds, instead of by a method.",
 )
 @common.method_arg_option
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="MODEL", help="Folder of the model.")
+@click.option("--out", type=common.FILE, required=True, metavar="MODEL", help="Folder of the model.")
 @click.option(
     "--no-validation", is_flag=True, help="Train on all subjects, without early stopping, for 50 epochs or --epochs."
 )
@@ -63,9 +63,15 @@ def fit(
       eegaug fit --data nights/ --method augnet --method-arg n_copies_train=2 --out model/
       eegaug fit --data nights/ --policy policy.json --out model/
     """
-    given_method = click.get_current_context().get_parameter_source("method") is ParameterSource.COMMANDLINE
-    if policy is not None and given_method:
-        raise click.UsageError("--policy and --method are two ways to augment: give one of them")
+    if policy is not None:
+        from_where = click.get_current_context().get_parameter_source
+        of_method = from_where("method")
+        if of_method is from_where("policy"):
+            raise click.UsageError("--policy and --method are two ways to augment: give one of them")
+        if of_method is ParameterSource.COMMANDLINE:  # and the policy from a file
+            policy = None
+        elif given["method_args"]:
+            raise click.UsageError("--method-arg gives options of a method, and --policy takes none: leave one out")
     from eegaug.comparison import commands
     from eegaug.comparison.policy_method import policy_method
 

@@ -39,6 +39,23 @@ class TestFitAndScore:
         assert "mine.json is a policy for the channels C4, C3, the nights have C3, C4" in result.stderr
         assert load_model(tmp_path / "model").policy.ch_names == ("C3", "C4")
 
+    def test_a_flag_wins_over_the_other_way_to_augment_in_a_file(self, tmp_path):
+        Policy.uniform(operations="time-frequency", sfreq=50, ch_names=["C3", "C4"]).save(tmp_path / "mine.json")
+        policy, method = f'policy = "{tmp_path / "mine.json"}"', 'method = "none"'
+        model = ["--out", tmp_path / "model", "--quiet", "--json"]
+        for text, arguments, used in (
+            (policy, ["--method", "none"], "none"),
+            (method, ["--policy", tmp_path / "mine.json"], "policy"),
+            (policy, [], "policy"),
+        ):
+            (tmp_path / "fit.toml").write_text(text)
+            result = run("fit", *TINY, "--config", tmp_path / "fit.toml", *arguments, *model)
+            assert result.exit_code == 0, result.output
+            assert json.loads(result.stdout)["method"] == used
+        (tmp_path / "fit.toml").write_text(f"{policy}\n{method}")
+        result = run("fit", *TINY, "--config", tmp_path / "fit.toml", *model)
+        assert result.exit_code == 2 and "two ways to augment: give one of them" in result.stderr
+
     def test_one_subject_trains_without_validation_and_says_so(self, recordings, tmp_path):
         one = tmp_path / "one"
         one.mkdir()
