@@ -126,7 +126,8 @@ def find_recordings(
     pattern = _subject_pattern(subject_pattern)
     paths = list({p.resolve(): p for p in reversed(paths)}.values())[::-1]  # each once, however often it is linked
     again = _in_other_forms(paths)
-    paths = [p for p in paths if p not in set().union(*again.values())]
+    repeated = set().union(*again.values())
+    paths = [p for p in paths if p not in repeated]
     stems, found = Counter(p.stem for p in paths), []
     within = _subjects_by_folder(root, paths, stems)
     named = {key for path in paths if path.suffix.lower() != ".npz" for key in recording_keys(path)}
