@@ -405,11 +405,14 @@ def _told(nights: Nights) -> Nights:
         # What is in every night is counted in Nights.problems and nothing to warn of.
         if q["kind"] != "skipped" and q["reason"] not in ("movement or unknown", "not scored"):
             others.setdefault(q["reason"], []).append(q)
-    for reason, cases in others.items():
+    told = sorted(others.items(), key=lambda item: -len(item[1]))  # what is of many recordings goes first
+    for reason, cases in told[:10]:
         windows = sum(q["n_windows"] for q in cases)
         names = ", ".join(q["recording"] for q in cases[:3]) + (f" and {len(cases) - 3} more" if len(cases) > 3 else "")
         count = f" ({windows} window{'' if windows == 1 else 's'})" if windows else ""
         lines.append(f"{names}: {reason}{count}")
+    if len(told) > 10:
+        lines.append(f"and {len(told) - 10} more notes, see Nights.problems")
     if lines:
         warn("\n".join(lines))
     return nights

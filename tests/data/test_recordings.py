@@ -648,3 +648,20 @@ def test_a_store_that_cannot_be_opened_now_is_not_removed(tmp_path, monkeypatch)
         with pytest.raises(PermissionError, match=r"Permission denied: .*\.json"):
             load_recordings(tmp_path)
     assert os.stat(signal).st_mtime_ns == before
+
+
+def test_of_many_different_notes_ten_are_told_what_is_of_most_recordings_first(tmp_path):
+    for k in range(14):
+        night(tmp_path / f"a{k:02d}.edf", stages=(), duration_s=120)
+        note = f"Paused {k}" if k < 12 else "Paused again"
+        (tmp_path / f"a{k:02d}.csv").write_text(f"onset,duration,stage\n0,60,W\n60,30,{note}\n90,30,N2\n")
+    with pytest.warns(UserWarning) as told:
+        nights = load_recordings(tmp_path)
+    lines = str(told[0].message).splitlines()
+    assert lines[0].startswith(
+        "a00, a01, a02 and 11 more: the hypnogram does not cover the whole recording (14 windows)"
+    )
+    assert lines[1] == "a12, a13: labels that name no stage were left out: 'Paused again'"
+    assert lines[2] == "a00: labels that name no stage were left out: 'Paused 0'"
+    assert len(lines) == 11 and lines[-1] == "and 4 more notes, see Nights.problems"
+    assert len(nights.problems) == 28
