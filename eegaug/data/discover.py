@@ -115,7 +115,8 @@ def find_recordings(
         for p in _walk(Path(hypnograms)):
             if p.suffix.lower() in HYPNOGRAMS:
                 first.add(known.setdefault(_place(p), p))
-    paths = [p for p in files if p.suffix.lower() in kinds and not is_hypnogram(p) and _is_raw(p, files)]
+    there = set(files)
+    paths = [p for p in files if p.suffix.lower() in kinds and not is_hypnogram(p) and _is_raw(p, there)]
     if not paths:
         several = isinstance(source, (list, tuple))
         where = "among " + ", ".join(map(str, source)) if several else f"in {source}"

@@ -228,6 +228,22 @@ def test_a_cohort_whose_recordings_are_called_alike_is_gone_through_once(tmp_pat
     assert n_asked[80] < 5 * n_asked[20]
 
 
+def test_recordings_in_several_forms_and_parts_are_gone_through_once(tmp_path, monkeypatch):
+    asked = []
+    counted = Path.__hash__, Path.__eq__
+    monkeypatch.setattr(Path, "__hash__", lambda path: asked.append(path) or counted[0](path))
+    monkeypatch.setattr(Path, "__eq__", lambda path, one: asked.append(path) or counted[1](path, one))
+    n_asked = {}
+    for n in (20, 80):
+        for i in range(n):
+            touch(tmp_path / str(n), f"a{i}.edf", f"a{i}.fif", f"b{i}.fif", f"b{i}-1.fif")
+        del asked[:]
+        found, _ = find_recordings(tmp_path / str(n))
+        n_asked[n] = len(asked)
+        assert {one.path.name for one in found} == {name for i in range(n) for name in (f"a{i}.edf", f"b{i}.fif")}
+    assert n_asked[80] < 5 * n_asked[20]
+
+
 def test_edf_files_in_a_folder_of_hypnograms_may_be_called_as_the_recordings(tmp_path):
     touch(tmp_path, "eeg/a.edf", "eeg/b_psg.edf", "eeg/c.edf", "h/c.edf", "eeg/c.csv")
     for name in ("a", "b"):
