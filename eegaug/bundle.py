@@ -19,6 +19,7 @@ from skorch.history import History
 from torch import nn
 
 from eegaug._inputs import Signal
+from eegaug._optimizers import without_compiler
 from eegaug._plain_data import decode, keep, plain
 from eegaug._trunk import describe_trunk, resolve_trunk, uncompiled_network
 from eegaug._version import __version__
@@ -371,7 +372,8 @@ def _initialize(clf: Any, document: Mapping[str, Any], ready_made: bool) -> None
 
         clf.layers = layers = list(rebuilt(document["layers"], document.get("layers_start")).layers)
     verbose, clf.verbose = clf.verbose, 0
-    clf.initialize()
+    with without_compiler():
+        clf.initialize()
     clf.verbose = verbose
     if document["layers"] is not None:
         clf.layers = _layers_as_given(document, layers)

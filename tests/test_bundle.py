@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -109,6 +111,31 @@ def test_a_loaded_model_can_be_trained_on_and_cloned(fitted, folder):
     with pytest.warns(UserWarning, match="left out"):
         refitted = load_model(folder).set_params(ch_names=["Fpz", "Pz"]).fit(X[:, :2], NAMES[Y])
     assert refitted.module_.trunk.n_chans == 2
+
+
+def test_to_predict_nothing_is_imported_that_compiles(fitted, folder):
+    code = f"""
+import sys
+import numpy as np
+from eegaug import load_model
+model = load_model({str(folder)!r})
+X = np.load({str(folder / "X.npy")!r})
+np.save({str(folder / "proba.npy")!r}, model.predict_proba(X))
+print("torch._dynamo" in sys.modules)
+print([len(group["params"]) for group in model.optimizer_.param_groups])
+model.partial_fit(X, np.load({str(folder / "y.npy")!r}))
+np.save({str(folder / "trained.npy")!r}, model.predict_proba(X))
+"""
+    np.save(folder / "X.npy", X)
+    np.save(folder / "y.npy", NAMES[Y])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "False",
+        str([len(group["params"]) for group in fitted.optimizer_.param_groups]),
+    ]
+    np.testing.assert_array_equal(np.load(folder / "proba.npy"), fitted.predict_proba(X))
+    trained = load_model(folder).partial_fit(X, NAMES[Y])
+    np.testing.assert_array_equal(np.load(folder / "trained.npy"), trained.predict_proba(X))
 
 
 def test_document_says_what_there_is(fitted, tmp_path):

@@ -1,0 +1,26 @@
+"""Optimisers of networks that may never be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch.optim import Optimizer
+
+__all__ = ["without_compiler"]
+
+_add_param_group = Optimizer.add_param_group
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """Build optimisers without torch's compiler: a model that was loaded predicts, and most never train again.
+
+    torch keeps this method out of compiled graphs by a decorator, which imports the compiler the first time: for
+    seconds. What the method does is the same without it, and a first step of training imports the compiler as ever.
+    """
+    Optimizer.add_param_group = getattr(_add_param_group, "__wrapped__", _add_param_group)
+    try:
+        yield
+    finally:
+        Optimizer.add_param_group = _add_param_group
