@@ -305,7 +305,8 @@ def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: f
         for i, x in zip(group, data, strict=True):
             unit = header.raw_units[i]
             read_as = 1.0 if unit in _MNE_MICRO else 1e3 if unit == "mV" else 1e6
-            signals[i] = x * np.float32(TO_UV.get(header.units[i].lower(), 1.0) / read_as)
+            x *= np.float32(TO_UV.get(header.units[i].lower(), 1.0) / read_as)
+            signals[i] = x
         raw.close()
     out = []
     for plus, minus in picks:

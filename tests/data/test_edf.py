@@ -1,6 +1,9 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from eegaug.data import edf
 from eegaug.data.channels import Pick
 from eegaug.data.edf import read_edf, read_edf_annotations, read_edf_header
 
@@ -78,6 +81,20 @@ def test_units(tmp_path, unit, factor):
     header = read_edf_header(path)
     assert header.voltages() == ["C3"]
     np.testing.assert_allclose(read_edf(header, [Pick(0)], 0, 10)[0][0] / factor, x, atol=0.01)
+
+
+def test_a_signal_is_held_once_while_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(edf, "_STRETCH", 2**10)
+    path = write_edf(tmp_path / "a.edf", {name: sine(5, 3000) for name in ("C3", "C4", "O1", "O2")}, unit="mV")
+    header, picks = read_edf_header(path), [Pick(i, None) for i in range(4)]
+    read_edf(header, picks, 0, 30)  # what MNE loads at first
+    tracemalloc.start()
+    read = read_edf(header, picks, 0, 3000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    size = sum(signal.nbytes for signal, _ in read)
+    assert size == 4 * 300_000 * 4 and peak < 1.5 * size
+    np.testing.assert_allclose(read[3][0], sine(5, 3000) * 1e3, atol=2)
 
 
 def test_names_that_are_not_ascii(tmp_path):
