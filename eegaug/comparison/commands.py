@@ -155,7 +155,7 @@ def score(
     estimator = load_model(model, device=usable_device(device))
     nights = _nights_for(estimator, data, root, data_args, verbose)
     splits = model_splits(model)
-    report = score_nights(estimator, nights, splits, allow_training=allow_training)
+    report = score_nights(estimator, nights, splits, allow_training=allow_training, verbose=verbose)
     _warn_of_seen(report, allow_training, say)
     if out is not None:
         write_text(out, report.recordings.to_csv(index=False))

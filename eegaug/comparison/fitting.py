@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 
 from eegaug._durations import parse_budget
 from eegaug._plain_data import plain_numbers
+from eegaug._progress import track
 from eegaug._warning import warn
 from eegaug.comparison.estimators import CHECKPOINT, build_estimator, uninterrupted
 from eegaug.comparison.methods import Method, check_plain, get_method
@@ -258,7 +259,12 @@ def training_settings(
 
 
 def score_nights(
-    estimator: Any, nights: Any, splits: Mapping[str, Sequence[str]] | None = None, *, allow_training: bool = False
+    estimator: Any,
+    nights: Any,
+    splits: Mapping[str, Sequence[str]] | None = None,
+    *,
+    allow_training: bool = False,
+    verbose: bool | None = None,
 ) -> ScoreReport:
     """Score a model on nights.
 
@@ -273,6 +279,8 @@ def score_nights(
         Side (``train``, ``valid``) → subjects of the model's training.
     allow_training : bool
         Count them.
+    verbose : bool, optional
+        Tell how far it is: a bar on a terminal, lines elsewhere. By default on a terminal only.
 
     Returns
     -------
@@ -281,10 +289,11 @@ def score_nights(
     known = {str(name): side for side in ("train", "valid") for name in (splits or {}).get(side) or ()}
     y, subjects = np.asarray(nights.y), np.asarray(nights.subjects)
     night = np.concatenate([np.full(len(part), str(part.description["night"])) for part in nights.datasets])
-    predicted = np.asarray(estimator.predict(nights))
     scored = y >= 0
     if not scored.any():
         raise ValueError("no window has a stage, so there is nothing to score against")
+    told = track(nights.datasets, len(nights.datasets), "Nights", unit="night", verbose=verbose)
+    predicted = np.concatenate([np.asarray(estimator.predict(nights._like([part]))) for part in told])
     seen = np.array([name in known for name in subjects])
     only_seen = bool(seen[scored].all())
     counted = scored if allow_training or only_seen else scored & ~seen

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from eegaug._inputs import check_labels, count_windows, labels_of
+from eegaug._progress import track
 from eegaug._random import RandomState, derive_seed, resolve_seed
 from eegaug._validation import check_number
 from eegaug.invariance._outputs import outputs_of, signal_for, stages_in, windows_array
@@ -194,22 +195,24 @@ def invariance_table(
     about["n_channels"] = windows.shape[1]
     found = as_changes(operations, **about)
     reference = _Reference(model, windows, resolve_seed(random_state), mode)
-    magnitudes, rows = [float(m) for m in magnitudes], []
+    magnitudes, todo, rows = [float(m) for m in magnitudes], [], []
     for one in found:
         scaled = one.operation is not None and one.operation.has_magnitude
         for magnitude in magnitudes if scaled else [None]:
             change = as_change((one.operation, one.probability), magnitude, one.name, **about) if scaled else one
-            values = reference.values(change, n_draws)
-            known = {
-                "operation": one.name,
-                "magnitude": np.nan if magnitude is None else magnitude,
-                "strength": change.strength,
-                "unit": change.unit,
-            }
-            groups: dict[Any, np.ndarray] = {"all": values}
-            if labels is not None:
-                groups |= {label: values[labels == label] for label in stages_in(X, labels)}
-            rows += [known | {"stage": stage} | _stage_row(part) for stage, part in groups.items()]
+            todo.append((one.name, magnitude, change))
+    for name, magnitude, change in track(todo, len(todo), "Invariance"):
+        values = reference.values(change, n_draws)
+        known = {
+            "operation": name,
+            "magnitude": np.nan if magnitude is None else magnitude,
+            "strength": change.strength,
+            "unit": change.unit,
+        }
+        groups: dict[Any, np.ndarray] = {"all": values}
+        if labels is not None:
+            groups |= {label: values[labels == label] for label in stages_in(X, labels)}
+        rows += [known | {"stage": stage} | _stage_row(part) for stage, part in groups.items()]
     return pd.DataFrame(rows)
 
 

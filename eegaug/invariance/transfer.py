@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score, f1_score, recall_score
 
 from eegaug._inputs import check_labels, labels_of
+from eegaug._progress import track
 from eegaug._random import RandomState, resolve_seed
 from eegaug._staging_data import is_nights
 from eegaug.invariance._outputs import labels_by, signal_for, windows_array
@@ -120,7 +121,7 @@ def transfer_matrix(
     seed, stages = resolve_seed(random_state), np.unique(y)
     columns: dict[str, list[float]] = {}
     checksums = {}
-    for name in (ORIGINAL, *changes):
+    for name in track((ORIGINAL, *changes), 1 + len(changes), "Test sets"):
         test = windows if name == ORIGINAL else changes[name](windows, seed)
         checksums[name] = f"{zlib.crc32(test.tobytes()):08x}"
         column: list[float] = []

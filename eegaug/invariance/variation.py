@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from eegaug._inputs import check_labels, labels_of
+from eegaug._progress import track
 from eegaug._random import RandomState, derive_seed, resolve_seed
 from eegaug.consistency.loss import symmetric_kl
 from eegaug.invariance._outputs import features_of, signal_for, stages_in, windows_array
@@ -95,7 +96,7 @@ def intra_augmentation_variation(
     partner = _derangement(len(windows), np.random.default_rng(derive_seed(seed, _PARTNERS)))
     forms = {ORIGINAL: features_of(model, windows, layer)}
     rows: list[dict[str, Any]] = []
-    for change in changes:
+    for change in track(changes, len(changes), "Variation"):
         if change.name == ORIGINAL:
             raise ValueError(f"an operation is called {ORIGINAL!r}, which is the name of the unchanged windows.")
         found = features_of(model, change(windows, seed), layer)

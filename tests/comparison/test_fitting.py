@@ -16,6 +16,7 @@ from eegaug.checkpoint import _callback_state
 from eegaug.comparison.callbacks import EpochBar, HeldOutScore, ProgressFile, TrainingClock
 from eegaug.comparison.commands import model_splits
 from eegaug.comparison.fitting import fit_nights, score_nights, split_off_validation
+from eegaug.comparison.scores import stage_scores
 
 
 class TestSplit:
@@ -208,6 +209,18 @@ class TestScore:
         assert report.confusion.sum() == 48 and not report.only_seen
         assert report.recordings["used_in"].tolist() == ["train", "valid", "", ""]
         assert report.recordings["windows"].tolist() == [24] * 4
+
+    def test_night_by_night_it_tells_how_far_it_is(self, fitted, nights, monkeypatch, capsys):
+        asked = []
+        predict = type(fitted).predict
+        monkeypatch.setattr(type(fitted), "predict", lambda net, X: asked.append(len(X)) or predict(net, X))
+        report = score_nights(fitted, nights, verbose=True)
+        assert asked == [24] * 4
+        assert capsys.readouterr().err.startswith("Nights: all 4 after ")
+        expected = stage_scores(nights.y, predict(fitted, nights))
+        assert report.scores == expected
+        score_nights(fitted, nights, verbose=False)
+        assert capsys.readouterr().err == ""
 
     def test_they_count_when_allowed_or_alone(self, fitted, nights):
         splits = {"train": ["sim-001", "sim-002"], "valid": ["sim-003", "sim-004"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,13 @@ from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, global_random_
 from torch import nn
 
 from eegaug import AugNetClassifier, Policy
-from eegaug.invariance import invariance_score, invariance_table, tolerated_magnitudes
+from eegaug.invariance import (
+    intra_augmentation_variation,
+    invariance_score,
+    invariance_table,
+    tolerated_magnitudes,
+    transfer_matrix,
+)
 from eegaug.invariance._outputs import outputs_of
 from eegaug.invariance.score import _derangement
 from eegaug.operations import get_operation
@@ -323,6 +330,25 @@ def test_table_over_operations_magnitudes_and_stages(fitted):
     by_stage = invariance_score(fitted, X, "frequency_shift", 0.1, y=Y).by_stage
     found = table[(table["operation"] == "frequency_shift") & (table["magnitude"] == 0.1)].set_index("stage")
     assert [found.loc[s, "median"] for s in (0, 1, 2)] == by_stage["median"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("measure", "n"),
+    [
+        (lambda operations: invariance_table(MODEL, X, operations, [0.5, 1.0]), 3),
+        (lambda operations: intra_augmentation_variation(MODEL, X, operations, y=Y), 2),
+        (lambda operations: transfer_matrix(staging().fit(X, Y), X, Y, operations), 3),  # one is the original
+    ],
+)
+def test_measures_of_many_changes_tell_on_a_terminal_how_far_they_are(measure, n, monkeypatch, capsys):
+    operations = ["gaussian_noise", "sign_flip"]
+    quiet = measure(operations)
+    assert capsys.readouterr().err == ""
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", terminal)
+    pd.testing.assert_frame_equal(measure(operations), quiet)
+    assert f"{n}/{n}" in terminal.getvalue()
 
 
 def test_groups_go_without_what_means_nothing():
