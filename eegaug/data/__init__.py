@@ -1,6 +1,7 @@
 """Sleep recordings, simulated nights, the on-disk store they are read from, and splits by subject."""
 
-from eegaug.data.hypnograms import Hypnogram, read_hypnogram
+from eegaug.data.hypnogram import Hypnogram
+from eegaug.data.hypnograms import read_hypnogram
 from eegaug.data.mass import load_mass
 from eegaug.data.nights import NightDataset, Nights
 from eegaug.data.planted import Planted

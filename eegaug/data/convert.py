@@ -12,7 +12,8 @@ from eegaug.data.channels import pick_channels
 from eegaug.data.continuous import Continuous, open_recording
 from eegaug.data.discover import Found
 from eegaug.data.edf import begins_elsewhere
-from eegaug.data.hypnograms import Hypnogram, ScoredWindows, read_hypnogram
+from eegaug.data.hypnogram import Hypnogram, ScoredWindows
+from eegaug.data.hypnograms import read_hypnogram
 from eegaug.data.npz import read_npz
 from eegaug.data.preprocessing import (
     FLAT_UV,

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from eegaug.data.edf import begins_elsewhere
-from eegaug.data.hypnograms import Hypnogram, read_hypnogram
+from eegaug.data.hypnogram import Hypnogram
+from eegaug.data.hypnograms import read_hypnogram
 from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.stages import STAGES, UNSCORED
 from eegaug.staging.agreement import Agreement, agreement

@@ -16,7 +16,7 @@ import pandas as pd
 from eegaug.data.continuous import Continuous, open_recording
 from eegaug.data.convert import Reading, convert, windows_at
 from eegaug.data.discover import Found
-from eegaug.data.hypnograms import Hypnogram
+from eegaug.data.hypnogram import Hypnogram
 from eegaug.data.mne_files import open_raw
 from eegaug.data.nights import NightDataset, Nights
 from eegaug.data.npz import read_npz

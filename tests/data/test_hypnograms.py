@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from eegaug.data import read_hypnogram
-from eegaug.data.hypnograms import Hypnogram, four_is_n3
+from eegaug.data.hypnogram import Hypnogram
+from eegaug.data.hypnograms import four_is_n3
 from eegaug.data.preprocessing import keep_around_sleep
 
 from .edf_files import pages, write_edf
