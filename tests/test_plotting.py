@@ -144,6 +144,14 @@ class TestComparison:
         with pytest.raises(ValueError, match="no run has finished"):
             plotting.plot_scores(nothing)
 
+    def test_refuses_runs_with_training_sets_of_several_sizes(self):
+        table = pd.concat([curves([0.3, 0.5]), curves([0.6, 0.7]).assign(fraction=0.25)])
+        for draw in (plotting.plot_comparison, plotting.plot_scores):
+            with pytest.raises(
+                ValueError, match=r"several fractions, 1.0, 0.25: .*table\[table\['fraction'\] == 0.25\]"
+            ):
+                draw(table)
+
     def test_the_last_mark_is_whole_at_the_end_of_the_axis_and_not_beyond(self, ax):
         plotting.plot_comparison(pd.concat([curves([0.3, 0.5]), curves([0.3], seconds=1000.0, method="augnet")]), ax=ax)
         first, last = (line for line in ax.lines if line.get_marker() != "None")

@@ -124,6 +124,17 @@ def ink() -> str:
     return INK if colour == "black" else colour
 
 
+def check_alike(table: Any, *columns: str) -> None:
+    """ValueError for rows that no one median means: of several methods, or of training sets of several sizes."""
+    for column in columns:
+        found = list(dict.fromkeys(table[column])) if column in table else []
+        if len(found) > 1:
+            raise ValueError(
+                f"the table has rows of several {column}s, {', '.join(map(str, found))}: draw those of one, "
+                f"table[table[{column!r}] == {found[-1]!r}]"
+            )
+
+
 def in_lines(name: Any) -> str:
     """A name in lines so short that a long one leaves room for what is drawn."""
     return textwrap.fill(str(name), 34)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import dress, in_lines, method_styles, new_axes
+from eegaug.plotting.colours import check_alike, dress, in_lines, method_styles, new_axes
 
 __all__ = ["best_so_far", "plot_comparison", "plot_scores", "score_bands"]
 
@@ -61,9 +61,15 @@ def score_bands(curves: Any, x: str = "train_seconds", n_points: int = 200) -> A
     -------
     DataFrame
         Columns method, x, median, low, high, n_runs; methods in the order of their first row.
+
+    Raises
+    ------
+    ValueError
+        For runs of several fractions.
     """
     import pandas as pd
 
+    check_alike(curves, "fraction")
     parts = []
     end = float(curves[x].max())
     for method, rows in curves.groupby("method", sort=False):
@@ -97,7 +103,7 @@ def plot_comparison(
     Parameters
     ----------
     curves : DataFrame
-        As for :func:`score_bands`; :attr:`eegaug.comparison.Comparison.curves` is one.
+        As for :func:`score_bands`; :attr:`eegaug.comparison.Comparison.curves` of one fraction is one.
     x : {"train_seconds", "passes", "epoch"}
         What the curves are drawn against: time on one clock that stands still during evaluation, forward-backward
         passes of the network (the same on every machine), or epochs.
@@ -190,8 +196,8 @@ def plot_scores(
     Parameters
     ----------
     table : DataFrame
-        One row per run with method, fold, fraction and the metric; :attr:`eegaug.comparison.Comparison.table` is one.
-        Seeds of one fold are averaged.
+        One row per run with method, fold, fraction and the metric; :attr:`eegaug.comparison.Comparison.table` is one,
+        where it has runs of one fraction. Seeds of one fold are averaged.
     metric : str
         Column to draw.
     labels : mapping, optional
@@ -215,8 +221,9 @@ def plot_scores(
         raise ValueError(f"the table has no column {metric!r}")
     if not len(table):
         raise ValueError("there is no score to draw: no run has finished")
+    check_alike(table, "fraction")
     methods = list(dict.fromkeys(table["method"]))
-    folds = table.groupby(["method", "fraction", "fold"])[metric].mean().unstack("method")[methods]
+    folds = table.groupby(["method", "fold"])[metric].mean().unstack("method")[methods]
     styles = method_styles(methods, labels)
     names = [in_lines(style.label) for style in styles.values()]
     beyond = max(0, max(len(line) for name in names for line in name.split("\n")) - 16)  # letters that hang out

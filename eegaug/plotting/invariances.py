@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import FAMILY_COLOURS, NOTE, TRUTH_COLOUR, dress, ink, new_axes
+from eegaug.plotting.colours import FAMILY_COLOURS, NOTE, TRUTH_COLOUR, check_alike, dress, ink, new_axes
 
 __all__ = ["invariances_history_figure", "plot_invariances", "plot_invariances_history"]
 
@@ -58,6 +58,7 @@ def _frame(learned: Any, history: bool = False) -> Any:
         raise ValueError(f"the table of invariances has no column {', '.join(missing)}")
     if not len(table):
         raise ValueError("the table of invariances has no row: has the network been trained for an epoch?")
+    check_alike(table, "method", "fraction")
     return table
 
 
@@ -109,8 +110,8 @@ def plot_invariances(
 
     Several runs in one table are summed up: the weight is their mean, the strength the median over the runs in which
     the operation plays a part (weight of at least 0.01), with the quartiles as a bar. Runs are told apart by further
-    columns, such as fold and seed, or by an index that begins anew. An operation that one layer has several times has
-    as many rows, which are numbered.
+    columns, such as fold and seed, or by an index that begins anew; they are of one method and one fraction. An
+    operation that one layer has several times has as many rows, which are numbered.
 
     Parameters
     ----------

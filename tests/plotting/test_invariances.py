@@ -140,6 +140,13 @@ class TestInvariances:
         plotting.plot_invariances(estimator, ax=ax)
         assert ax.get_yticklabels()[0].get_text() == "frequency shift"
 
+    @pytest.mark.parametrize(("column", "values"), [("method", ["augnet", "augnet-change"]), ("fraction", [0.25, 1.0])])
+    def test_refuses_runs_that_are_not_alike(self, column, values):
+        table = pd.concat([learned().assign(**{column: value}) for value in values])
+        for draw, more in ((plotting.plot_invariances, {}), (plotting.plot_invariances_history, {"epoch": 1})):
+            with pytest.raises(ValueError, match=f"several {column}s, {values[0]}, {values[1]}: draw those of one"):
+                draw(table.assign(**more))
+
     def test_refuses_what_has_not_learned_anything(self):
         with pytest.raises(TypeError, match="list has no invariances_"):
             plotting.plot_invariances([1, 2])
