@@ -6,6 +6,8 @@ style and marker too.
 
 from __future__ import annotations
 
+import importlib
+import os
 import textwrap
 import zlib
 from collections.abc import Iterable, Mapping
@@ -23,6 +25,7 @@ __all__ = [
     "method_style",
     "method_styles",
     "new_axes",
+    "new_figure",
 ]
 
 ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
@@ -147,6 +150,16 @@ def new_axes(ax: Any, width: float, height: float) -> Any:
     import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def new_figure(width: float, height: float, layout: str = "constrained") -> Any:
+    """A figure of this size in inches that pyplot does not know: nobody needs to close it, a notebook shows it once."""
+    from matplotlib.figure import Figure
+
+    if "inline" in os.environ.get("MPLBACKEND", ""):
+        # A notebook has words for a figure until its backend is there, which pyplot loads for figures of its own only.
+        importlib.import_module("matplotlib_inline.backend_inline")
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def dress(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import FAMILY_COLOURS, NOTE, TRUTH_COLOUR, check_alike, dress, ink, new_axes
+from eegaug.plotting.colours import FAMILY_COLOURS, NOTE, TRUTH_COLOUR, check_alike, dress, ink, new_axes, new_figure
 
 __all__ = ["invariances_history_figure", "plot_invariances", "plot_invariances_history"]
 
@@ -360,11 +360,9 @@ def invariances_history_figure(learned: Any) -> Any:
     -------
     matplotlib Figure
     """
-    from matplotlib.figure import Figure
-
     table = _frame(learned, history=True)
     layers = list(dict.fromkeys(table["layer"]))
-    figure = Figure(figsize=(3.1 * len(layers), 4.4), layout="constrained")
+    figure = new_figure(3.1 * len(layers), 4.4)
     axes = figure.subplots(2, len(layers), squeeze=False)
     for row, quantity in enumerate(("weight", "magnitude")):
         for column in range(len(layers)):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eegaug.plotting._shown import Shown
-from eegaug.plotting.colours import INK, MUTED, dress, new_axes
+from eegaug.plotting.colours import INK, MUTED, dress, new_axes, new_figure
 
 __all__ = ["operation_figure", "plot_operation_signal", "plot_operation_spectrum", "plot_operation_topomap"]
 
@@ -199,8 +199,6 @@ def operation_figure(
     >>> len(operation_figure("frequency_shift", X, sfreq=100).axes)
     2
     """
-    from matplotlib.figure import Figure
-
     shown = Shown(operation, X, sfreq, ch_names, positions, magnitudes, random_state)
     reason = shown.no_topography()
     if topomap and reason is not None:
@@ -208,7 +206,7 @@ def operation_figure(
     maps = bool(topomap) or (topomap is None and shown.operation.family == "sensors" and reason is None)
     index = shown.channel(shown.most_changed() if channel is None else channel)
     height = 0.75 + 0.5 * (1 + len(shown.after))
-    figure = Figure(figsize=(7.2, height + (1.8 if maps else 0)), layout="constrained")
+    figure = new_figure(7.2, height + (1.8 if maps else 0))
     parts = figure.subfigures(2, 1, height_ratios=[height, 1.8]) if maps else [figure]
     left, right = parts[0].subplots(1, 2, width_ratios=[2.1, 1])
     _draw_signal(left, shown, index, seconds)

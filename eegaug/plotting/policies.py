@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import FAMILY_COLOURS, NOTE, ink, new_axes
+from eegaug.plotting.colours import FAMILY_COLOURS, NOTE, ink, new_axes, new_figure
 
 __all__ = ["plot_policies", "plot_policy"]
 
@@ -157,8 +157,6 @@ def plot_policies(policies: Mapping[str, Any], *, limit: int = 5, columns: int =
     >>> [ax.get_title(loc="left") for ax in figure.axes]
     ['none', 'fixed']
     """
-    from matplotlib.figure import Figure
-
     if not policies:
         raise ValueError("there is no policy to draw")
     columns = min(columns, len(policies))
@@ -172,7 +170,7 @@ def plot_policies(policies: Mapping[str, Any], *, limit: int = 5, columns: int =
         ends[column] += room + height
     head = 2.0 if title else 0.5
     total = head + max(ends)
-    figure = Figure(figsize=(columns * (_WIDTH / 10 + 0.25), _ROW_INCHES * total), layout="none")
+    figure = new_figure(columns * (_WIDTH / 10 + 0.25), _ROW_INCHES * total, layout="none")
     for name, policy, (column, top, height) in zip(titles, policies.values(), places, strict=True):
         bottom = 1.0 - (head + top + height) / total
         ax = figure.add_axes([column / columns + 0.015, bottom, 1.0 / columns - 0.03, height / total])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from eegaug.data.stages import STAGES, UNSCORED
-from eegaug.plotting.colours import NOTE, STAGE_COLOURS, ink
+from eegaug.plotting.colours import NOTE, STAGE_COLOURS, ink, new_figure
 from eegaug.plotting.night import plot_agreement, plot_confidence, plot_hypnodensity, plot_spectrogram, show_clock
 from eegaug.plotting.sleep import plot_confusion, plot_hypnogram
 
@@ -34,11 +34,9 @@ def night_figure(night: Any) -> Any:
     -------
     matplotlib Figure
     """
-    from matplotlib.figure import Figure
-
     names = _panels(night)
     heights = [_HEIGHTS[name] for name in names]
-    figure = Figure(figsize=(_WIDTH, sum(heights) + 0.6), layout="constrained")
+    figure = new_figure(_WIDTH, sum(heights) + 0.6)
     figure.get_layout_engine().set(h_pad=0.03, hspace=0.02)
     _draw(
         night, dict(zip(names, figure.subplots(len(names), 1, height_ratios=heights, squeeze=False)[:, 0], strict=True))
@@ -59,12 +57,10 @@ def page_figure(night: Any, heading: list[str]) -> Any:
     -------
     matplotlib Figure
     """
-    from matplotlib.figure import Figure
-
     names = _panels(night)
     heights = [_HEIGHTS[name] for name in names]
     parts = [0.3 + _LINE * (len(heading) - 1), sum(heights) + 0.6, 2.6]
-    figure = Figure(figsize=(_WIDTH, sum(parts)), layout="constrained")
+    figure = new_figure(_WIDTH, sum(parts))
     figure.get_layout_engine().set(h_pad=0.03, hspace=0.02)
     head, upper, lower = figure.subfigures(3, 1, height_ratios=parts)
     _head(head, parts[0], heading)
@@ -92,9 +88,7 @@ def confusion_figure(night: Any) -> Any:
     -------
     matplotlib Figure
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.5, 3.3), layout="constrained")
+    figure = new_figure(3.5, 3.3)
     plot_confusion(night.agreement.confusion.to_numpy(), ax=figure.subplots())
     return figure
 

@@ -1,5 +1,7 @@
 """Pictures under style sheets: words that can be read, the same order, and nothing of the user's that is changed."""
 
+import sys
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -91,3 +93,23 @@ def test_the_first_row_is_above_the_others(picture):
         ax = PICTURES[picture]()
     assert ax.yaxis_inverted()
     plt.close(ax.figure)
+
+
+def test_a_notebook_shows_figures_that_pyplot_does_not_know(tmp_path, monkeypatch):
+    backend = "matplotlib_inline.backend_inline"
+    (tmp_path / "matplotlib_inline").mkdir()
+    (tmp_path / "matplotlib_inline" / "__init__.py").touch()
+    (tmp_path / "matplotlib_inline" / "backend_inline.py").touch()  # the real one tells IPython how to show figures
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("matplotlib_inline", backend):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    figures = plt.get_fignums()
+    plotting.plot_policies({"none": Policy.identity()})
+    assert backend not in sys.modules
+    monkeypatch.setenv("MPLBACKEND", f"module://{backend}")
+    plotting.plot_policies({"none": Policy.identity()})
+    assert sys.modules[backend].__file__.startswith(str(tmp_path))
+    assert plt.get_fignums() == figures
+    for name in ("matplotlib_inline", backend):
+        sys.modules.pop(name)
