@@ -66,15 +66,22 @@ def read_xml(path: Path) -> Stretches:
         If it is none of the known forms (the root element is named), damaged, or says nothing about stages.
     """
     try:
-        root = ET.parse(path, ET.XMLParser(target=_Elements())).getroot()
+        root = _parsed(path)
     except ET.ParseError as err:
-        raise ValueError(f"truncated or damaged XML ({err})") from err
+        try:  # people and remarks may be written in Latin-1 whatever the file says of itself
+            root = _parsed(path, "latin-1")
+        except ET.ParseError:
+            raise ValueError(f"truncated or damaged XML ({err})") from err
     if root.tag not in _FORMS:
         raise ValueError(
             f"XML that begins with <{root.tag}> is not known: NSRR's begins with <PSGAnnotation>, Profusion's with "
             "<CMPStudyConfig>, Respironics' with <PatientStudy>"
         )
     return _FORMS[root.tag](root)
+
+
+def _parsed(path: Path, encoding: str | None = None) -> ET.Element:
+    return ET.parse(path, ET.XMLParser(target=_Elements(), encoding=encoding)).getroot()
 
 
 def is_scoring(path: Path) -> bool:

@@ -140,6 +140,17 @@ def test_spellings_of_cohorts(tmp_path, concepts, kind):
     assert found.windows(30, 180).y.tolist() == [0, 1, 2, 2, 3, 4] and found.notes == []
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
+def test_letters_of_other_alphabets_in_remarks(tmp_path, encoding):
+    remark = (
+        "<ScoredEvent><EventType>Notes</EventType><EventConcept>Lumière éteinte à 23 h</EventConcept></ScoredEvent>"
+    )
+    path = nsrr_xml(tmp_path / "a.xml", [0, 2, 5], more=remark)
+    text = path.read_text(encoding="utf-8").replace("UTF-8", "utf-16" if encoding == "utf-16" else "UTF-8")
+    path.write_bytes(text.encode(encoding))
+    assert read_hypnogram(path).stage.tolist() == [0, 2, 4]
+
+
 def test_an_unknown_stage_is_named(tmp_path):
     assert read_hypnogram(profusion_xml(tmp_path / "a.xml", [0, 12, 2])).notes == [
         "labels that name no stage were left out: '12'"
