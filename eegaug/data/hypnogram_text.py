@@ -313,7 +313,9 @@ def read_layout(path: Path) -> Layout:
         lengths = [stop - start for start, stop in zip(onsets, stops, strict=True)]
         if late := [i for i, length in enumerate(lengths) if length < 0]:
             raise ValueError(f"row {late[0] + 1} ends at {columns[end][late[0]]}, before it begins")
-    clock_s = first_of_day(onsets, lengths or [0.0] * len(rows)) if by_clock else None
-    if clock_s is not None:
+    clock_s = None
+    if by_clock:  # of stages: events may be before them, and last all night
+        timed = zip(columns[stage], onsets, lengths or [0.0] * len(rows), strict=True)
+        clock_s = first_of_day(*zip(*(when for label, *when in timed if parse_stage(label) is not None), strict=True))
         onsets = [(at - clock_s) % DAY_S for at in onsets]
     return Layout(columns[stage], onsets, lengths, counted(epoch) if onsets is None else None, empty, clock_s)

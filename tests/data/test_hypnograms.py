@@ -402,3 +402,15 @@ def test_sleep_edf_hypnogram(data_folder):
     assert np.bincount(found.y).tolist() == [1997, 58, 250, 220, 125]
     kept = keep_around_sleep(found.y, found.onset_s, 30, margin_min=30)
     assert np.bincount(found.y[kept]).tolist() == [188, 58, 250, 220, 125]
+
+
+def test_events_that_last_all_night_do_not_move_stages_by_times_of_the_day(tmp_path):
+    begins = [f"{(23 + i // 120) % 24:02d}:{i % 120 // 2:02d}:{i % 2 * 30:02d}" for i in range(720)]
+    rows = [
+        f"{i + 1},{at},30,Sleep_stage_{'WN'[i % 2]}{'' if i % 2 == 0 else i % 3 + 1}" for i, at in enumerate(begins)
+    ]
+    events = [f"1,22:{k:02d}:00,24000,Treatment - CPAP - {k}" for k in range(4)]
+    found = read_hypnogram(write(tmp_path, "\n".join(["epoch,time,duration,event", *events, *rows])))
+    found = found.since(datetime.datetime(1985, 1, 1, 22, 59, 30))
+    assert found.onset_s.tolist() == [30.0 * (i + 1) for i in range(720)]
+    assert found.stage.tolist() == [0 if i % 2 == 0 else i % 3 + 1 for i in range(720)]
