@@ -85,6 +85,10 @@ class Shown:
             self.places = electrode_positions(self.ch_names, self.positions)
         except ValueError as error:
             return str(error)
+        apart = np.linalg.norm(self.places[:, None] - self.places, axis=-1) + np.eye(len(self.places))
+        if apart.min() < 1e-6:
+            one, other = (self.ch_names[k] for k in np.unravel_index(apart.argmin(), apart.shape))
+            return f"a topography takes channels at different places, {one} and {other} are at one"
         return None
 
     def instant(self) -> int:

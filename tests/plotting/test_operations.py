@@ -114,3 +114,11 @@ def test_topomap_takes_four_places(X):
     with pytest.raises(ValueError, match="10-05"):
         plotting.operation_figure("sign_flip", X, sfreq=SFREQ, ch_names=odd, topomap=True, max_hz=20)
     assert len(plotting.operation_figure("sign_flip", X, sfreq=SFREQ, ch_names=odd, max_hz=20).axes) == 2
+
+
+def test_two_channels_at_one_place_have_no_topography(X):
+    names = ["C3-A2", "C3-M2", *NAMES[2:6]]
+    with pytest.raises(ValueError, match="C3-A2 and C3-M2 are at one"):
+        plotting.plot_operation_topomap("sign_flip", X, sfreq=SFREQ, ch_names=names)
+    figure = plotting.operation_figure("sign_flip", X, sfreq=SFREQ, ch_names=names, max_hz=20)
+    assert len(figure.axes) == 2
