@@ -187,9 +187,12 @@ def tidy(ax: Any, grid: str | None = "y") -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(MUTED)
     ax.tick_params(colors=ink(), labelsize=8, width=0.6)
-    # Whatever the style sheet says: colours are made for a white ground, and no grid crosses numbers or areas.
+    # Whatever the style sheet says: colours are made for a white ground, no grid crosses numbers or areas, and ticks
+    # stand where there is an axis.
     ax.set_facecolor("white")
-    ax.grid(False)
+    ax.minorticks_off()
+    ax.tick_params(which="both", top=False, right=False)
+    ax.grid(False, which="both")
     if grid:
         ax.grid(axis=grid, color="#E3E3E3", linewidth=0.6)
         ax.set_axisbelow(True)

@@ -300,7 +300,8 @@ def _heat_map(
     ax: Any, values: Any, rows: Sequence[str], cmap: str, low: float, high: float, form: str, **words: str | None
 ) -> Any:
     numbers = values.to_numpy(dtype=float)
-    image = ax.imshow(numbers, cmap=cmap, vmin=low, vmax=high, aspect="auto", origin="upper")
+    how = {"aspect": "auto", "origin": "upper", "interpolation": "nearest"}
+    image = ax.imshow(numbers, cmap=cmap, vmin=low, vmax=high, **how)
     for (row, column), value in np.ndenumerate(numbers):
         text = "–" if np.isnan(value) else form.format(value)
         red, green, blue, _ = image.cmap(image.norm(value)) if not np.isnan(value) else (1.0,) * 4

@@ -53,8 +53,8 @@ def plot_hypnodensity(
     for name in reversed(HYPNOGRAM_ORDER):
         top = base + p[:, names.index(name)]
         # The line closes the hairlines that renderers leave between areas.
-        style = {"color": STAGE_COLOURS[name], "linewidth": 0.2, "label": name}
-        ax.stairs(top, hours, baseline=base, fill=True, **style)
+        colours = dict.fromkeys(("facecolor", "edgecolor"), STAGE_COLOURS[name])
+        ax.stairs(top, hours, baseline=base, fill=True, linewidth=0.2, label=name, **colours)
         base = top
     ax.set_ylim(0, 1)
     ax.set_yticks([0, 0.5, 1])

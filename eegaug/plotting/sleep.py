@@ -44,7 +44,7 @@ def plot_confusion(
     ax = new_axes(ax, 3.5, 3.3)
     total = confusion.sum(1, keepdims=True)
     share = np.divide(confusion, total, out=np.zeros(confusion.shape), where=total > 0)
-    ax.imshow(share, cmap="Blues", vmin=0, vmax=1, origin="upper")
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=1, origin="upper", interpolation="nearest")
     for (row, column), value in np.ndenumerate(share):
         text = f"{100 * value:.0f} %\n{round(float(confusion[row, column]), 1):.12g}" if total[row] else "–"
         ax.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if value > 0.55 else INK)

@@ -81,10 +81,36 @@ def test_words_can_be_read(picture, style):
 
 @pytest.mark.parametrize("picture", ["confusion", "transfer", "hypnodensity"])
 def test_no_grid_over_maps_and_areas(picture):
-    with plt.style.context("ggplot"):
+    minor = {"xtick.minor.visible": True, "ytick.minor.visible": True, "axes.grid.which": "both"}
+    with plt.style.context(["ggplot", minor]):
         ax = PICTURES[picture]()
-    assert not any(line.get_visible() for axis in (ax.xaxis, ax.yaxis) for line in axis.get_gridlines())
+        ax.figure.draw_without_rendering()
+    ticks = [tick for axis in (ax.xaxis, ax.yaxis) for tick in axis.get_major_ticks()]
+    if picture != "confusion":  # whose cells are kept apart by white lines
+        ticks += [tick for axis in (ax.xaxis, ax.yaxis) for tick in axis.get_minor_ticks()]
+    assert not any(tick.gridline.get_visible() for tick in ticks)
     plt.close(ax.figure)
+
+
+@pytest.mark.parametrize("picture", ["scores", "hypnogram"])
+def test_ticks_stand_where_there_is_an_axis(picture):
+    with plt.style.context("classic"):
+        ax = PICTURES[picture]()
+        ax.figure.draw_without_rendering()
+        ticks = [tick for axis in (ax.xaxis, ax.yaxis) for tick in axis.get_major_ticks()]
+    assert not any(tick.tick2line.get_visible() for tick in ticks)
+    plt.close(ax.figure)
+
+
+def test_cells_and_areas_have_one_colour():
+    with plt.style.context("classic"):
+        confusion, density = PICTURES["confusion"](), PICTURES["hypnodensity"]()
+    assert confusion.images[0].get_interpolation() == "nearest"
+    for area in density.patches:
+        assert to_rgb(area.get_facecolor()) == to_rgb(area.get_edgecolor())
+        assert to_rgb(area.get_edgecolor()) == to_rgb(plotting.STAGE_COLOURS[area.get_label()])
+    plt.close(confusion.figure)
+    plt.close(density.figure)
 
 
 @pytest.mark.parametrize("picture", ["confusion", "transfer"])
