@@ -8,6 +8,7 @@ import time
 import warnings
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from eegaug._random import derive_seed
@@ -129,13 +130,12 @@ class FastAutoAugmentSearch(PolicySearch):
             raise ValueError(f"n_folds={self.n_folds} splits cannot all hold out the subjects of valid_size; use 1.")
 
     def _begin(self, task: SearchTask) -> _Folds:
-        folds = [(task.train, task.valid)]
+        rows = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said once, of the first split
             for i in range(1, self.n_folds):
                 seed = derive_seed(task.seed, SPLIT, i)
-                rows = hold_out(task.data.labels, task.data.groups, self.valid_size, seed)
-                folds.append(tuple(map(task.data.take, rows)))
+                rows.append(hold_out(task.data.labels, task.data.groups, self.valid_size, seed))
         names = [op.name for op in task.operations]
         studies = [
             PolicyStudy(
@@ -147,7 +147,7 @@ class FastAutoAugmentSearch(PolicySearch):
             )
             for i in range(self.n_folds)
         ]
-        return _Folds(folds, studies)
+        return _Folds(task, rows, studies)
 
     def _step(self, task: SearchTask, state: _Folds) -> dict[str, Any]:
         done = len(self._rows)
@@ -166,7 +166,7 @@ class FastAutoAugmentSearch(PolicySearch):
             score, n_forward = density_match(
                 task,
                 state.networks[fold],
-                state.folds[fold][1],
+                state.part(fold, "valid"),
                 task.policy(steps),
                 n_copies=self.n_copies,
                 aggregate=self.aggregate,
@@ -183,15 +183,16 @@ class FastAutoAugmentSearch(PolicySearch):
 
     def _train_fold(self, task: SearchTask, state: _Folds, fold: int) -> dict[str, Any]:
         file = self._running.file
-        train, valid = state.folds[fold]
         estimator = validated_estimator(
             task,
             patience=self.patience,
             checkpoint=None if file is None else file.beside(f"fold-{fold}"),
-            valid=valid,
+            valid=state.part(fold, "valid"),
             seed=derive_seed(task.seed, SPLIT, fold),
         )
+        train = state.part(fold, "train")
         result = run_trial(estimator, train.windows, train.labels)
+        estimator.train_split = None  # it holds the windows
         state.networks[fold] = estimator
         return result
 
@@ -251,10 +252,19 @@ def density_match(
 class _Folds:
     """Splits, their networks once they are trained, and what was tried on each."""
 
-    def __init__(self, folds: list[tuple[Part, Part]], studies: list[PolicyStudy]):
-        self.folds, self.studies = folds, studies
+    def __init__(self, task: SearchTask, rows: list[tuple[np.ndarray, np.ndarray]], studies: list[PolicyStudy]):
+        self.task, self.rows, self.studies = task, rows, studies
         # Not saved here: each has the checkpoint of its training.
-        self.networks: list[Any] = [None] * len(folds)
+        self.networks: list[Any] = [None] * len(studies)
+
+    def part(self, fold: int, side: str) -> Part:
+        """Windows of one side of a split: the task's own of the first, of others taken anew each time.
+
+        Of an array that is a copy; together they would be as large as all data, once for each split.
+        """
+        if fold == 0:
+            return getattr(self.task, side)
+        return self.task.data.take(self.rows[fold - 1][side == "valid"])
 
     def state_dict(self) -> dict[str, Any]:
         return {"studies": [study.state_dict() for study in self.studies]}

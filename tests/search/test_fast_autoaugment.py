@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from eegaug.search.fast_autoaugment import density_match
 pytest.importorskip("optuna")
 
 GROUPS = np.arange(len(Y)) // 8
+# Larger than all else that a search keeps.
+LARGE = np.random.default_rng(0).standard_normal((200, 4, 2000)).astype("float32")
+LARGE_OF = np.arange(200) // 20
 OPERATIONS = ["sign_flip", "gaussian_noise", "channels_dropout"]
 
 
@@ -67,8 +71,21 @@ def test_trials_look_at_the_held_out_windows_of_their_split_with_its_network(mon
 
     monkeypatch.setattr("eegaug.search.fast_autoaugment.density_match", noted)
     state = search(max_epochs=1, max_steps=4).fit(X, Y, groups=GROUPS)._running.state
-    expected = [(network, valid) for network, (_, valid) in zip(state.networks, state.folds, strict=True)] * 2
-    assert all(a is b for one, other in zip(seen, expected, strict=True) for a, b in zip(one, other, strict=True))
+    assert [network for network, _ in seen] == [*state.networks] * 2
+    for fold, (_, part) in enumerate(seen):
+        expected = state.part(fold % 2, "valid")
+        np.testing.assert_array_equal(part.windows, expected.windows)
+        assert part.groups.tolist() == expected.groups.tolist()
+
+
+def test_windows_of_all_splits_are_not_kept(found):  # by when all that a search imports is there
+    tracemalloc.start()
+    split = search(n_folds=6, max_epochs=1, max_steps=6).fit(LARGE, np.arange(200) % 2, groups=LARGE_OF)
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(split.history_) == 12
+    # Once: those that the search validates on, and trains on.
+    assert LARGE.nbytes < kept < 1.5 * LARGE.nbytes
 
 
 def test_a_network_that_was_left_in_training_is_looked_at_in_evaluation(found):
@@ -131,7 +148,8 @@ def test_duplicates_are_dropped():
 def test_splits_are_by_subject_and_differ():
     state = search(n_folds=4, max_epochs=1, max_steps=1).fit(X, Y, groups=GROUPS)._running.state
     held_out = []
-    for train, valid in state.folds:
+    for fold in range(4):
+        train, valid = state.part(fold, "train"), state.part(fold, "valid")
         assert not set(train.groups) & set(valid.groups)
         assert len(train) + len(valid) == len(X)
         held_out.append(tuple(np.unique(valid.groups)))
