@@ -36,8 +36,7 @@ def windows_array(X: Any) -> np.ndarray:
     """
     windows = as_windows(X)
     if is_dataset(windows) and not isinstance(windows, (np.ndarray, Tensor)):
-        items = (windows[i] for i in range(len(windows)))
-        windows = np.stack([np.asarray(item[0] if isinstance(item, (tuple, list)) else item) for item in items])
+        windows = _read(windows)
     elif isinstance(windows, Tensor):
         windows = windows.detach().cpu().numpy()
     windows = np.ascontiguousarray(windows, dtype=np.float32)
@@ -46,6 +45,18 @@ def windows_array(X: Any) -> np.ndarray:
     if len(windows) < 2:
         raise ValueError("X has one window; invariance is measured against the difference between windows.")
     return windows
+
+
+def _read(dataset: Any) -> np.ndarray:
+    """Windows of a dataset, each in its place at once: a list of all of them would be as large again."""
+    found = np.empty((0,), dtype=np.float32)
+    for i in range(len(dataset)):
+        window = dataset[i]
+        window = np.asarray(window[0] if isinstance(window, (tuple, list)) else window)
+        if not i:
+            found = np.empty((len(dataset), *window.shape), dtype=np.float32)
+        found[i] = window
+    return found
 
 
 def signal_for(X: Any, models: Iterable[Any], sfreq: float | None, ch_names: Any) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def transfer_matrix(
     checksums = {}
     for name in track((ORIGINAL, *changes), 1 + len(changes), "Test sets"):
         test = windows if name == ORIGINAL else changes[name](windows, seed)
-        checksums[name] = f"{zlib.crc32(test.tobytes()):08x}"
+        checksums[name] = f"{zlib.crc32(test):08x}"
         column: list[float] = []
         for model in models.values():
             predicted = labels_by(model, test)
@@ -132,6 +132,7 @@ def transfer_matrix(
             else:
                 column.append(float(score(y, predicted)))
         columns[name] = column
+        del test  # it makes room for the next one
     index = pd.Index(models, name="model")
     if per_stage:
         index = pd.MultiIndex.from_product([models, stages.tolist()], names=["model", "stage"])

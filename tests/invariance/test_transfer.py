@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -217,3 +219,18 @@ def test_transforms_of_braindecode_are_frozen_too():
     assert np.array_equal(frozen_test_set(X, layer.eval()), frozen_test_set(X, layer.train()))
     assert 0 < (frozen_test_set(X, layer.eval()) == -X).all((1, 2)).sum() < len(X)
     assert not layer.training
+
+
+def test_of_nights_there_are_the_windows_and_one_changed_set_at_a_time():
+    rng = np.random.default_rng(0)
+    large, y = rng.standard_normal((300, 4, 2000)).astype("float32"), np.arange(300) % 3
+    model = DummyClassifier().fit(large, y)
+    transfer_matrix(model, nights(large[:6], y[:6]), None, ["sign_flip"])  # by now all that it imports is there
+    data = nights(large, y)
+    tracemalloc.start()
+    matrix = transfer_matrix(model, data, None, ["sign_flip", "time_reverse"])
+    peak = tracemalloc.get_traced_memory()[1] / large.nbytes
+    tracemalloc.stop()
+    assert 2 <= peak < 2.3
+    windows = np.concatenate([night.read() for night in data.datasets])
+    assert matrix.attrs["checksums"]["original"] == f"{zlib.crc32(windows.tobytes()):08x}"
