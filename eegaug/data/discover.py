@@ -250,7 +250,7 @@ def _files(source) -> tuple[Path, list[Path], list[Path]]:
 def _beside_edfs(root: Path) -> list[Path]:
     """Scorings of a cohort of NSRR, whose folders lie beside ``edfs``: they count where that or less of it is named."""
     edfs = next((folder for folder in (root.absolute(), *root.absolute().parents) if folder.name == "edfs"), None)
-    names = ("annotations-events-nsrr", "annotations-events-profusion")
+    names = ("annotations-events-nsrr", "annotations-events-profusion", "annotations-staging")
     return [] if edfs is None else [p for name in names for p in _walk(edfs.with_name(name))]
 
 

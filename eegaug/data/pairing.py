@@ -105,7 +105,10 @@ def best_form(near: list[Path]) -> list[Path]:
 
 def _scored_as(path: Path) -> str:
     """A hypnogram's name without what only says of which form it is."""
-    return _XML_SUFFIX.sub("", path.stem) if path.suffix.lower() in XML else path.stem
+    if path.suffix.lower() in XML:
+        return _XML_SUFFIX.sub("", path.stem)
+    # SHHS had its scorings in a third form, "annotations-staging/shhs1/shhs1-200001-staging.csv".
+    return path.stem.removesuffix("-staging") if "annotations-staging" in path.parts else path.stem
 
 
 def is_hypnogram(path: Path) -> bool:

@@ -86,6 +86,25 @@ def test_nsrrs_form_goes_first_and_either_is_read_where_it_is_alone(tmp_path):
     assert load_recordings(tmp_path, ch_names=["EEG"], **RAW).y.tolist() == [2] * 10
 
 
+def test_what_else_is_in_a_cohorts_folder_is_no_second_scoring(tmp_path):
+    shhs(tmp_path)
+    top = tmp_path / "polysomnography"
+    rows = "".join(f"{i + 1},{number}\n" for i, number in enumerate([2] * 10))
+    csv = write_text(top / "annotations-staging" / "shhs1" / "shhs1-200001-staging.csv", f"Epoch,Stage\n{rows}")
+    write_text(top / "annotations-rpoints" / "shhs1" / "shhs1-200001-rpoint.csv", "RPoint,seconds\n1,0.5\n2,1.4\n")
+    write_text(tmp_path / "actigraphy" / "shhs1-200001.csv", "line,activity,wake\n1,0,1\n2,3,0\n")
+    write_text(tmp_path / "datasets" / "shhs1-dataset-0.21.0.csv", "nsrrid,age\n200001,55\n")
+    for source in (tmp_path, top, top / "edfs"):
+        (one,), _ = find_recordings(source)
+        assert (one.problem, one.hypnogram.name) == (None, "shhs1-200001-nsrr.xml")
+    for path in top.glob("annotations-events-*/*/*.xml"):
+        path.unlink()
+    for source in (top, top / "edfs"):
+        (one,), _ = find_recordings(source)
+        assert one.hypnogram == csv
+    assert load_recordings(top, ch_names=["EEG"], **RAW).y.tolist() == [2] * 10
+
+
 @pytest.mark.parametrize(
     "source", ["", "polysomnography/edfs", "polysomnography/edfs/shhs1", "polysomnography/edfs/*/*.edf"]
 )
