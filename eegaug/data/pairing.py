@@ -31,7 +31,7 @@ _SUFFIX = re.compile(rf"[ ._-]+({_WORDS}|base)$", re.IGNORECASE)
 # "sleep" belongs to the word or to the name: "p07_sleep_scoring" is of "p07" or of "p07_sleep".
 _SLEEP_SUFFIX = re.compile(rf"[ ._-]+sleep[ ._-]*{_WORDS}$", re.IGNORECASE)
 # NSRR's two forms of a scoring, and what Profusion writes beside "night.edf": "night.edf.XML".
-_XML_SUFFIX = re.compile(r"[ ._-]+(nsrr|profusion|edf)$", re.IGNORECASE)
+_FORM = re.compile(r"[ ._-]+(nsrr|profusion|edf)$", re.IGNORECASE)
 SLEEP_EDF = re.compile(r"^(SC4\d\d|ST7\d\d)(\d)([A-Z])", re.IGNORECASE)
 MASS = re.compile(r"^(01-0[1-5]-\d{4})(?: (.*))?$")
 
@@ -105,8 +105,8 @@ def best_form(near: list[Path]) -> list[Path]:
 
 def _scored_as(path: Path) -> str:
     """A hypnogram's name without what only says of which form it is."""
-    if path.suffix.lower() in XML:
-        return _XML_SUFFIX.sub("", path.stem)
+    if path.suffix.lower() in (".annot", ".eannot", *XML):
+        return _FORM.sub("", path.stem)
     # SHHS had its scorings in a third form, "annotations-staging/shhs1/shhs1-200001-staging.csv".
     return path.stem.removesuffix("-staging") if "annotations-staging" in path.parts else path.stem
 

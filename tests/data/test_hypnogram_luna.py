@@ -57,6 +57,21 @@ def test_eannot(tmp_path):
     assert windows_of(load_recordings(tmp_path, **RAW)) == ([2, 3, 4, 5, 6], [0, 1, 2, 3, 4])
 
 
+def test_forms_of_one_scoring_beside_a_recording_of_nsrrs_own(tmp_path):
+    write_edf(tmp_path / "chc056-nsrr.edf", {"C3-M2": steps()}, sfreq=125)
+    forms = ["chc056-nsrr.eannot", "chc056-nsrr.annot", "chc056-nsrr.xml"]
+    write_text(tmp_path / forms[0], "W\n" * 10)
+    write_text(tmp_path / forms[1], FOUR)
+    nsrr_xml(tmp_path / forms[2], NUMBERS)
+    while forms:
+        (one,), _ = find_recordings(tmp_path)
+        assert (one.problem, one.hypnogram.name) == (None, forms[-1])
+        (tmp_path / forms.pop()).unlink()
+    write_edf(tmp_path / "shhs1-200001.edf", {"C3-M2": steps()}, sfreq=125)
+    write_text(tmp_path / "shhs1-200001-nsrr.annot", FOUR)
+    assert find_recordings(tmp_path)[0][1].hypnogram.name == "shhs1-200001-nsrr.annot"
+
+
 def test_folder_of_wsc(tmp_path):
     write_edf(tmp_path / "wsc-visit1-10119-nsrr.edf", {"C3_M2": steps(4)}, sfreq=125)
     write_text(tmp_path / "wsc-visit1-10119-nsrr.eannot", "wake\nN1\nN3\nREM\n")
