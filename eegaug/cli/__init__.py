@@ -14,6 +14,7 @@ from eegaug.cli._group import Commands
 __all__ = ["main"]
 
 _COMMANDS = {
+    "nights": "List recordings: whose they are, their stages, and what cannot be read.",
     "compare": "Compare ways to augment, on subject-wise folds.",
     "search": "Search an augmentation policy and write it to a JSON file.",
     "fit": "Train one model on all nights and save it as a folder.",

@@ -14,6 +14,7 @@ from eegaug.data.sources import SOURCES, load_nights
 from eegaug.data.splits import Split, load_splits, save_splits, subject_folds
 from eegaug.data.stages import STAGES, UNSCORED, parse_stage
 from eegaug.data.store import NightWriter, open_store
+from eegaug.data.survey import list_recordings
 
 __all__ = [
     "SOURCES",
@@ -27,6 +28,7 @@ __all__ = [
     "Preprocessing",
     "Split",
     "cache_folder",
+    "list_recordings",
     "load_mass",
     "load_nights",
     "load_recordings",

@@ -14,7 +14,7 @@ from eegaug.data.discover import Found
 from eegaug.data.edf import begins_elsewhere
 from eegaug.data.hypnogram import Hypnogram, ScoredWindows
 from eegaug.data.hypnograms import read_hypnogram
-from eegaug.data.npz import read_npz
+from eegaug.data.npz import NpzNight, read_npz
 from eegaug.data.preprocessing import (
     FLAT_UV,
     Preprocessing,
@@ -26,7 +26,7 @@ from eegaug.data.preprocessing import (
 from eegaug.data.stages import UNSCORED
 from eegaug.data.store import refuse_not_finite
 
-__all__ = ["Contents", "Reading", "Windows", "convert", "look", "windows_at"]
+__all__ = ["Contents", "Reading", "Windows", "convert", "look", "scored_windows", "windows_at"]
 
 PAD_S = 30.0
 """Least signal read before the first and after the last window, so that the filter's edges stay outside them."""
@@ -119,6 +119,44 @@ def convert(found: Found, preprocessing: Preprocessing, reading: Reading) -> Win
     return windows
 
 
+def scored_windows(
+    found: Found, p: Preprocessing, reading: Reading, report: list[tuple[str, str, int]]
+) -> tuple[float, np.ndarray]:
+    """Hours of a recording, and stages of the windows that would be made of it; its signal is not read.
+
+    Parameters
+    ----------
+    found : Found
+        Files.
+    p : Preprocessing
+        How windows are made.
+    reading : Reading
+        Labels or not, and how.
+    report : list of (kind, reason, number of windows)
+        What is said of them is added.
+
+    Returns
+    -------
+    hours : float
+    y : array, shape (n_windows,)
+        -1 where a window has no stage.
+
+    Raises
+    ------
+    ValueError, OSError
+        If the recording cannot be used; the message says why.
+    """
+    if found.problem:
+        raise ValueError(found.problem)
+    if found.path.suffix.lower() == ".npz":
+        night = read_npz(found.path, signal=False)
+        _, y, _, _ = _chosen(night, night.index * p.window_s, p, reading, report)
+        return len(night.index) * p.window_s / 3600, y
+    recording = open_recording(found.path)
+    scored = _scoring(found, recording, p, reading, report) or _unscored(recording, p)
+    return recording.duration_s / 3600, _select(scored.onset_s, scored.y, p)[1]
+
+
 def _select(
     onset_s: np.ndarray, y: np.ndarray, preprocessing: Preprocessing
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -136,15 +174,18 @@ def _from_continuous(found: Found, p: Preprocessing, reading: Reading, report: l
     picks = pick_channels(recording.ch_names, p.ch_names)
     if unknown := [recording.ch_names[q.plus] for q in picks if recording.ch_names[q.plus] in recording.unitless]:
         report.append(("note", f"channel {', '.join(unknown)} has no unit: taken as µV", 0))
-    scored = _scoring(found, recording, p, reading, report)
-    if scored is None:
-        n = int(recording.duration_s / p.window_s + 1e-6)
-        if n == 0:
-            raise ValueError(f"{recording.duration_s:g} s long, shorter than one window of {p.window_s:g} s")
-        scored = ScoredWindows(np.arange(n) * p.window_s, np.full(n, UNSCORED))
+    scored = _scoring(found, recording, p, reading, report) or _unscored(recording, p)
     onset_s, y, keep = _select(scored.onset_s, scored.y, p)
     X = windows_at(lambda start_s, stop_s: recording.read(picks, start_s, stop_s), onset_s, p)
     return Windows(X, y, onset_s, n_wake_trimmed=int((~keep).sum()))
+
+
+def _unscored(recording: Continuous, p: Preprocessing) -> ScoredWindows:
+    """Windows of a recording without labels."""
+    n = int(recording.duration_s / p.window_s + 1e-6)
+    if n == 0:
+        raise ValueError(f"{recording.duration_s:g} s long, shorter than one window of {p.window_s:g} s")
+    return ScoredWindows(np.arange(n) * p.window_s, np.full(n, UNSCORED))
 
 
 def windows_at(
@@ -244,6 +285,31 @@ def _from_npz(found: Found, p: Preprocessing, reading: Reading, report: list) ->
     if abs(night.X.shape[2] / night.sfreq - p.window_s) > 1 / night.sfreq:
         raise ValueError(f"its epochs are {night.X.shape[2] / night.sfreq:g} s, windows are {p.window_s:g} s")
     n = len(night.X)
+    onset_s, y, wanted, n_wake_trimmed = _chosen(night, night.onset_s, p, reading, report)
+    # Differences of channels are taken before anything else, as in EDF.
+    picks = pick_channels(night.ch_names, p.ch_names)
+    X = np.stack([night.X[:, a] - (0 if b is None else night.X[:, b]) for a, b in picks], axis=1)
+    refuse_not_finite(X, p.ch_names, found.name)
+    for k, name in enumerate(p.ch_names):
+        _refuse_flat(X[:, k], name)
+    out = np.empty((len(wanted), len(picks), p.n_times), dtype=np.float32)
+    # Epochs that follow one another are one signal to filter; others are filtered by themselves.
+    breaks = np.flatnonzero(np.abs(np.diff(night.onset_s) - p.window_s) > 1 / night.sfreq) + 1
+    for run in np.split(np.arange(n), breaks):
+        rows = np.flatnonzero((wanted >= run[0]) & (wanted <= run[-1]))
+        if len(rows):
+            signal = X[run].transpose(1, 0, 2).reshape(len(picks), -1)
+            filtered, rate = filter_and_resample(signal, night.sfreq, p)
+            start_s = (wanted[rows] - run[0]) * (X.shape[2] / night.sfreq)
+            out[rows] = cut_windows(filtered, rate, start_s, p.n_times)
+    return Windows(out, y, onset_s, n_wake_trimmed=n_wake_trimmed)
+
+
+def _chosen(
+    night: NpzNight, onset_s: np.ndarray, p: Preprocessing, reading: Reading, report: list
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Onsets and stages of the epochs that become windows, which they are, and how many of wakefulness were trimmed."""
+    n = len(onset_s)
     if reading.labels == "ignore" or (night.y is None and reading.labels == "optional"):
         y = np.full(n, UNSCORED)
     elif night.y is None:
@@ -257,24 +323,7 @@ def _from_npz(found: Found, p: Preprocessing, reading: Reading, report: list) ->
     if not scored.all():
         report.append(("dropped", "movement or unknown", int((~scored).sum())))
     # Epochs far apart were chosen one by one: there is no night to trim.
-    span = (np.ptp(night.onset_s) / p.window_s + 1) if n else 0
+    span = (np.ptp(onset_s) / p.window_s + 1) if n else 0
     chosen = p if n > span / 2 else p.model_copy(update={"wake_margin_min": None})
-    onset_s, y, keep = _select(night.onset_s[scored], y[scored], chosen)
-    # Differences of channels are taken before anything else, as in EDF.
-    picks = pick_channels(night.ch_names, p.ch_names)
-    X = np.stack([night.X[:, a] - (0 if b is None else night.X[:, b]) for a, b in picks], axis=1)
-    refuse_not_finite(X, p.ch_names, found.name)
-    for k, name in enumerate(p.ch_names):
-        _refuse_flat(X[:, k], name)
-    wanted = np.flatnonzero(scored)[keep]
-    out = np.empty((len(wanted), len(picks), p.n_times), dtype=np.float32)
-    # Epochs that follow one another are one signal to filter; others are filtered by themselves.
-    breaks = np.flatnonzero(np.abs(np.diff(night.onset_s) - p.window_s) > 1 / night.sfreq) + 1
-    for run in np.split(np.arange(n), breaks):
-        rows = np.flatnonzero((wanted >= run[0]) & (wanted <= run[-1]))
-        if len(rows):
-            signal = X[run].transpose(1, 0, 2).reshape(len(picks), -1)
-            filtered, rate = filter_and_resample(signal, night.sfreq, p)
-            start_s = (wanted[rows] - run[0]) * (X.shape[2] / night.sfreq)
-            out[rows] = cut_windows(filtered, rate, start_s, p.n_times)
-    return Windows(out, y, onset_s, n_wake_trimmed=int((~keep).sum()))
+    onset_s, y, keep = _select(onset_s[scored], y[scored], chosen)
+    return onset_s, y, np.flatnonzero(scored)[keep], int((~keep).sum())

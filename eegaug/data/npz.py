@@ -24,6 +24,8 @@ class NpzNight:
     sfreq: float
     subject: str | None
     night: int | str | None
+    index: np.ndarray
+    """Place of each epoch in the night."""
     onset_s: np.ndarray
     """Start of each epoch in seconds; epochs that follow one another without a gap are one stretch of signal."""
 
@@ -93,6 +95,7 @@ def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
         sfreq=sfreq,
         subject=str(_one_of(rest["subject"].astype(str), "subject")) if "subject" in rest else None,
         night=_one_of(rest["night"], "night") if "night" in rest else None,
+        index=index,
         onset_s=index * (X.shape[2] / sfreq),
     )
 

@@ -7,9 +7,8 @@ import json
 import os
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,15 @@ from pydantic import ValidationError
 from eegaug._processes import working_for
 from eegaug._progress import track
 from eegaug._warning import warn
+from eegaug.data._problems import lines_about, none_usable, reason_of, skipped
 from eegaug.data.atomic import is_readable, plain, read_json
-from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.continuous import files_of
-from eegaug.data.convert import Contents, Reading, convert, look
-from eegaug.data.discover import RECORDINGS, Found, find_recordings, names_of_nights, unread_files
-from eegaug.data.hypnograms import OTHERS_SETTLE, four_is_n3, four_is_open
+from eegaug.data.convert import Reading, convert
+from eegaug.data.discover import Found
 from eegaug.data.nights import Nights
 from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.store import VERSION, NightWriter, opened, remove_damaged
+from eegaug.data.survey import found_in, settled, usable_of
 
 __all__ = ["cache_folder", "load_recordings"]
 
@@ -124,20 +123,7 @@ def load_recordings(
     (6, ['C3'], {'anna'})
     """
     p, reading = as_preprocessing(preprocessing, options), Reading(labels, epoch_20s, stage_numbers)
-    found, orphans = find_recordings(source, hypnograms=hypnograms, subject_pattern=subject_pattern)
-    note = "hypnogram without a recording"
-    problems = [_note(q.name, note) for q in orphans]
-    if isinstance(source, (str, os.PathLike)):
-        note = f"not read: recordings are {', '.join(RECORDINGS)} files"
-        problems += [_note(q.name, note) for q in unread_files(source)]
-    problems += [_note(q.name, f"not read: {one.path.name} is the same recording") for one in found for q in one.again]
-    if guessed := [one for one in found if one.guessed]:
-        who = ", ".join(sorted({one.subject for one in guessed})[:8])
-        reason = f"subjects were told by folders and file names ({who}); pass subject_pattern if that is wrong"
-        problems.append(_note(guessed[0].name, reason))
-    if alike := [] if subject_pattern else names_of_nights(found):
-        reason = f"each file is a subject of its own ({', '.join(alike[:4])}); pass subject_pattern if some are of one"
-        problems.append(_note(alike[0], reason))
+    found, problems = found_in(source, hypnograms=hypnograms, subject_pattern=subject_pattern)
     # A folder may get more recordings and keep its store; another list is another store, as are other hypnograms.
     alone = isinstance(source, (str, os.PathLike))
     label = str(source) if alone else f"{len(found)} recordings"
@@ -209,27 +195,14 @@ def build(
     Where no store is named, it is called by `label` and known again by what was `told`.
     """
     problems = list(problems)
-    usable, contents = [], []
-    for one in found:
-        try:
-            contents.append(look(one))
-            usable.append(_with_own_identity(one, contents[-1]))
-        except (ValueError, OSError) as err:
-            problems.append(_skipped(one.name, err))
-    if not usable:
-        raise ValueError(_none_usable(problems))
-    p = p.model_copy(update={"ch_names": _channels(p, usable, contents, problems)})
+    usable, _, p = usable_of(found, p, problems)
     # All that follows from the content of these files is the same as long as they are: it is not looked at again.
     whole = [[one.name, one.subject, one.night, _fingerprint(one, reading)] for one in usable] + problems
     default = store is None
     store = Path(store) if store is not None else _store_in_cache(label, told or label, p, reading)
     if nights := _already_there(store, p, whole):
         return _told(nights)
-    settled = reading.labels == "ignore" or reading.stage_numbers != "auto"
-    if not settled and any(four_is_n3(one.hypnogram or one.path) for one in usable):
-        reading = replace(reading, stage_numbers="r&k")
-        unsettled = [one.name for one in usable if four_is_open(one.hypnogram or one.path)]
-        problems += [_note(name, OTHERS_SETTLE) for name in unsettled]
+    reading = settled(reading, usable, problems)
     sources = [_fingerprint(one, reading) for one in usable]
     if default and (store / "store.json").exists():
         remove_damaged(store)
@@ -256,11 +229,11 @@ def _written(store, usable, sources, whole, problems, p, reading, n_jobs, verbos
         if error is None:
             writer.adopt(name)
         else:
-            problems.append(_skipped(name, error))
-    skipped = {q["recording"] for q in problems if q["kind"] == "skipped"}
-    names = [one.name for one in usable if one.name not in skipped]
+            problems.append(skipped(name, error))
+    left_out = {q["recording"] for q in problems if q["kind"] == "skipped"}
+    names = [one.name for one in usable if one.name not in left_out]
     if not names:
-        raise ValueError(_none_usable(problems))
+        raise ValueError(none_usable(problems))
     # A file that could not be read (locked, a drive that is gone) is tried again by the next call.
     return writer.close(names, source=None if unread else whole)
 
@@ -282,7 +255,7 @@ def _one(
     try:
         windows = convert(one, p, reading)
     except Exception as err:  # whatever a damaged file makes its reader stumble over: the other nights go on
-        return one.name, _reason(err), isinstance(err, (OSError, MemoryError))
+        return one.name, reason_of(err), isinstance(err, (OSError, MemoryError))
     try:
         writer.write(
             windows.X,
@@ -297,71 +270,8 @@ def _one(
             n_wake_trimmed=windows.n_wake_trimmed,
         )
     except ValueError as err:
-        return one.name, _reason(err), False
+        return one.name, reason_of(err), False
     return one.name, None, False
-
-
-def _reason(err: BaseException) -> str:
-    text = str(err) or "no message"
-    return text if isinstance(err, ValueError) else f"{type(err).__name__}: {text}"
-
-
-def _note(name: str, reason: str) -> dict:
-    return {"recording": name, "kind": "note", "reason": reason, "n_windows": 0}
-
-
-def _skipped(name: str, err: BaseException | str) -> dict:
-    reason = err if isinstance(err, str) else _reason(err)
-    return {"recording": name, "kind": "skipped", "reason": reason, "n_windows": 0}
-
-
-def _none_usable(problems: Sequence[dict]) -> str:
-    skipped = [q for q in problems if q["kind"] == "skipped"]
-    lines = [f"  {q['recording']}: {q['reason']}" for q in skipped[:20]]
-    if len(skipped) > 20:
-        lines.append(f"  and {len(skipped) - 20} more")
-    if any("no hypnogram" in q["reason"] for q in skipped):
-        lines.append("hypnograms='…' names another folder of them; labels='optional' loads recordings without one.")
-    return "None of the recordings can be used:\n" + "\n".join(lines)
-
-
-def _with_own_identity(one: Found, contents: Contents) -> Found:
-    """Subject and night as the file states them."""
-    return replace(
-        one, subject=contents.subject or one.subject, night=one.night if contents.night is None else contents.night
-    )
-
-
-def _channels(p: Preprocessing, usable: list[Found], contents: list[Contents], problems: list[dict]) -> tuple[str, ...]:
-    """Channels to take; recordings that lack one are moved from `usable` to `problems`."""
-    available = [one.ch_names for one in contents]
-    if p.ch_names is None:
-        sets = Counter(tuple(short_name(c) for c in eeg_channels(names)) for names in available)
-        sets.pop((), None)
-        if not sets:
-            listed = "; ".join(
-                f"{one.name}: {known.ch_names}{known.left_out}"
-                for one, known in zip(usable[:5], contents, strict=False)
-            )
-            raise ValueError(f"No EEG channel was recognised by name: pass ch_names=[...]. There are {listed}.")
-        wanted = sets.most_common(1)[0][0]
-    else:
-        wanted = p.ch_names
-    missing: dict[str, str] = {}
-    for one, known in zip(list(usable), contents, strict=True):
-        try:
-            pick_channels(known.ch_names, wanted)
-        except ValueError as err:
-            missing[one.name] = f"{err}{known.left_out}"
-    if len(missing) == len(usable):
-        everything = sorted({name for names in available for name in names})
-        raise ValueError(
-            f"Channels {list(wanted)} were asked for and no recording has them all. {next(iter(missing))}: "
-            f"{next(iter(missing.values()))}. In all recordings together there are {everything}."
-        )
-    problems.extend(_skipped(name, reason) for name, reason in missing.items())
-    usable[:] = [one for one in usable if one.name not in missing]
-    return tuple(wanted)
 
 
 def _fingerprint(one: Found, reading: Reading) -> list:
@@ -392,27 +302,6 @@ def _already_there(store: Path, p: Preprocessing, whole: list) -> Nights | None:
 
 def _told(nights: Nights) -> Nights:
     """Warn once about all that was skipped or cut."""
-    lines = []
-    skipped = [q for q in nights.problems if q["kind"] == "skipped"]
-    if skipped:
-        n = len(nights.datasets) + len(skipped)
-        lines.append(f"{len(skipped)} of {n} recordings were skipped:")
-        lines += [f"  {q['recording']}: {q['reason']}" for q in skipped[:10]]
-        if len(skipped) > 10:
-            lines.append(f"  and {len(skipped) - 10} more, see Nights.problems")
-    others: dict[str, list[dict]] = {}
-    for q in nights.problems:
-        # What is in every night is counted in Nights.problems and nothing to warn of.
-        if q["kind"] != "skipped" and q["reason"] not in ("movement or unknown", "not scored"):
-            others.setdefault(q["reason"], []).append(q)
-    told = sorted(others.items(), key=lambda item: -len(item[1]))  # what is of many recordings goes first
-    for reason, cases in told[:10]:
-        windows = sum(q["n_windows"] for q in cases)
-        names = ", ".join(q["recording"] for q in cases[:3]) + (f" and {len(cases) - 3} more" if len(cases) > 3 else "")
-        count = f" ({windows} window{'' if windows == 1 else 's'})" if windows else ""
-        lines.append(f"{names}: {reason}{count}")
-    if len(told) > 10:
-        lines.append(f"and {len(told) - 10} more notes, see Nights.problems")
-    if lines:
+    if lines := lines_about(nights.problems, len(nights.datasets)):
         warn("\n".join(lines))
     return nights

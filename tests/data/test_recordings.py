@@ -10,6 +10,7 @@ import pytest
 
 import eegaug.data.convert as convert_module
 import eegaug.data.recordings as module
+import eegaug.data.survey as survey
 from eegaug.data import NightWriter, Preprocessing, cache_folder, load_nights, load_recordings
 from eegaug.data.atomic import write_atomically
 
@@ -113,8 +114,8 @@ def test_stages_are_not_read_again_where_the_files_are_as_they_were(tmp_path, mo
     night(tmp_path / "c.edf", stages="W2R", duration_s=90)  # in the recording itself
     read = []
     for name in ("four_is_n3", "four_is_open"):
-        asked = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda path, asked=asked: read.append(path.name) or asked(path))
+        asked = getattr(survey, name)
+        monkeypatch.setattr(survey, name, lambda path, asked=asked: read.append(path.name) or asked(path))
     with pytest.warns(UserWarning, match="^a: its 4 was read as stage 4"):
         first = load_recordings(tmp_path)
     assert sorted(read) == ["a.txt", "a.txt", "b.txt", "b.txt", "c.edf"]
