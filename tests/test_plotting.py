@@ -218,6 +218,14 @@ class TestSleep:
         with pytest.raises(ValueError, match="square"):
             plotting.plot_confusion([[1, 2]])
 
+    def test_confusion_finds_stages_by_their_names(self, ax):
+        scored, predicted = ["W", "W", "N1", "N2", "N3", "R"], ["W", "R", "N1", "N2", "N3", "R"]
+        table = pd.crosstab(pd.Series(scored), pd.Series(predicted))
+        assert list(table) == ["N1", "N2", "N3", "R", "W"]
+        plotting.plot_confusion(table, ax=ax)
+        texts = [text.get_text() for text in ax.texts]
+        assert (texts[0], texts[4], texts[24]) == ("50 %\n1", "50 %\n1", "100 %\n1")
+
     def test_confusion_of_means(self, ax):
         plotting.plot_confusion([[800.0, 200.0], [1 / 3, 123456789.0]], ["W", "N1"], ax=ax)
         assert [text.get_text() for text in ax.texts] == ["80 %\n800", "20 %\n200", "0 %\n0.3", "100 %\n123456789"]

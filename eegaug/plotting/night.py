@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eegaug.plotting.colours import INK, STAGE_COLOURS, VERMILION, dress, new_axes
-from eegaug.plotting.sleep import HYPNOGRAM_ORDER, stage_codes, window_edges
+from eegaug.plotting.sleep import HYPNOGRAM_ORDER, stage_codes, stage_places, window_edges
 
 __all__ = ["plot_agreement", "plot_confidence", "plot_hypnodensity", "plot_spectrogram", "show_clock"]
 
@@ -21,7 +21,8 @@ def plot_hypnodensity(
     Parameters
     ----------
     probabilities : array-like or DataFrame, shape (n_windows, 5)
-        In the order of :data:`eegaug.data.STAGES`; each row sums to 1, or is nan where there is no window.
+        In the order of :data:`eegaug.data.STAGES`; columns of a table are found by their names where these are stages.
+        Each row sums to 1, or is nan where there is no window.
     window_s : float
         Length of a window in seconds.
     start_s : float
@@ -44,9 +45,17 @@ def plot_hypnodensity(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['W', 'REM', 'N1', 'N2', 'N3']
     """
+    if hasattr(probabilities, "columns"):
+        probabilities = probabilities.iloc[:, stage_places(probabilities.columns)]
     p = np.asarray(probabilities, dtype=float)
     if p.ndim != 2 or p.shape[1] != len(STAGE_COLOURS) or not len(p):
         raise ValueError(f"probabilities have shape {p.shape}; (windows, {len(STAGE_COLOURS)}) is due")
+    known = p[~np.isnan(p).all(1)]
+    bad = (known < 0).any(1) | ~(abs(known.sum(1) - 1) < 0.01)
+    if bad.any():
+        raise ValueError(
+            f"probabilities of a window are {known[bad][0].round(3).tolist()}; they sum to 1, none below 0"
+        )
     ax = new_axes(ax, 7.0, 1.8)
     hours, names = window_edges(len(p), window_s, start_s), list(STAGE_COLOURS)
     base = np.zeros(len(p))

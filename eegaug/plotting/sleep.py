@@ -21,8 +21,9 @@ def plot_confusion(
 
     Parameters
     ----------
-    confusion : array-like, (n_stages, n_stages)
-        Numbers of windows, or their means: rows are the scored stages, columns the predicted ones.
+    confusion : array-like or DataFrame, (n_stages, n_stages)
+        Numbers of windows, or their means: rows are the scored stages, columns the predicted ones. Rows and columns of
+        a table are found by their names where these are the five stages.
     stages : sequence of str
         Names of the stages.
     title : str, optional
@@ -38,6 +39,8 @@ def plot_confusion(
     >>> ax.texts[0].get_text()
     '80 %\\n8'
     """
+    if hasattr(confusion, "columns") and tuple(stages) == tuple(STAGE_COLOURS):
+        confusion = confusion.iloc[stage_places(confusion.index), stage_places(confusion.columns)]
     confusion = np.asarray(confusion)
     if confusion.shape != (len(stages), len(stages)):
         raise ValueError(f"confusion has shape {confusion.shape}; {len(stages)} stages need a square of that size")
@@ -137,6 +140,15 @@ def stage_codes(stages: Any, what: str = "stages") -> np.ndarray:
     if (codes != stages).any():
         raise ValueError(f"{what} holds {stages[codes != stages][0]:g}, which is no stage: 0=W 1=N1 2=N2 3=N3 4=REM")
     return codes
+
+
+def stage_places(names: Any) -> Any:
+    """Where W, N1, N2, N3 and REM stand among the names of a table; all places as they are if those name others."""
+    from eegaug.data.stages import parse_stage
+
+    codes = [parse_stage(str(name).removeprefix("p_"), numbers="aasm") for name in names]
+    five = range(len(STAGE_COLOURS))
+    return [codes.index(code) for code in five] if len(codes) == len(five) and {*codes} == {*five} else slice(None)
 
 
 def window_edges(n: int, window_s: float, start_s: float = 0.0) -> np.ndarray:

@@ -8,6 +8,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -50,9 +51,24 @@ class TestHypnodensity:
         corners = [part[:, 0] for part in awake.get_path().to_polygons(closed_only=False)]
         assert [(part.min(), part.max()) for part in corners] == [(0.0, 1.0), (2.0, 4.0)]
 
+    def test_columns_of_a_table_are_found_by_their_names(self, ax):
+        table = pd.DataFrame(P, columns=["W", "N1", "N2", "N3", "R"])[["N1", "N2", "N3", "R", "W"]]  # YASA's order
+        for one in (table, table.add_prefix("p_"), P, pd.DataFrame(P)):
+            plotting.plot_hypnodensity(one, ax=ax)
+            (rem,) = (area for area in ax.patches if area.get_label() == "REM")
+            (awake,) = (area for area in ax.patches if area.get_label() == "W")
+            np.testing.assert_allclose(rem.get_data().values - rem.get_data().baseline, P[:, 4])
+            np.testing.assert_allclose(awake.get_data().values - awake.get_data().baseline, P[:, 0])
+            ax.clear()
+
     def test_refuses_other_shapes(self):
         with pytest.raises(ValueError, match=r"\(windows, 5\)"):
             plotting.plot_hypnodensity(P[:, :4])
+
+    @pytest.mark.parametrize("row", [[2.0, -1.0, 0.0, 0.0, 0.0], [80.0, 20.0, 0.0, 0.0, 0.0], [0.5, 0.5, np.nan, 0, 0]])
+    def test_refuses_what_are_no_probabilities(self, row):
+        with pytest.raises(ValueError, match=r"of a window are \[.*\]; they sum to 1, none below 0"):
+            plotting.plot_hypnodensity([[np.nan] * 5, row])
 
 
 class TestSpectrogram:
