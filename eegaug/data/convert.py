@@ -102,8 +102,6 @@ def convert(found: Found, preprocessing: Preprocessing, reading: Reading) -> Win
     ValueError, OSError
         If the recording cannot be used; the message says why.
     """
-    if found.problem:
-        raise ValueError(found.problem)
     report: list[tuple[str, str, int]] = []
     make = _from_npz if found.path.suffix.lower() == ".npz" else _from_continuous
     windows = make(found, preprocessing, reading, report)
@@ -241,7 +239,7 @@ def _scoring(
     except ValueError as err:
         where = f"hypnogram {found.hypnogram.name}: " if found.hypnogram else ""
         if reading.labels == "optional":
-            if found.hypnogram:
+            if found.hypnogram or found.problem:
                 report.append(("note", f"read without labels: {where}{err}", 0))
             return None
         raise ValueError(f"{where}{err}") from err
@@ -262,6 +260,8 @@ def _scoring(
 
 
 def _hypnogram(found: Found, recording: Continuous, p: Preprocessing, reading: Reading, report: list) -> Hypnogram:
+    if found.problem:
+        raise ValueError(found.problem)
     if found.hypnogram is not None:
         if begins_elsewhere(found.hypnogram, recording.start):
             note = "its hypnogram's header has another start time: stages were counted from the recording's start"

@@ -666,3 +666,17 @@ def test_of_many_different_notes_ten_are_told_what_is_of_most_recordings_first(t
     assert lines[2] == "a00: labels that name no stage were left out: 'Paused 0'"
     assert len(lines) == 11 and lines[-1] == "and 4 more notes, see Nights.problems"
     assert len(nights.problems) == 28
+
+
+def test_several_hypnograms_are_no_matter_where_labels_are_not_needed(tmp_path):
+    night(tmp_path / "a.edf", stages=(), duration_s=120)
+    for name in ("a.csv", "a.txt"):
+        (tmp_path / name).write_text("W\nN1\nN2\nR\n")
+    several = "several hypnograms could be its own: a.csv, a.txt"
+    with pytest.raises(ValueError, match=several):
+        load_recordings(tmp_path)
+    with pytest.warns(UserWarning, match=f"a: read without labels: {several}"):
+        assert load_recordings(tmp_path, labels="optional").y.tolist() == [-1] * 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_recordings(tmp_path, labels="ignore").y.tolist() == [-1] * 4
