@@ -266,7 +266,7 @@ def describe_plan(
     check_backend(given["backend"], given["scheduler"])
     plan, work = _prepare(given)
     n_jobs = effective_n_jobs(given["n_jobs"])
-    return forecast(plan.runs, work, n_jobs)
+    return forecast(plan.runs, work, n_jobs, given["verbose"])
 
 
 def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from eegaug._durations import duration
+from eegaug._progress import track
 from eegaug.comparison.estimators import PROGRESS, build_estimator
 from eegaug.comparison.job import ROW, read_row
 from eegaug.comparison.methods import Method
@@ -60,12 +61,13 @@ class Forecast:
         return max(max(each), sum(each) / max(1, min(self.n_jobs, len(each))))
 
 
-def forecast(runs: Sequence[RunSpec], work: Work, n_jobs: int) -> Forecast:
+def forecast(runs: Sequence[RunSpec], work: Work, n_jobs: int, verbose: bool = True) -> Forecast:
     """Look at what is there, and measure what is not known; see :func:`eegaug.comparison.describe_plan`."""
     found = [_look(run, work.out) for run in runs]
     training, of_subjects = work.settings["training"], work.settings["data"]["windows"]
     per_window, measured = _earlier(work.out, training["max_epochs"]), {}
-    for run, row in zip(runs, found, strict=True):
+    told = track(zip(runs, found, strict=True), len(runs), "Forecast", unit="run", verbose=None if verbose else False)
+    for run, row in told:
         if row["state"] == "finished":
             continue
         split, method = work.splits[run.fold].fraction(run.fraction, random_state=run.seed), work.methods[run.method]

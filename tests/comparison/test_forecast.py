@@ -1,3 +1,5 @@
+import io
+
 import pytest
 
 from eegaug import compare
@@ -63,6 +65,15 @@ class TestDescribePlan:
             counts.append(len(looked))
             assert len(plan.runs) == 2 * seeds
         assert counts[0] == counts[1]
+
+    def test_on_a_terminal_it_tells_how_far_it_is(self, tmp_path, small, monkeypatch):
+        terminal = io.StringIO()
+        terminal.isatty = lambda: True
+        monkeypatch.setattr("sys.stderr", terminal)
+        describe_plan(["none", "fixed"], out=tmp_path / "new", **small)
+        assert terminal.getvalue() == ""
+        describe_plan(["none", "fixed"], out=tmp_path / "new", **small | {"verbose": True})
+        assert "Forecast: 100%" in terminal.getvalue() and "4/4" in terminal.getvalue()
 
     def test_a_run_takes_as_long_as_its_windows(self, tmp_path, small):
         settings = compare(["none"], out=tmp_path, **small).settings
