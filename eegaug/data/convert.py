@@ -144,8 +144,6 @@ def scored_windows(
     ValueError, OSError
         If the recording cannot be used; the message says why.
     """
-    if found.problem:
-        raise ValueError(found.problem)
     if found.path.suffix.lower() == ".npz":
         night = read_npz(found.path, signal=False)
         _, y, _, _ = _chosen(night, night.index * p.window_s, p, reading, report)
