@@ -265,7 +265,7 @@ def _hypnogram(found: Found, recording: Continuous, p: Preprocessing, reading: R
             note = "its hypnogram's header has another start time: stages were counted from the recording's start"
             report.append(("note", note, 0))
         hypnogram = read_hypnogram(found.hypnogram, numbers=reading.stage_numbers)
-        return hypnogram.since(recording.start).lasting(recording.duration_s, p.window_s)
+        return hypnogram.since(recording.start, recording.duration_s).lasting(recording.duration_s, p.window_s)
     annotations = recording.annotations()
     if annotations[2]:
         try:

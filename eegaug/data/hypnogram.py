@@ -117,14 +117,26 @@ class Hypnogram:
             notes.append(f"labels that name no stage were left out: {', '.join(map(repr, sorted(alone)[:5]))}")
         return cls(onset, duration, stage, notes)
 
-    def since(self, start: datetime.datetime | None) -> Hypnogram:
-        """The same for a recording that began at `start`, from which onsets count where they are times of the day.
+    def since(self, start: datetime.datetime | None, recording_s: float) -> Hypnogram:
+        """The same for a recording, from whose start onsets count where they are times of the day.
+
+        Parameters
+        ----------
+        start : datetime | None
+            When the recording began, if that is known.
+        recording_s : float
+            Length of the recording in seconds; of the days on which the first stage may have been, it is the one on
+            which most of the scoring lies in the recording.
+
+        Returns
+        -------
+        Hypnogram
 
         Raises
         ------
         ValueError
-            If they are, and `start` is None, or midnight, which is where headers without a name begin, though the
-            first of them is not.
+            If they are times of the day, and `start` is None, or midnight, which is where headers without a name
+            begin, though the first of them is not; or if they may be of several days of the recording.
         """
         if self.clock_s is None:
             return self
@@ -137,9 +149,12 @@ class Hypnogram:
                 f"it begins at {began_by} by the clock, and the recording's header says 00:00:00, as where times were "
                 "taken out: give seconds from the start of the recording"
             )
-        # Whichever began first did so within half a day before the other.
-        first = (self.clock_s - began + DAY_S / 2) % DAY_S - DAY_S / 2
-        return replace(self, onset_s=self.onset_s + first, clock_s=None)
+        last_s = float((self.onset_s + self.duration_s).max())
+        days = (self.clock_s - began) % DAY_S + DAY_S * np.arange(-1, max(1, math.ceil(recording_s / DAY_S)))
+        within = np.minimum(days + last_s, recording_s) - np.maximum(days, 0)
+        if (within > within.max() - 1).sum() > 1:
+            raise ValueError(f"it has times of the day, of which there are several in the {recording_s:g} s recorded")
+        return replace(self, onset_s=self.onset_s + days[within.argmax()], clock_s=None)
 
     def lasting(self, recording_s: float, window_s: float) -> Hypnogram:
         """The same for a recording: of pages whose length nobody says, as long as windows are if that fits it better.

@@ -355,7 +355,8 @@ def stage(
     if there > len(night):
         night.notes.append(f"{there - len(night)} of {there} epochs between the first and the last are not there")
     if hypnogram is not None:
-        fitting = hypnogram.since(night.start).lasting(prepared.onset_s[-1] + prepared.window_s, prepared.window_s)
+        end_s = prepared.onset_s[-1] + prepared.window_s
+        fitting = hypnogram.since(night.start, end_s).lasting(end_s, prepared.window_s)
         night.notes += fitting.notes
         # Sleep-EDF's hypnograms go on to a day without a stage.
         ends_s = (fitting.onset_s + fitting.duration_s)[fitting.stage != UNSCORED]

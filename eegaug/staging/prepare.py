@@ -125,7 +125,7 @@ def _from_continuous(
         raise ValueError(f"{error}{recording.left_out}") from error
     notes: list[str] = []
     first_s = 0.0
-    reference = None if reference is None else reference.since(recording.start)
+    reference = None if reference is None else reference.since(recording.start, recording.duration_s)
     scored = None if reference is None else reference.stage != UNSCORED
     if scored is not None and scored.any():
         # What nobody scored before the first page may last any time.

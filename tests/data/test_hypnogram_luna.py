@@ -100,13 +100,29 @@ def test_times_of_the_day_count_from_when_the_recording_began(tmp_path):
     with pytest.raises(ValueError, match="times of the day"):
         found.windows(30, 3600)
     with pytest.raises(ValueError, match="times of the day, and the recording does not say when it began"):
-        found.since(None)
+        found.since(None, 9e3)
     for start, onset in [(at(23, 50), 0), (at(23, 0), 3000), (at(0, 0, 5), -605), (at(12, 0), 42600)]:
-        there = found.since(start)
+        there = found.since(start, 50000)
         assert there.onset_s.tolist() == [onset, onset + 1200, onset + 3000] and there.stage.tolist() == [0, 2, 4]
-    begun_earlier = found.since(at(0, 0, 30)).windows(30, 3600)
+    begun_earlier = found.since(at(0, 0, 30), 3600).windows(30, 3600)
     assert begun_earlier.onset_s[0] == 0 and begun_earlier.n_outside == 21 + 19
     assert begun_earlier.y.tolist() == [0] * 19 + [2] * 60 + [4] * 41
+
+
+def test_scorings_that_begin_more_than_half_a_day_after_the_recording(tmp_path):
+    rows = [
+        f"{name}\t{(23 + i // 120) % 24:02d}:{i // 2 % 60:02d}:{i % 2 * 30:02d}\t+30"
+        for i, name in enumerate(["N2"] * 900)
+    ]
+    found = read_hypnogram(write_text(tmp_path / "a.annot", "\n".join(rows)))
+    for start, length_s, onset in [
+        (at(10, 0), 24 * 3600, 13 * 3600),
+        (at(22, 0), 30 * 3600, 3600),
+        (at(23, 30), 7e3, -1800),
+    ]:
+        assert found.since(start, length_s).onset_s[:2].tolist() == [onset, onset + 30]
+    with pytest.raises(ValueError, match="several in the 172800 s recorded"):
+        found.since(at(22, 0), 48 * 3600)
 
 
 def test_other_forms_of_the_same_scoring_go_first(tmp_path):
@@ -142,4 +158,4 @@ def test_what_is_not_read_is_said(tmp_path, text, reason):
 
 def test_a_hypnogram_without_times_of_the_day_ignores_when_the_recording_began():
     found = Hypnogram.from_labels([0, 30], [30, 30], ["W", "N2"])
-    assert found.since(at(22, 0)) is found is found.since(None)
+    assert found.since(at(22, 0), 9e3) is found is found.since(None, 9e3)

@@ -129,21 +129,21 @@ def test_rows_are_where_the_file_says(tmp_path, text, onsets):
     ],
 )
 def test_times_of_the_day_count_from_the_start_of_the_recording(tmp_path, text):
-    found = read_hypnogram(write(tmp_path, text)).since(datetime.datetime(2024, 2, 29, 23, 58, 45))
+    found = read_hypnogram(write(tmp_path, text)).since(datetime.datetime(2024, 2, 29, 23, 58, 45), 600)
     assert found.onset_s.tolist() == [45, 75, 135] and found.stage.tolist() == [0, 1, 2]
     assert found.duration_s.tolist()[:2] == [30, 60]
-    late = read_hypnogram(write(tmp_path, text)).since(datetime.datetime(2024, 3, 1, 0, 0, 30))
+    late = read_hypnogram(write(tmp_path, text)).since(datetime.datetime(2024, 3, 1, 0, 0, 30), 600)
     assert late.onset_s.tolist() == [-60, -30, 30]
 
 
 def test_times_of_the_day_need_a_recording_that_says_when_it_began(tmp_path):
     found = read_hypnogram(write(tmp_path, "22:30:00,W\n22:30:30,N1\n"))
     with pytest.raises(ValueError, match="the recording does not say when it began"):
-        found.since(None)
+        found.since(None, 600)
     with pytest.raises(ValueError, match=r"it begins at 22:30:00 by the clock, and .* says 00:00:00"):
-        found.since(datetime.datetime(1985, 1, 1))
+        found.since(datetime.datetime(1985, 1, 1), 600)
     midnight = read_hypnogram(write(tmp_path, "clock,stage\n00:00:30,W\n00:01:00,N1\n23:59:59.5,W\n"))
-    assert midnight.since(datetime.datetime(2024, 1, 2)).onset_s.tolist() == [-0.5, 30, 60]
+    assert midnight.since(datetime.datetime(2024, 1, 2), 600).onset_s.tolist() == [-0.5, 30, 60]
 
 
 def test_times_since_the_start_of_the_recording(tmp_path):
@@ -151,16 +151,16 @@ def test_times_since_the_start_of_the_recording(tmp_path):
         "00:00:00,W\n00:01:00,N1\n00:01:30,N2\n",
         "elapsed,duration,stage\n00:00:00,00:01:00,W\n00:01:00,00:00:30,N1\n00:01:30,00:00:30,N2\n",
     ):
-        found = read_hypnogram(write(tmp_path, text)).since(None)
+        found = read_hypnogram(write(tmp_path, text)).since(None, 600)
         assert found.onset_s.tolist() == [0, 60, 90] and found.duration_s.tolist() == [
             60,
             30,
             30 if "dur" in text else 45,
         ]
     late = read_hypnogram(write(tmp_path, "elapsed,stage\n00:05:00,W\n00:05:30,N1\n"))
-    assert late.since(None).onset_s.tolist() == [300, 330]
+    assert late.since(None, 600).onset_s.tolist() == [300, 330]
     long = read_hypnogram(write(tmp_path, "time,stage\n23:00:00,W\n24:00:00,N1\n"))
-    assert long.since(None).onset_s.tolist() == [82800, 86400]
+    assert long.since(None, 600).onset_s.tolist() == [82800, 86400]
 
 
 def test_numbers_of_stages_are_those_of_the_column_of_stages(tmp_path):
@@ -411,6 +411,6 @@ def test_events_that_last_all_night_do_not_move_stages_by_times_of_the_day(tmp_p
     ]
     events = [f"1,22:{k:02d}:00,24000,Treatment - CPAP - {k}" for k in range(4)]
     found = read_hypnogram(write(tmp_path, "\n".join(["epoch,time,duration,event", *events, *rows])))
-    found = found.since(datetime.datetime(1985, 1, 1, 22, 59, 30))
+    found = found.since(datetime.datetime(1985, 1, 1, 22, 59, 30), 30000)
     assert found.onset_s.tolist() == [30.0 * (i + 1) for i in range(720)]
     assert found.stage.tolist() == [0 if i % 2 == 0 else i % 3 + 1 for i in range(720)]
