@@ -75,7 +75,7 @@ def read_annot(path: Path) -> tuple[list[float], list[float], list[str], float |
         onset.append(begin)
         duration.append((after - begin) % DAY_S if clock else after - begin)
         labels.append(label)
-    if not labels:
+    if set(labels) <= {"REM", "?"}:  # no night is that: "R" and "L" alone are the sides that somebody lay on
         classes = ", ".join(repr(name) for name in dict.fromkeys(row[1] for row in table))
         raise ValueError(f"no class in it is a sleep stage ({classes or 'there is none'})")
     if not clocks.pop():

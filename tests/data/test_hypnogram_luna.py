@@ -141,6 +141,7 @@ def test_other_forms_of_the_same_scoring_go_first(tmp_path):
     ("text", "reason"),
     [
         ("spindle\t10\t11\nR\t.\tPOSITION\t0\t90\t.\n", "no class in it is a sleep stage ('spindle', 'R')"),
+        ("R\t0\t90\nL\t90\t300\n", "no class in it is a sleep stage ('R', 'L')"),
         ("N1\t0\n", "line 1 has 2 columns: 3, 4 or 6 are known"),
         ("# a\nN1\t0\t30\nN2\tthirty\t60\n", "line 3: 'thirty' is no time"),
         ("N1\t11:30:02pm\t+30\n", "line 1: '11:30:02pm' is no time"),
