@@ -40,6 +40,7 @@ def hypnograms_of(path: Path, by_key: dict[str, list[Path]], first: Container[Pa
     """What may be the hypnogram of a recording of this name, wherever it is."""
     found = list(dict.fromkeys(p for key in recording_keys(path) for p in by_key.get(key, ())))
     found = [p for p in found if p in first] or found
+    found = [p for p in found if is_of_stages(p)] or found
     # What is called a hypnogram goes before another recording with stages.
     return [p for p in found if p.suffix.lower() != ".edf" or is_hypnogram(p)] or found
 
@@ -90,9 +91,8 @@ class Filed:
 
 
 def of_stages(near: list[Path], path: Path) -> list[Path]:
-    """Those that are hypnograms by more than their names; any others only where nothing else can be one."""
-    kept = [p for p in near if is_of_stages(p)]
-    return kept if kept or not near or holds_stages(path) else near
+    """None where they are hypnograms by their names alone, and the recording itself holds stages."""
+    return [] if near and not any(map(is_of_stages, near)) and holds_stages(path) else near
 
 
 def best_form(near: list[Path]) -> list[Path]:

@@ -72,6 +72,14 @@ def test_forms_of_one_scoring_beside_a_recording_of_nsrrs_own(tmp_path):
     assert find_recordings(tmp_path)[0][1].hypnogram.name == "shhs1-200001-nsrr.annot"
 
 
+def test_annotations_beside_a_recording_that_is_scored_elsewhere(tmp_path):
+    write_edf(tmp_path / "edfs" / "a.edf", {"C3": steps()}, sfreq=125)
+    write_text(tmp_path / "edfs" / "a.annot", "spindle\t10\t11\n")
+    write_text(tmp_path / "edfs" / "a.xml", "<Patient/>")
+    nsrr_xml(tmp_path / "scores" / "a-nsrr.xml", NUMBERS)
+    assert load_recordings(tmp_path, **RAW).y.tolist() == [STAGES[i] for i in PLACES]
+
+
 def test_folder_of_wsc(tmp_path):
     write_edf(tmp_path / "wsc-visit1-10119-nsrr.edf", {"C3_M2": steps(4)}, sfreq=125)
     write_text(tmp_path / "wsc-visit1-10119-nsrr.eannot", "wake\nN1\nN3\nREM\n")
