@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from eegaug._random import contained_rng
 from eegaug.augnet import AugNetClassifier
 from eegaug.experiments import pictures
 from eegaug.experiments.base import Experiment, Settings
-from eegaug.plotting.colours import BLUE, GREEN, GREY, ORANGE, SKY, TRUTH_COLOUR, VERMILION, tidy
+from eegaug.plotting.colours import BLUE, GREEN, GREY, ORANGE, SKY, TRUTH_COLOUR, VERMILION, tidy, whole_ticks
 
 __all__ = ["EXPERIMENT"]
 
@@ -136,7 +135,7 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
     axes[1].set_ylim(-0.03, 1.03)
     for ax in axes[:2]:
         ax.set_xlabel("epoch", fontsize=8)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_ticks(ax)
         tidy(ax)
     X, y = pictures.make_turned_glyphs(16, max_degrees=0.0, random_state=0)
     shown = [X[np.flatnonzero(y == label)[0]] for label in range(4)]

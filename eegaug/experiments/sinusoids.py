@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from eegaug import functional as F
@@ -19,7 +18,7 @@ from eegaug.data import make_sinusoids
 from eegaug.experiments.base import Experiment, Settings
 from eegaug.experiments.networks import FreqNet
 from eegaug.operations import Operation, get_operation
-from eegaug.plotting.colours import BLUE, GREEN, MUTED, ORANGE, PURPLE, TRUTH_COLOUR, VERMILION, tidy
+from eegaug.plotting.colours import BLUE, GREEN, MUTED, ORANGE, PURPLE, TRUTH_COLOUR, VERMILION, tidy, whole_ticks
 
 __all__ = ["EXPERIMENT", "NextClass", "right_range"]
 
@@ -226,7 +225,7 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
         row[2].axhline(TRUE_SHIFT_HZ, color=TRUTH_COLOUR, ls="--", lw=0.8)
         row[2].axhspan(0.8 * TRUE_SHIFT_HZ, 1.2 * TRUE_SHIFT_HZ, color=MUTED, alpha=0.15, lw=0)
         row[2].set_xlim(0.5, len(shift) + 0.5)
-        row[2].xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_ticks(row[2])
         top = max(1.0, 1.05 * shift.max())
         row[2].set_ylim(-0.04 * top, top)  # circles at 0 are whole
         row[2].set_ylabel("shift (± Hz)", fontsize=8)
@@ -247,6 +246,7 @@ def _curves(ax: Any, epochs: pd.DataFrame, quantity: str) -> None:
         if quantity == "weight":
             mean = part.groupby("epoch")[quantity].mean()
             dashes = (4 * place, (4, 4 * (n - 1)))  # of lines that lie on each other all are seen, in turns
+            ax.plot(mean.index, mean, color=COLOURS[operation], lw=0.8, alpha=0.6, zorder=1)
             ax.plot(mean.index, mean, color=COLOURS[operation], lw=2.0, ls=dashes)
             continue
         for _, one in part.groupby("seed"):

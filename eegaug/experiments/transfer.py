@@ -17,7 +17,7 @@ from eegaug.experiments.base import Experiment, Settings, mean_and_sd
 from eegaug.invariance import intra_augmentation_variation, transfer_matrix
 from eegaug.invariance.frozen import usable
 from eegaug.operations import FAMILIES, Operation
-from eegaug.plotting.colours import GREY, INK, VERMILION, tidy
+from eegaug.plotting.colours import GREY, VERMILION, tidy
 
 __all__ = ["EXPERIMENT"]
 
@@ -120,7 +120,8 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
     picture = Figure(figsize=(10.0, 0.34 * len(scores) + 2.6), layout="constrained")
     heat, bars = picture.subplots(1, 2, width_ratios=[2.2, 1])
     image = heat.imshow(scores, cmap="cividis", aspect="auto")
-    heat.set_xticks(range(scores.shape[1]), [c.replace("_", " ") for c in scores.columns], rotation=60, ha="right")
+    slanted = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
+    heat.set_xticks(range(scores.shape[1]), [c.replace("_", " ") for c in scores.columns], **slanted)
     heat.set_yticks(range(len(scores)), scores.index)
     heat.tick_params(labelsize=7, length=0)
     middle = (image.norm.vmin + image.norm.vmax) / 2
@@ -138,8 +139,8 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
         bars.barh(np.arange(len(names)) + shift, values, 0.36, xerr=spread, color=colour, label=label)
     bars.set_yticks(range(len(names)), names, fontsize=7)
     bars.invert_yaxis()
-    bars.set_xlabel("variation on unseen sets (KL)", fontsize=8)
-    bars.legend(fontsize=7, frameon=False, labelcolor=INK)
+    bars.set_xlabel("variation on unseen sets (KL, mean ± SD)", fontsize=8)
+    bars.legend(fontsize=7, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))  # off the bars
     tidy(bars)
     return picture
 

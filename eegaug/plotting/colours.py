@@ -26,6 +26,7 @@ __all__ = [
     "method_styles",
     "new_axes",
     "new_figure",
+    "whole_ticks",
 ]
 
 ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
@@ -180,6 +181,13 @@ def dress(
     if title:
         ax.set_title(title, fontsize=9, loc="left", pad=pad)
     return ax
+
+
+def whole_ticks(ax: Any) -> None:
+    """Ticks on the x axis at whole numbers alone, also where there is a single one: of epochs and runs is no half."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
 def tidy(ax: Any, grid: str | None = "y") -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import check_alike, dress, in_lines, method_styles, new_axes
+from eegaug.plotting.colours import check_alike, dress, in_lines, method_styles, new_axes, whole_ticks
 
 __all__ = ["best_so_far", "plot_comparison", "plot_scores", "score_bands"]
 
@@ -130,7 +130,6 @@ def plot_comparison(
     if not len(curves):
         raise ValueError("there is no curve to draw: no run has finished an epoch")
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import MaxNLocator
     from matplotlib.transforms import Bbox, TransformedBbox
 
     bands = score_bands(curves, x)
@@ -159,7 +158,7 @@ def plot_comparison(
         line.set_clip_box(TransformedBbox(Bbox.from_extents(-0.04, -0.04, 1.04, 1.04), ax.transAxes))
     ax.set_xlim(left=0)
     if x == "epoch":
-        ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+        whole_ticks(ax)
     _names_below(ax, handles)
     return dress(ax, _X[x] + unit, "test balanced accuracy", title=title)
 

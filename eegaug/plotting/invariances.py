@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import FAMILY_COLOURS, NOTE, TRUTH_COLOUR, check_alike, dress, ink, new_axes, new_figure
+from eegaug.plotting.colours import (
+    FAMILY_COLOURS,
+    NOTE,
+    TRUTH_COLOUR,
+    check_alike,
+    dress,
+    ink,
+    new_axes,
+    new_figure,
+    whole_ticks,
+)
 
 __all__ = ["invariances_history_figure", "plot_invariances", "plot_invariances_history"]
 
@@ -287,8 +297,6 @@ def plot_invariances_history(
     >>> plot_invariances_history(table, quantity="magnitude").get_ylabel()
     'magnitude'
     """
-    from matplotlib.ticker import MaxNLocator
-
     if quantity not in ("weight", "magnitude"):
         raise ValueError(f"quantity must be 'weight' or 'magnitude', got {quantity!r}")
     table = _named(_frame(learned, history=True))
@@ -325,8 +333,7 @@ def plot_invariances_history(
     # Room for half a marker; half an epoch on either side where there is only one.
     room = 0.5 if last == first else 0.04 * (last - first) if marker else 0.0
     ax.set_xlim(first - room, last + room)
-    # There is no half of an epoch; without min_n_ticks the axis of a single one would have fractions all the same.
-    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    whole_ticks(ax)
     return dress(ax, "epoch", quantity, title=title)
 
 

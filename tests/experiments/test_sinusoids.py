@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 import torch
-from matplotlib.text import Text
 
 from eegaug.experiments import Settings, get_experiment
 from eegaug.experiments.sinusoids import NextClass, right_range, run
@@ -71,7 +70,11 @@ def test_table_and_figure(found):
     picture = EXPERIMENT.figure(found)
     assert len(picture.axes) == 6
     lines = picture.axes[3].get_lines()
-    assert len(lines) == 6 and lines[0].get_ydata()[0] == pytest.approx(1 / 6)
+    # Each operation as a whole line, below dashes that show those which lie on each other in turns.
+    whole, dashes = lines[::2], lines[1::2]
+    assert len(whole) == len(dashes) == 6
+    assert {line.get_linestyle() for line in whole} == {"-"} and {line.get_linestyle() for line in dashes} == {"--"}
+    assert all(one.get_ydata()[0] == pytest.approx(1 / 6) for one in lines)
 
 
 def test_circles_and_titles_are_whole(found):
@@ -81,5 +84,5 @@ def test_circles_and_titles_are_whole(found):
     (circle, *_) = [line for line in ax.get_lines() if len(line.get_xdata()) and line.get_marker() == "o"]
     room = ax.transData.transform([(1, 0)])[0, 1] - ax.bbox.y0
     assert room > circle.get_markersize() / 2 * picture.dpi / 72
-    titles = [text for one in picture.axes for text in one.findobj(Text) if text.get_text()]
-    assert max(text.get_window_extent().x1 for text in titles) <= picture.bbox.x1
+    assert max(one.get_tightbbox().x1 for one in picture.axes) <= picture.bbox.x1
+    assert [tick for tick in ax.get_xticks() if 0.5 <= tick <= 1.5] == [1.0]  # of a single run
