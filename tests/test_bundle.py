@@ -29,6 +29,7 @@ from eegaug import (
     AugmentationLayer,
     AugmentationModule,
     AugNetClassifier,
+    MutualClassifier,
     Policy,
     StagingClassifier,
     load_model,
@@ -113,7 +114,13 @@ def test_a_loaded_model_can_be_trained_on_and_cloned(fitted, folder):
     assert refitted.module_.trunk.n_chans == 2
 
 
-def test_to_predict_nothing_is_imported_that_compiles(fitted, folder):
+@pytest.mark.parametrize("cls", [AugNetClassifier, MutualClassifier])
+def test_to_predict_nothing_is_imported_that_compiles(cls, tmp_path):
+    own = {"sfreq": SFREQ, "ch_names": CHANNELS, "max_epochs": 1, "random_state": 0, "verbose": 0}
+    fitted = cls(CHAMBON, **own).fit(X, NAMES[Y])
+    folder = fitted.save(tmp_path / "model")
+    np.save(folder / "X.npy", X)
+    np.save(folder / "y.npy", NAMES[Y])
     code = f"""
 import sys
 import numpy as np
@@ -126,13 +133,9 @@ print([len(group["params"]) for group in model.optimizer_.param_groups])
 model.partial_fit(X, np.load({str(folder / "y.npy")!r}))
 np.save({str(folder / "trained.npy")!r}, model.predict_proba(X))
 """
-    np.save(folder / "X.npy", X)
-    np.save(folder / "y.npy", NAMES[Y])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
-        "False",
-        str([len(group["params"]) for group in fitted.optimizer_.param_groups]),
-    ]
+    groups = [len(group["params"]) for group in fitted.optimizer_.param_groups]
+    assert done.stdout.splitlines() == ["False", str(groups)]
     np.testing.assert_array_equal(np.load(folder / "proba.npy"), fitted.predict_proba(X))
     trained = load_model(folder).partial_fit(X, NAMES[Y])
     np.testing.assert_array_equal(np.load(folder / "trained.npy"), trained.predict_proba(X))

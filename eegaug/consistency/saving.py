@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from skorch.history import History
 
+from eegaug._optimizers import without_compiler
 from eegaug._trunk import resolve_trunk
 from eegaug._warning import warn
 from eegaug.augnet._start import rebuilt, starts_of
@@ -163,7 +164,8 @@ def load_networks(
         setattr(clf, name, getattr(first, name))
     verbose, clf.verbose = clf.verbose, 0
     clf.ready_made_ = [member.module_ for member in members]
-    clf.initialize()
+    with without_compiler():
+        clf.initialize()
     del clf.ready_made_
     clf.verbose = verbose
     if about["augmentation"]:
