@@ -287,8 +287,9 @@ def bare_number(label: object) -> int | None:
 
 def fours_are_n3(labels: Sequence) -> bool:
     """Whether REM is a 5, or has a letter beside the numbers of other stages."""
-    found = {bare_number(label) for label in labels}
-    letters = (label for label in labels if bare_number(label) is None)
+    different = {*map(str, labels)}
+    found = {bare_number(label) for label in different}
+    letters = (label for label in different if bare_number(label) is None)
     return 5 in found or (not found.isdisjoint((1, 2, 3, 4)) and any(parse_stage(x) == _REM for x in letters))
 
 
@@ -296,6 +297,7 @@ def _number_convention(labels: Sequence, numbers: str) -> tuple[str, list[str]]:
     """Which convention bare numbers follow, and a note where that is a guess."""
     if numbers != "auto":
         return numbers, []
-    if fours_are_n3(labels) or 4 not in map(bare_number, labels):
+    different = {*map(str, labels)}
+    if fours_are_n3(different) or 4 not in map(bare_number, different):
         return "r&k", []
     return "aasm", ["stage numbers 0 to 4 were read as W, N1, N2, N3, REM (stage_numbers='r&k' if 4 is stage 4)"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from eegaug.data.day_times import DAY_S, first_of_day
@@ -23,6 +24,7 @@ _COLUMNS = {3: (0, None, 1, 2), 4: (0, None, 2, 3), 6: (0, 2, 3, 4)}
 _CLOCK = re.compile(r"(0\+)?(\d{1,2})([:.])(\d\d)\3(\d\d(?:\.\d+)?)")
 
 
+@lru_cache(maxsize=1024)  # of a thousand rows, most have the same few
 def stage_of_class(name: str) -> str | None:
     """The stage that a class of annotations is: ``N1``, ``W`` and so on, ``?`` for none, or None for an event.
 

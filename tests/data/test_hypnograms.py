@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from eegaug.data import read_hypnogram
+from eegaug.data import hypnogram, read_hypnogram
 from eegaug.data.hypnogram import Hypnogram
 from eegaug.data.hypnograms import four_is_n3
 from eegaug.data.preprocessing import keep_around_sleep
@@ -414,3 +414,16 @@ def test_events_that_last_all_night_do_not_move_stages_by_times_of_the_day(tmp_p
     found = found.since(datetime.datetime(1985, 1, 1, 22, 59, 30), 30000)
     assert found.onset_s.tolist() == [30.0 * (i + 1) for i in range(720)]
     assert found.stage.tolist() == [0 if i % 2 == 0 else i % 3 + 1 for i in range(720)]
+
+
+def test_what_numbers_mean_is_asked_of_different_labels_alone(monkeypatch):
+    asked = []
+    known = hypnogram.bare_number
+    monkeypatch.setattr(hypnogram, "bare_number", lambda label: asked.append(label) or known(label))
+    onset_s = 30 * np.arange(3000.0)
+    found = Hypnogram.from_labels(onset_s, np.full(3000, 30.0), ["W", 2, 3.0, "4", "R", "?"] * 500)
+    assert found.stage.tolist() == [0, 2, 3, 3, 4, -1] * 500 and found.notes == []
+    assert 0 < len(asked) <= 20
+    found = Hypnogram.from_labels(onset_s, np.full(3000, 30.0), [0, 2, 4] * 1000)
+    assert found.stage.tolist() == [0, 2, 4] * 1000 and "stage_numbers='r&k'" in found.notes[0]
+    assert len(asked) <= 40
