@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from eegaug.cli._config import load_config
-from eegaug.cli._values import FILE, SOURCES, data_source, expanded, numbers, settings, words
+from eegaug.cli._values import FILE, SOURCES, data_source, expanded, names_and_aliases, numbers, settings, words
 
 __all__ = [
     "EXIT_CODES",
@@ -38,6 +38,7 @@ __all__ = [
     "get_preprocessing",
     "get_training",
     "jobs_option",
+    "names_and_aliases",
     "naming",
     "numbers",
     "options",
@@ -196,7 +197,9 @@ data_options = options(
 )
 #: channels, sfreq, l_freq, h_freq, wake_margin; see get_preprocessing.
 preprocessing_options = options(
-    click.option("--channels", callback=words, metavar="C3,C4,…", help="Channels, by name and in this order."),
+    click.option(
+        "--channels", callback=words, metavar="C3,C4,…", help="Channels, in this order; C4=EEG where it is called so."
+    ),
     click.option("--sfreq", type=float, metavar="HZ", help="Sampling rate of the windows (100; simulated: 50)."),
     click.option("--l-freq", type=float, metavar="HZ", help="Lower edge of the band (0.3)."),
     click.option("--h-freq", type=float, metavar="HZ", help="Upper edge of the band (30; simulated: 20)."),
@@ -302,6 +305,8 @@ def get_data_arguments(data: str, given: dict[str, Any]) -> dict[str, Any]:
     warn_of_unused(data, given)
     if isinstance(arguments.get("ch_names"), str):
         arguments["ch_names"] = [name.strip() for name in arguments["ch_names"].split(",")]
+    if called := names_and_aliases(given.get("channels"))[1]:
+        arguments["channels"] = called
     from_files = data != "simulated" and not (Path(data) / "store.json").exists()
     if from_files and given["jobs"] is not None:
         arguments.setdefault("n_jobs", given["jobs"])
@@ -319,6 +324,7 @@ def get_preprocessing(given: dict[str, Any]) -> Any:
     """The preprocessing asked for by the preprocessing options; None where nothing was said."""
     names = {"channels": "ch_names", "sfreq": "sfreq", "l_freq": "l_freq", "h_freq": "h_freq"}
     names["wake_margin"] = "wake_margin_min"
+    given = {**given, "channels": names_and_aliases(given["channels"])[0]}
     asked = {new: given[old] for old, new in names.items() if given[old] is not None}
     if not asked:
         return None

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-__all__ = ["FILE", "SOURCES", "data_source", "expanded", "numbers", "settings", "words"]
+__all__ = ["FILE", "SOURCES", "data_source", "expanded", "names_and_aliases", "numbers", "settings", "words"]
 
 #: Data with a name; here once more because what knows them takes seconds to import.
 SOURCES = ("simulated", "sleep-edf", "mass")
@@ -58,6 +58,20 @@ def numbers(kind: type) -> Callable[..., Any]:
 def words(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     """Callback of an option that takes a list of words such as C3,C4."""
     return None if value is None else tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def names_and_aliases(channels: tuple[str, ...] | None) -> tuple[tuple[str, ...] | None, dict[str, str]]:
+    """Channels such as C3 and C4=EEG: their names, and what some of them are called in the files."""
+    if channels is None:
+        return None, {}
+    pairs = [tuple(part.strip() for part in channel.partition("=")) for channel in channels]
+    if wrong := [
+        one for one, (name, equals, called) in zip(channels, pairs, strict=True) if equals and not (name and called)
+    ]:
+        raise click.BadParameter(
+            f"{wrong[0]!r} is neither a name nor NAME=NAME-IN-THE-FILES", param_hint="'--channels'"
+        )
+    return tuple(name for name, _, _ in pairs), {name: called for name, _, called in pairs if called}
 
 
 def settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--data", type=common.FILE, required=True, metavar="FOLDER", help="Folder of recordings, or one of them.")
 @click.option(
-    "--channels", callback=common.words, metavar="C3,C4,…", help="Channels that are wanted (those of most recordings)."
+    "--channels",
+    callback=common.words,
+    metavar="C3,C4,…",
+    help="Channels that are wanted (those of most recordings); C4=EEG where it is called so.",
 )
 @click.option(
     "--data-arg",
@@ -30,7 +33,12 @@ if TYPE_CHECKING:
 @click.option("--out", type=common.FILE, metavar="CSV", help="Write the table to a file, with all that is known.")
 @common.output_options
 def nights(
-    data: Path, channels: list[str] | None, data_args: dict[str, Any], out: Path | None, quiet: bool, as_json: bool
+    data: Path,
+    channels: tuple[str, ...] | None,
+    data_args: dict[str, Any],
+    out: Path | None,
+    quiet: bool,
+    as_json: bool,
 ) -> int:
     """List recordings: whose they are, their stages, and what cannot be read.
 
@@ -40,15 +48,16 @@ def nights(
     \b
     Example:
       eegaug nights --data nights/
-      eegaug nights --data shhs/polysomnography/ --channels "EEG,EEG(sec)"
+      eegaug nights --data shhs/polysomnography/ --channels "C4-A1=EEG,C3-A2=EEG(sec)"
       eegaug nights --data nights/ --data-arg 'subject_pattern=(?P<subject>p\\d+)'
     """
     from eegaug.data import list_recordings
 
-    if channels is not None:
+    names, called = common.names_and_aliases(channels)
+    if names is not None:
         if "ch_names" in data_args:
             raise click.UsageError("--data-arg ch_names says what --channels says: leave it out")
-        data_args = {**data_args, "ch_names": channels}
+        data_args = {**data_args, "ch_names": names, "channels": called or None}
     table = list_recordings(data, **{"verbose": not quiet, **data_args})
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 __all__ = ["Pick", "eeg_channels", "pick_channels", "same_name", "short_name"]
@@ -66,7 +66,9 @@ def same_name(name: str, other: str) -> bool:
     return plain[0] == plain[1] and plain[0].startswith("eeg") and _electrode(name) is None
 
 
-def pick_channels(available: Sequence[str], requested: Sequence[str]) -> list[Pick]:
+def pick_channels(
+    available: Sequence[str], requested: Sequence[str], called: Mapping[str, Sequence[str]] | None = None
+) -> list[Pick]:
     """Find the requested channels among those of a file.
 
     The name as it is written wins; then the name but for case, spaces and a leading "EEG", with M1 and A1 (M2 and A2)
@@ -80,6 +82,8 @@ def pick_channels(available: Sequence[str], requested: Sequence[str]) -> list[Pi
         Names in the file.
     requested : sequence of str
         Names wanted, in order.
+    called : mapping, optional
+        What some of them may be called in the file; the first of these that is there counts, then their own name.
 
     Returns
     -------
@@ -96,35 +100,34 @@ def pick_channels(available: Sequence[str], requested: Sequence[str]) -> list[Pi
     [Pick(plus=1, minus=None), Pick(plus=0, minus=None)]
     >>> pick_channels(["C3", "M2"], ["C3-M2"])
     [Pick(plus=0, minus=1)]
+    >>> pick_channels(["EEG", "EOG(L)"], ["C4-A1"], {"C4-A1": ["EEG"]})
+    [Pick(plus=0, minus=None)]
     """
     parts = [_parts(name) for name in available]
-    picks, missing = [], []
-    for name in requested:
-        wanted = _parts(name)
-        for candidates in (
-            [i for i, a in enumerate(available) if a == name],
-            [i for i, a in enumerate(available) if same_name(a, name)],
-            [i for i, p in enumerate(parts) if wanted[1] is None and p[0] == wanted[0] and _electrode(wanted[0])],
-        ):
-            if len(candidates) > 1:
-                names = [available[i] for i in candidates]
-                raise ValueError(f"channel {name!r} could be any of {names}: ask for one of them by its full name")
-            if candidates:
-                picks.append(Pick(candidates[0]))
-                break
-        else:
-            difference = _difference(parts, wanted)
-            if difference is None:
-                missing.append(name)
-            else:
-                picks.append(difference)
-    if missing:
+    names = [[*(called or {}).get(name, ()), name] for name in requested]
+    picks = [next(filter(None, (_pick(available, parts, one) for one in several)), None) for several in names]
+    if missing := [" or ".join(map(repr, several)) for several, pick in zip(names, picks, strict=True) if pick is None]:
         there = ", ".join(map(repr, available[:24])) + (
             f" and {len(available) - 24} more" if len(available) > 24 else ""
         )
         what, verb = ("channel", "is") if len(missing) == 1 else ("channels", "are")
-        raise ValueError(f"{what} {', '.join(map(repr, missing))} {verb} missing; there are {there or 'none'}")
+        raise ValueError(f"{what} {', '.join(missing)} {verb} missing; there are {there or 'none'}")
     return picks
+
+
+def _pick(available: Sequence[str], parts: list[tuple[str, str | None]], name: str) -> Pick | None:
+    wanted = _parts(name)
+    for candidates in (
+        [i for i, a in enumerate(available) if a == name],
+        [i for i, a in enumerate(available) if same_name(a, name)],
+        [i for i, p in enumerate(parts) if wanted[1] is None and p[0] == wanted[0] and _electrode(wanted[0])],
+    ):
+        if len(candidates) > 1:
+            names = [available[i] for i in candidates]
+            raise ValueError(f"channel {name!r} could be any of {names}: ask for one of them by its full name")
+        if candidates:
+            return Pick(candidates[0])
+    return _difference(parts, wanted)
 
 
 def _difference(parts: list[tuple[str, str | None]], wanted: tuple[str, str | None]) -> Pick | None:

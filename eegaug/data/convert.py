@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from eegaug.data.preprocessing import (
 from eegaug.data.stages import UNSCORED
 from eegaug.data.store import refuse_not_finite
 
-__all__ = ["Contents", "Reading", "Windows", "convert", "look", "scored_windows", "windows_at"]
+__all__ = ["Contents", "Reading", "Windows", "convert", "look", "names_in_files", "scored_windows", "windows_at"]
 
 PAD_S = 30.0
 """Least signal read before the first and after the last window, so that the filter's edges stay outside them."""
@@ -39,6 +39,8 @@ class Reading:
     labels: str = "required"
     epoch_20s: str = "refuse"
     stage_numbers: str = "auto"
+    channels: dict[str, list[str]] = field(default_factory=dict)
+    """What channels may be called in the files."""
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -48,6 +50,26 @@ class Reading:
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known: use one of {allowed}.")
+
+
+def names_in_files(channels: Mapping[str, str | Sequence[str]] | None) -> dict[str, list[str]]:
+    """What channels may be called in the files, each as a list.
+
+    Raises
+    ------
+    TypeError
+        If it is no mapping from names to names.
+    """
+    if channels is None:
+        return {}
+    if not isinstance(channels, Mapping):
+        raise TypeError(
+            f"channels={channels!r} has to say what each is called in the files; a list of them is ch_names."
+        )
+    names = {name: [given] if isinstance(given, str) else list(given) for name, given in channels.items()}
+    if wrong := [name for name, given in names.items() if not all(isinstance(one, str) for one in [name, *given])]:
+        raise TypeError(f"channels says {channels[wrong[0]]!r} of {wrong[0]!r}: names are text")
+    return names
 
 
 @dataclass
@@ -167,7 +189,7 @@ def _refuse_flat(signal: np.ndarray, name: str) -> None:
 
 def _from_continuous(found: Found, p: Preprocessing, reading: Reading, report: list) -> Windows:
     recording = open_recording(found.path)
-    picks = pick_channels(recording.ch_names, p.ch_names)
+    picks = pick_channels(recording.ch_names, p.ch_names, reading.channels)
     if unknown := [recording.ch_names[q.plus] for q in picks if recording.ch_names[q.plus] in recording.unitless]:
         report.append(("note", f"channel {', '.join(unknown)} has no unit: taken as µV", 0))
     scored = _scoring(found, recording, p, reading, report) or _unscored(recording, p)
@@ -285,7 +307,7 @@ def _from_npz(found: Found, p: Preprocessing, reading: Reading, report: list) ->
     n = len(night.X)
     onset_s, y, wanted, n_wake_trimmed = _chosen(night, night.onset_s, p, reading, report)
     # Differences of channels are taken before anything else, as in EDF.
-    picks = pick_channels(night.ch_names, p.ch_names)
+    picks = pick_channels(night.ch_names, p.ch_names, reading.channels)
     X = np.stack([night.X[:, a] - (0 if b is None else night.X[:, b]) for a, b in picks], axis=1)
     refuse_not_finite(X, p.ch_names, found.name)
     for k, name in enumerate(p.ch_names):

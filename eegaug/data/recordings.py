@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from eegaug._warning import warn
 from eegaug.data._problems import lines_about, none_usable, reason_of, skipped
 from eegaug.data.atomic import is_readable, plain, read_json
 from eegaug.data.continuous import files_of
-from eegaug.data.convert import Reading, convert
+from eegaug.data.convert import Reading, convert, names_in_files
 from eegaug.data.discover import Found
 from eegaug.data.nights import Nights
 from eegaug.data.preprocessing import Preprocessing
@@ -38,6 +38,7 @@ def load_recordings(
     labels: str = "required",
     hypnograms: str | os.PathLike | None = None,
     subject_pattern: str | None = None,
+    channels: Mapping[str, str | Sequence[str]] | None = None,
     epoch_20s: str = "refuse",
     stage_numbers: str = "auto",
     n_jobs: int = 1,
@@ -85,6 +86,11 @@ def load_recordings(
         folder, or the file if folders are called visit, session, night and so on (this is said); else each file is a
         subject of its own (this is said of names such as ``p07_night1`` and ``p07_night2``, and of folders that hold a
         few files each).
+    channels : mapping, optional
+        What channels are called in these recordings where that is not their own name: ``{"C4-A1": "EEG", "C3-A2":
+        "EEG(sec)"}``, or several names, of which the first that is there counts. Windows have the names on the left, so
+        that operations know where the electrodes are and recordings of other cohorts have the same channels; without
+        `ch_names` these are the channels.
     epoch_20s : {"refuse", "reepoch"}
         20-s scoring: refuse it, or lengthen each page by 5 s on both sides (the windows then overlap).
     stage_numbers : {"auto", "r&k", "aasm"}
@@ -122,7 +128,8 @@ def load_recordings(
     ...     len(nights), nights.ch_names, set(nights.subjects.tolist())
     (6, ['C3'], {'anna'})
     """
-    p, reading = as_preprocessing(preprocessing, options), Reading(labels, epoch_20s, stage_numbers)
+    p = as_preprocessing(preprocessing, options)
+    reading = Reading(labels, epoch_20s, stage_numbers, names_in_files(channels))
     found, problems = found_in(source, hypnograms=hypnograms, subject_pattern=subject_pattern)
     # A folder may get more recordings and keep its store; another list is another store, as are other hypnograms.
     alone = isinstance(source, (str, os.PathLike))
@@ -195,7 +202,7 @@ def build(
     Where no store is named, it is called by `label` and known again by what was `told`.
     """
     problems = list(problems)
-    usable, _, p = usable_of(found, p, problems)
+    usable, _, p = usable_of(found, p, reading, problems)
     # All that follows from the content of these files is the same as long as they are: it is not looked at again.
     whole = [[one.name, one.subject, one.night, _fingerprint(one, reading)] for one in usable] + problems
     default = store is None

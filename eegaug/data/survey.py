@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import pandas as pd
 from eegaug._progress import track
 from eegaug.data._problems import none_usable, note, reason_of, skipped
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
-from eegaug.data.convert import Contents, Reading, look, scored_windows
+from eegaug.data.convert import Contents, Reading, look, names_in_files, scored_windows
 from eegaug.data.discover import RECORDINGS, Found, find_recordings, names_of_nights, unread_files
 from eegaug.data.hypnograms import OTHERS_SETTLE, four_is_n3, four_is_open
 from eegaug.data.preprocessing import Preprocessing
@@ -30,6 +30,7 @@ def list_recordings(
     labels: str = "required",
     hypnograms: str | os.PathLike | None = None,
     subject_pattern: str | None = None,
+    channels: Mapping[str, str | Sequence[str]] | None = None,
     epoch_20s: str = "refuse",
     stage_numbers: str = "auto",
     verbose: bool | None = None,
@@ -39,7 +40,7 @@ def list_recordings(
 
     Parameters
     ----------
-    source, preprocessing, labels, hypnograms, subject_pattern, epoch_20s, stage_numbers, verbose, **options
+    source, preprocessing, labels, hypnograms, subject_pattern, channels, epoch_20s, stage_numbers, verbose, **options
         As in :func:`load_recordings`.
 
     Returns
@@ -70,9 +71,10 @@ def list_recordings(
     """
     from eegaug.data.recordings import as_preprocessing
 
-    p, reading = as_preprocessing(preprocessing, options), Reading(labels, epoch_20s, stage_numbers)
+    p = as_preprocessing(preprocessing, options)
+    reading = Reading(labels, epoch_20s, stage_numbers, names_in_files(channels))
     found, problems = found_in(source, hypnograms=hypnograms, subject_pattern=subject_pattern)
-    usable, contents, p = usable_of(found, p, problems)
+    usable, contents, p = usable_of(found, p, reading, problems)
     reading = settled(reading, usable, problems)
     known = dict(zip([one.path for one in usable], zip(usable, contents, strict=True), strict=True))
     left_out = {q["recording"]: q["reason"] for q in problems if q["kind"] == "skipped"}
@@ -93,7 +95,7 @@ def list_recordings(
 
 def _looked_at(one: Found, contents: Contents, p: Preprocessing, reading: Reading) -> dict[str, Any]:
     """The row of a recording that has the channels."""
-    picks = pick_channels(contents.ch_names, p.ch_names)
+    picks = pick_channels(contents.ch_names, p.ch_names, reading.channels)
     names = [[contents.ch_names[k] for k in pick if k is not None] for pick in picks]
     row = {"subject": one.subject, "night": one.night, "channels": ", ".join(map(" - ".join, names))}
     report: list[tuple[str, str, int]] = []
@@ -131,7 +133,7 @@ def found_in(
 
 
 def usable_of(
-    found: Sequence[Found], p: Preprocessing, problems: list[dict]
+    found: Sequence[Found], p: Preprocessing, reading: Reading, problems: list[dict]
 ) -> tuple[list[Found], list[Contents], Preprocessing]:
     """Recordings that can be opened and have the channels, what is in them, and the channels settled.
 
@@ -151,7 +153,7 @@ def usable_of(
             problems.append(skipped(one.name, err))
     if not usable:
         raise ValueError(none_usable(problems))
-    names, having = _channels(p, usable, contents, problems)
+    names, having = _channels(p, reading, usable, contents, problems)
     usable, contents = [[each[k] for k in having] for each in (usable, contents)]
     return usable, contents, p.model_copy(update={"ch_names": names})
 
@@ -174,11 +176,15 @@ def _with_own_identity(one: Found, contents: Contents) -> Found:
 
 
 def _channels(
-    p: Preprocessing, usable: list[Found], contents: list[Contents], problems: list[dict]
+    p: Preprocessing, reading: Reading, usable: list[Found], contents: list[Contents], problems: list[dict]
 ) -> tuple[tuple[str, ...], list[int]]:
     """Channels to take, and which recordings have them; the others are added to `problems`."""
     available = [one.ch_names for one in contents]
-    if p.ch_names is None:
+    if strange := sorted(set(reading.channels) - set(p.ch_names or reading.channels)):
+        raise ValueError(f"channels says what {strange[0]!r} is called, which is none of ch_names={list(p.ch_names)}.")
+    if p.ch_names is None and reading.channels:
+        wanted = tuple(reading.channels)
+    elif p.ch_names is None:
         sets = Counter(tuple(short_name(c) for c in eeg_channels(names)) for names in available)
         sets.pop((), None)
         if not sets:
@@ -193,7 +199,7 @@ def _channels(
     missing: dict[str, str] = {}
     for one, known in zip(usable, contents, strict=True):
         try:
-            pick_channels(known.ch_names, wanted)
+            pick_channels(known.ch_names, wanted, reading.channels)
         except ValueError as err:
             missing[one.name] = f"{err}{known.left_out}"
     if len(missing) == len(usable):

@@ -44,6 +44,13 @@ def test_bad_recordings_end_with_1(tmp_path):
     assert "1 cannot be used:\n  SC4021E0-PSG: no EDF or BDF file" in done.stdout
 
 
+def test_channels_called_otherwise(tmp_path):
+    done = run("nights", "--data", folder(tmp_path), "--channels", "C3=Fpz-Cz,Pz-Oz", "--json", "--quiet")
+    assert [one["channels"] for one in json.loads(done.stdout)["recordings"]] == ["EEG Fpz-Cz, EEG Pz-Oz"] * 3
+    done = run("nights", "--data", tmp_path / "in", "--channels", "C3=")
+    assert done.exit_code == 2 and "'C3=' is neither a name nor NAME=NAME-IN-THE-FILES" in done.stderr
+
+
 def test_wrong_calls_end_with_2(tmp_path):
     for words, said in (
         (["--data", tmp_path / "absent"], "There is no file or folder"),

@@ -680,3 +680,33 @@ def test_several_hypnograms_are_no_matter_where_labels_are_not_needed(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load_recordings(tmp_path, labels="ignore").y.tolist() == [-1] * 4
+
+
+def test_channels_that_are_called_otherwise_in_the_files(tmp_path):
+    a, b = noise(60, seed=1), noise(60, seed=2)
+    write_edf(tmp_path / "a.edf", {"EEG": a, "EEG(sec)": b}, stages=pages("W2"))
+    write_edf(tmp_path / "b.edf", {"EEG": a, "EEG 2": b, "ECG": a}, stages=pages("W2"))
+    write_edf(tmp_path / "c.edf", {"C3": b, "A2": 0 * b + 1, "C4-A1": a}, stages=pages("W2"))
+    called = {"C4-A1": "EEG", "C3-A2": ["spam", "EEG(sec)"]}
+    plain = {"l_freq": None, "h_freq": None, "standardise": None}
+    nights = load_recordings(tmp_path, channels=called, **plain)
+    assert nights.ch_names == ["C4-A1", "C3-A2"] and len(nights.datasets) == 3
+    for one, offset in zip(nights.datasets, (0, 0, 1), strict=True):
+        np.testing.assert_allclose(one.read([1])[0], np.stack([a, b - offset])[:, 3000:], atol=0.02)
+    swapped = load_recordings(tmp_path, ch_names=["C3-A2", "C4-A1"], channels=called, **plain)
+    np.testing.assert_array_equal(swapped.read(), nights.read()[:, ::-1])
+    other = load_recordings(tmp_path, ch_names=["C4-A1"], channels={"C4-A1": "EEG(sec)"}, **plain)
+    np.testing.assert_array_equal(other.datasets[0].read()[:, 0], nights.datasets[0].read()[:, 1])
+    np.testing.assert_array_equal(other.datasets[2].read()[:, 0], nights.datasets[2].read()[:, 0])
+
+
+def test_names_in_files_that_make_no_sense_are_refused(tmp_path):
+    write_edf(tmp_path / "a.edf", {"EEG": noise(60)}, stages=pages("W2"))
+    with pytest.raises(ValueError, match="channel 'EEG 7' or 'C4' is missing; there are 'EEG'"):
+        load_recordings(tmp_path, channels={"C4": "EEG 7"})
+    with pytest.raises(ValueError, match=r"channels says what 'C3' is called, which is none of ch_names=\['C4'\]"):
+        load_recordings(tmp_path, ch_names=["C4"], channels={"C3": "EEG"})
+    with pytest.raises(TypeError, match="has to say what each is called in the files; a list of them is ch_names"):
+        load_recordings(tmp_path, channels=["EEG"])
+    with pytest.raises(TypeError, match=r"channels says \[1\] of 'C4': names are text"):
+        load_recordings(tmp_path, channels={"C4": [1]})
