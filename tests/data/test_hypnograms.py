@@ -4,7 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from eegaug.data import hypnogram, read_hypnogram
+from eegaug.data import hypnogram as module
+from eegaug.data import read_hypnogram
 from eegaug.data.hypnogram import Hypnogram
 from eegaug.data.hypnograms import four_is_n3
 from eegaug.data.preprocessing import keep_around_sleep
@@ -418,8 +419,8 @@ def test_events_that_last_all_night_do_not_move_stages_by_times_of_the_day(tmp_p
 
 def test_what_numbers_mean_is_asked_of_different_labels_alone(monkeypatch):
     asked = []
-    known = hypnogram.bare_number
-    monkeypatch.setattr(hypnogram, "bare_number", lambda label: asked.append(label) or known(label))
+    known = module.bare_number
+    monkeypatch.setattr(module, "bare_number", lambda label: asked.append(label) or known(label))
     onset_s = 30 * np.arange(3000.0)
     found = Hypnogram.from_labels(onset_s, np.full(3000, 30.0), ["W", 2, 3.0, "4", "R", "?"] * 500)
     assert found.stage.tolist() == [0, 2, 3, 3, 4, -1] * 500 and found.notes == []
