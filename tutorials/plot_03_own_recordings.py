@@ -1,6 +1,6 @@
 """
-Your own folder of EDF files
-============================
+Your own folder of recordings
+=============================
 
 A folder of recordings with hypnograms beside them is all that is needed. So that this page runs anywhere, it writes
 such a folder first: short simulated nights as EDF files, with their stages as EDF+ annotations.
@@ -46,12 +46,24 @@ bad = folder / "broken.edf"
 _ = bad.write_bytes((folder / "sim-001.edf").read_bytes()[:5000])
 
 # %%
+# Look
+# ----
+#
+# What there is, whose it is and what would be skipped, before any signal is read. On the command line this is
+# ``eegaug nights --data nights/``.
+
+from eegaug.data import list_recordings
+
+table = list_recordings(folder, verbose=False)
+table.drop(columns=["file", "scoring", "remarks"])
+
+# %%
 # Load
 # ----
 #
 # Recordings are found with all below the folder, and so are their hypnograms: Sleep-EDF's pairs, EDF+ annotations, BIDS
-# events, or text. They are filtered, resampled and cut into windows once, into a store on disk, and read from there.
-# A file that cannot be used is named with the reason, and skipped.
+# events, text, or what laboratories and public data sets write. They are filtered, resampled and cut into windows once,
+# into a store on disk, and read from there. A file that cannot be used is named with the reason, and skipped.
 
 import warnings
 
