@@ -1,4 +1,8 @@
-"""Every picture, each a function that takes an ``ax`` (or makes one) and returns it."""
+"""Every picture, each a function that takes an ``ax`` (or makes one) and returns it.
+
+Names, legends and numbers stand beside the axes. A figure of your own has room for them with
+``plt.subplots(layout="constrained")``.
+"""
 
 from eegaug.plotting.colours import FAMILY_COLOURS, STAGE_COLOURS, method_style
 from eegaug.plotting.comparison import best_so_far, plot_comparison, plot_scores

@@ -133,7 +133,8 @@ def plot_invariance_table(table: Any, operation: str | None = None, *, title: st
         line = line.sort_values(x)
         at = line[x].fillna(number if by_stage else 1.0)
         label = _stage_name(name) if operation is not None else name.replace("_", " ")
-        style = {"color": colours[name], "label": label, "linewidth": 1.5, "marker": "o", "markersize": 3}
+        style = {"color": colours[name], "label": label, "linewidth": 1.5, "markersize": 4}
+        style["marker"] = _MARKS[number % len(_MARKS)]
         style["linestyle"] = "-" if operation is not None else _LINES[number % len(_LINES)]
         ax.plot(at, line["median"].clip(lower=_LOWEST), **style)
         if (operation is None and len(lines) == 1) or name == "all":

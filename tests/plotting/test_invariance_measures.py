@@ -183,6 +183,14 @@ def test_words_below_the_axis_are_whole():
         plt.close(ax.figure)
 
 
+def test_lines_differ_in_their_marks_too(ax):
+    for operation in (None, "frequency_shift"):
+        plotting.plot_invariance_table(table(), operation, ax=ax)
+        marks = [line.get_marker() for line in ax.lines if not line.get_label().startswith("_")]
+        assert len(marks) == len(set(marks)) == 3
+        ax.clear()
+
+
 def test_scores_below_the_lowest_are_said_to_be_there(ax):
     low = table().assign(median=-7.0)
     plotting.plot_invariance_table(low, "frequency_shift", ax=ax)
