@@ -19,8 +19,8 @@ _HEIGHTS = {"hypnogram": 1.5, "agreement": 0.75, "hypnodensity": 1.35, "spectrog
 _WIDTH = 7.4
 #: Height of a line above the panels.
 _LINE = 0.16
-#: Letters of a title.
-_TITLE = 66
+#: Letters of a title, and of a channel beside its spectrogram.
+_TITLE, _CHANNEL = 66, 20
 
 
 def night_figure(night: Any) -> Any:
@@ -117,7 +117,7 @@ def _draw(night: Any, axes: dict[str, Any]) -> None:
     plot_spectrogram(
         night.on_grid(ready.power[:, 0], np.nan), ready.freqs_hz, unit="dB", ax=axes["spectrogram"], **time
     )
-    axes["spectrogram"].set_ylabel(f"{channel}\nfrequency (Hz)", fontsize=8)
+    axes["spectrogram"].set_ylabel(f"{_both_ends(channel, _CHANNEL)}\nfrequency (Hz)", fontsize=8)
     disagreement = None if night.disagreement is None else night.on_grid(night.disagreement, np.nan)
     plot_confidence(night.on_grid(night.confidence, np.nan), disagreement, ax=axes["confidence"], **time)
     for name in list(axes)[:-1]:
@@ -130,11 +130,14 @@ def _draw(night: Any, axes: dict[str, Any]) -> None:
             axes[name].set_xlabel("")
 
 
+def _both_ends(name: str, letters: int) -> str:
+    """Of a long name both ends: they say which recording or channel it is."""
+    return name if len(name) <= letters else f"{name[: letters // 2]}…{name[-letters // 2 :]}"
+
+
 def _head(part: Any, height: float, lines: list[str]) -> None:
-    """The title, and lines below it, from the left edge; of a long name both ends, which say which recording it is."""
-    title, half = lines[0], _TITLE // 2
-    title = title if len(title) <= _TITLE else f"{title[:half]}…{title[-half:]}"
-    part.text(0.008, 1 - 0.06 / height, title, fontsize=11, weight="bold", color=ink(), va="top")
+    """The title, and lines below it, from the left edge."""
+    part.text(0.008, 1 - 0.06 / height, _both_ends(lines[0], _TITLE), fontsize=11, weight="bold", color=ink(), va="top")
     for k, line in enumerate(lines[1:]):
         part.text(0.008, 1 - (0.3 + _LINE * k) / height, line, fontsize=8, color=NOTE, va="top")
 

@@ -56,6 +56,11 @@ def test_long_names_are_shortened_in_the_middle(night, tmp_path):
     (title,) = (text for text in figure.findobj(matplotlib.text.Text) if text.get_text().startswith("sub-0123_ses-02_"))
     assert title.get_text().endswith("task-sleep_run-01_eeg") and "…" in title.get_text()
     assert title.get_window_extent().x1 < figure.bbox.x1
+    night.channels.loc[0, "recording"] = "EEG C3-A2 of the left hemisphere, referenced to the right mastoid"
+    ax = next(ax for ax in night.plot().axes if "frequency" in ax.get_ylabel())
+    ax.figure.draw_without_rendering()
+    label = ax.yaxis.label.get_window_extent()
+    assert "EEG C3" in ax.get_ylabel() and label.height < 1.1 * ax.bbox.height
 
 
 def test_page_has_statistics_and_least_certain_epochs(night, tmp_path):
