@@ -13,9 +13,21 @@ from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.recordings import given_fields, load_recordings
 from eegaug.data.store import open_store
 
-__all__ = ["SOURCES", "load_nights"]
+__all__ = ["SOURCES", "load_nights", "source_name"]
 
 SOURCES = ("simulated", "sleep-edf", "mass")
+
+
+def source_name(source: str | os.PathLike) -> str:
+    """The name of a source as it stands in `SOURCES`, however it is written; of a place, the place.
+
+    Examples
+    --------
+    >>> source_name("Sleep_EDF"), source_name("Nights/")
+    ('sleep-edf', 'Nights/')
+    """
+    name = str(source).lower().replace("_", "-")
+    return name if name in SOURCES else str(source)
 
 
 def load_nights(
@@ -61,7 +73,7 @@ def load_nights(
     """
     if isinstance(source, Nights):
         return source
-    name = str(source).lower().replace("_", "-")
+    name = source_name(source)
     if name == "simulated":
         return _simulated(preprocessing, store, options)
     shared = {"preprocessing": preprocessing, "store": store, **options}
@@ -76,7 +88,8 @@ def load_nights(
             raise ValueError("MASS cannot be fetched (its keepers ask for an agreement): pass root= with its folder.")
         return load_mass(root, **shared)
     if root is not None:
-        raise ValueError(f"root={str(root)!r} goes with the sources {SOURCES}, not with the folder {str(source)!r}.")
+        with_root = " and ".join(map(repr, SOURCES[1:]))
+        raise ValueError(f"root={str(root)!r} goes with the sources {with_root}, not with the folder {str(source)!r}.")
     if (Path(source) / "store.json").exists():
         return _stored(Path(source), preprocessing, store, options)
     try:

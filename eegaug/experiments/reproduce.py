@@ -25,6 +25,7 @@ from eegaug.comparison.machine import code_versions
 from eegaug.comparison.plan import write_text
 from eegaug.comparison.sources import writable_folder
 from eegaug.data.atomic import plain, remove_leftovers, write_json
+from eegaug.data.sources import source_name
 from eegaug.experiments.base import Experiment, Settings
 from eegaug.experiments.registry import get_experiment
 
@@ -142,7 +143,7 @@ def reproduce(
     settings = Settings(
         quick=bool(quick),
         seeds=seeds,
-        data=str(data),
+        data=source_name(data),
         root=None if root is None else str(root),
         data_args=plain(data_args or {}),
         device=device,

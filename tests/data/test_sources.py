@@ -62,7 +62,7 @@ def test_what_is_no_source_is_refused(folder):
         FileNotFoundError, match=r"no file or folder slep-edf. Give a folder .* simulated, sleep-edf, mass"
     ):
         load_nights("slep-edf")
-    with pytest.raises(ValueError, match="root='x' goes with the sources"):
+    with pytest.raises(ValueError, match="root='x' goes with the sources 'sleep-edf' and 'mass', not"):
         load_nights(folder, root="x")
 
 
