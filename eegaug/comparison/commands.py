@@ -24,6 +24,7 @@ from eegaug.comparison.job import advice
 from eegaug.comparison.methods import Method
 from eegaug.comparison.plan import write_text
 from eegaug.comparison.sources import (
+    check_result_file,
     default_for,
     get_nights,
     method_settings,
@@ -150,8 +151,7 @@ def score(
 
     if out is not None:
         writable_folder(out.resolve().parent)
-        if out.is_dir():
-            raise IsADirectoryError(f"--out {out} is a folder; name a CSV file")
+        check_result_file(out, "a CSV file")
     estimator = load_model(model, device=usable_device(device))
     nights = _nights_for(estimator, data, root, data_args, verbose)
     splits = model_splits(model)

@@ -35,6 +35,7 @@ from eegaug.comparison.run import run_folder, set_aside
 from eegaug.comparison.search_methods import check_search, few_windows
 from eegaug.comparison.sources import (
     as_tuple,
+    check_folder,
     default_device,
     default_for,
     get_folds,
@@ -264,6 +265,7 @@ def describe_plan(
     bound.apply_defaults()
     given = bound.arguments
     check_backend(given["backend"], given["scheduler"])
+    check_folder(given["out"])
     plan, work = _prepare(given)
     n_jobs = effective_n_jobs(given["n_jobs"])
     return forecast(plan.runs, work, n_jobs, given["verbose"])

@@ -105,6 +105,7 @@ def check_plain(what: str, value: Any, remedy: str) -> None:
 def check_kind(what: str, value: Any, default: Any) -> None:
     """Refuse what is no number where the default is one, and the like; None always goes."""
     kinds = {bool: (bool, "true or false"), int: (int, "a whole number"), float: ((int, float), "a number")}
+    kinds[tuple] = ((list, tuple), "a list")
     kind, words = kinds.get(type(default), (object, ""))
     if value is not None and (
         not isinstance(value, kind) or (isinstance(value, bool) and type(default) in (int, float))

@@ -15,7 +15,7 @@ from eegaug.comparison.estimators import trunk_arguments
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.methods import check_kind
 from eegaug.comparison.searching import with_stage_names
-from eegaug.comparison.sources import default_for, get_nights, usable_device, writable_folder
+from eegaug.comparison.sources import check_result_file, default_for, get_nights, usable_device, writable_folder
 
 __all__ = ["SearchReport", "search_document", "search_lines", "search_policy"]
 
@@ -97,8 +97,7 @@ def search_policy(
     from eegaug.search._checkpoint import SearchFile
 
     out = Path(out)
-    if out.is_dir():
-        raise IsADirectoryError(f"--out {out} is a folder; name a JSON file")
+    check_result_file(out, "a JSON file")
     writable_folder(out.resolve().parent)
     device = usable_device(device)
     file = out.with_name(f"{out.name}.search") if checkpoint is None else Path(checkpoint)

@@ -12,10 +12,13 @@ from typing import Any
 from eegaug._warning import warn
 from eegaug.comparison.methods import get_method
 from eegaug.data import Split, load_nights, load_splits, subject_folds
+from eegaug.data.sources import source_name
 
 __all__ = [
     "EMBEDDED",
     "augnet_options",
+    "check_folder",
+    "check_result_file",
     "default_device",
     "default_for",
     "get_folds",
@@ -74,6 +77,10 @@ _EMBEDDED_SEARCHES: dict[str, dict[str, Any]] = {
 }
 
 
+def _is_embedded(data: Any) -> bool:
+    return isinstance(data, str | os.PathLike) and source_name(data) == "simulated"
+
+
 def default_for(name: str, data: Any, given: Any = None) -> Any:
     """What is given, or else the default for this data: few folds and epochs for the embedded nights.
 
@@ -84,7 +91,7 @@ def default_for(name: str, data: Any, given: Any = None) -> Any:
     """
     if given is not None:
         return given
-    return (_EMBEDDED_DEFAULTS if isinstance(data, str) and data == "simulated" else _DEFAULTS)[name]
+    return (_EMBEDDED_DEFAULTS if _is_embedded(data) else _DEFAULTS)[name]
 
 
 def augnet_options(data: Any, penalty: float | None = None, n_copies: int = _N_COPIES) -> dict[str, Any]:
@@ -100,7 +107,7 @@ def search_options(data: Any, name: str) -> dict[str, Any]:
     """Options of a search for this data: few steps for the embedded nights, else what the searcher itself takes."""
     from eegaug.comparison.search_methods import SEARCHES
 
-    if not (isinstance(data, str) and data == "simulated" and name in SEARCHES):
+    if not (_is_embedded(data) and name in SEARCHES):
         return {}
     return {"max_steps": 6, "retrain_every": 3, **_EMBEDDED_SEARCHES.get(name, {})}
 
@@ -179,7 +186,7 @@ def get_nights(
             )
         return data, "nights"
     data_args = dict(data_args or {})
-    source = str(data)
+    source = source_name(data)
     if source == "simulated":
         # What is asked for in so many words goes before what is embedded.
         asked = set() if preprocessing is None else preprocessing.model_fields_set
@@ -250,6 +257,24 @@ def writable_folder(out: str | os.PathLike) -> Path:
     return out
 
 
+def check_result_file(out: Path, due: str) -> None:
+    """Refuse a folder, and a device or a pipe such as /dev/null: a result is put in the place of what was there."""
+    if out.is_dir():
+        raise IsADirectoryError(f"--out {out} is a folder; name {due}")
+    if out.exists() and not out.is_file():
+        raise ValueError(f"--out {out} is a device or a pipe, which a result would replace; name {due}")
+
+
+def check_folder(out: str | os.PathLike) -> None:
+    """Raise OSError if :func:`writable_folder` would, as far as that can be told without making anything."""
+    out = Path(out).absolute()
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"cannot write to the output folder {out} ({there} is a file); choose another one")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"cannot write to the output folder {out} (Permission denied); choose another one")
+
+
 def default_device() -> str:
     """A CUDA device if there is one, else the processor."""
     import torch
@@ -272,6 +297,12 @@ def usable_device(device: str | None) -> str:
         n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (asked.index or 0) >= n_devices:
             raise ValueError(f"device {device!r} is not there: torch sees {n_devices} CUDA devices")
+    elif asked.type != "cpu":
+        try:
+            torch.zeros(1, device=asked).item()
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"device {device!r} cannot be used ({reason}); use cpu, cuda, cuda:1, …") from None
     return device
 
 

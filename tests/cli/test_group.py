@@ -240,6 +240,7 @@ class TestErrors:
             (["compare", "--trunk-arg", "drop=0.1"], "SleepStagerChambon2018 takes no argument drop; it takes"),
             (["compare", "--device", "cuda:99"], "device 'cuda:99' is not there: torch sees"),
             (["fit", "--device", "gpu", "--out", "m"], "'gpu' is no device; use cpu, cuda"),
+            (["fit", "--device", "meta", "--out", "m"], "device 'meta' cannot be used ("),
             (["compare", "--config", "a.toml"], "there is no configuration file a.toml"),
             (["compare", "--methods", "adda", "--method-arg", "adda.max_steps=many"], "'many'; a whole number is due"),
             (["search", "--method-arg", "policy_lr=fast", "--out", "p.json"], "is 'fast'; a number is due"),

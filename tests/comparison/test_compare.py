@@ -297,6 +297,10 @@ class TestFailures:
             ({"batch_size": "many"}, "batch_size must be a whole number of at least 1, got 'many'"),
             ({"n_copies": 2.5}, "n_copies of method 'augnet' is 2.5; a whole number is due"),
             ({"n_copies": float("inf")}, "n_copies of method 'augnet' is inf; a whole number is due"),
+            (
+                {"method_options": {"augnet": {"layers": "sensors"}}},
+                "layers of method 'augnet' is 'sensors'; a list is due",
+            ),
             ({"penalty": True}, "penalty of method 'augnet' is True; a number is due"),
             ({"penalty": "much"}, "penalty of method 'augnet' is 'much'; a number is due"),
             ({"data_args": None, "folds": None, "n_valid": 0}, "fold 0 has no subject to validate on"),

@@ -1,4 +1,5 @@
 import io
+import os
 
 import pytest
 
@@ -95,6 +96,16 @@ class TestDescribePlan:
             describe_plan(["nothing"], out=tmp_path, **small)
         with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
             describe_plan(["none"], colour=1)
+        (tmp_path / "file").write_text("")
+        for out in (tmp_path / "file", tmp_path / "file" / "new"):
+            with pytest.raises(NotADirectoryError, match=r"cannot write to the output folder .* \(.*file is a file\)"):
+                describe_plan(["none"], out=out, **small)
+
+    def test_a_folder_that_is_not_ones_own(self, tmp_path, small, monkeypatch):
+        monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write everywhere
+        with pytest.raises(PermissionError, match=r"cannot write to the output folder .*one \(Permission denied\)"):
+            describe_plan(["none"], out=tmp_path / "new" / "one", **small)
+        assert not (tmp_path / "new").exists()
 
 
 class TestForecast:

@@ -1,0 +1,25 @@
+"""What is used where nothing is said, and where results can go."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from eegaug.comparison.sources import check_result_file, default_for, get_nights, search_options
+
+
+@pytest.mark.parametrize("data", ["simulated", "Simulated", Path("simulated")])
+def test_simulated_nights_are_the_same_however_they_are_written(data):
+    assert [default_for(name, data) for name in ("folds", "max_epochs")] == [3, 20]
+    assert search_options(data, "adda")["max_steps"] == 6
+    nights, source = get_nights(data, data_args={"n_subjects": 3, "n_windows": 20})
+    assert (source, nights.sfreq, nights.ch_names) == ("simulated", 50.0, ["F3", "F4", "O1", "O2"])
+
+
+def test_a_result_takes_the_place_of_a_file_only(tmp_path):
+    """Put in the place of /dev/null by a user who may, it would be what every process of the machine writes to."""
+    check_result_file(tmp_path / "new.csv", "a CSV file")
+    with pytest.raises(IsADirectoryError, match="is a folder; name a CSV file"):
+        check_result_file(tmp_path, "a CSV file")
+    with pytest.raises(ValueError, match="is a device or a pipe, which a result would replace; name a CSV file"):
+        check_result_file(Path(os.devnull), "a CSV file")
