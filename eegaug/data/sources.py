@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,22 +81,34 @@ def load_nights(
     if name == "sleep-edf":
         from eegaug.data.sleep_edf import load_sleep_edf
 
+        _refuse_strange(options, load_sleep_edf)
         return load_sleep_edf(root=root, **shared)
     if name == "mass":
         from eegaug.data.mass import load_mass
 
         if root is None:
             raise ValueError("MASS cannot be fetched (its keepers ask for an agreement): pass root= with its folder.")
+        _refuse_strange(options, load_mass)
         return load_mass(root, **shared)
     if root is not None:
         with_root = " and ".join(map(repr, SOURCES[1:]))
         raise ValueError(f"root={str(root)!r} goes with the sources {with_root}, not with the folder {str(source)!r}.")
     if (Path(source) / "store.json").exists():
         return _stored(Path(source), preprocessing, store, options)
+    _refuse_strange(options, load_recordings)
     try:
         return load_recordings(source, **shared)
     except FileNotFoundError as err:
         raise FileNotFoundError(f"{err} Give a folder of recordings, or one of {', '.join(SOURCES)}.") from err
+
+
+def _refuse_strange(options: dict, loader: Callable) -> None:
+    """Name all that recordings take: what their loader does, and what it hands on to the preprocessing."""
+    own = [p.name for p in inspect.signature(loader).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    known = dict.fromkeys([*own, *Preprocessing.model_fields])
+    if strange := sorted(set(options) - set(known)):
+        takes = ", ".join(name for name in known if name not in ("source", "root", "preprocessing"))
+        raise TypeError(f"recordings know no {strange[0]!r}; they take {takes}.")
 
 
 def _stored(folder: Path, preprocessing: Preprocessing | dict | None, store: Any, options: dict) -> Nights:

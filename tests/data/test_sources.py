@@ -62,6 +62,10 @@ def test_what_is_no_source_is_refused(folder):
         FileNotFoundError, match=r"no file or folder slep-edf. Give a folder .* simulated, sleep-edf, mass"
     ):
         load_nights("slep-edf")
+    with pytest.raises(TypeError, match=r"recordings know no 'label'; they take store, labels, .*, ch_names, "):
+        load_nights(folder, label="optional")
+    with pytest.raises(TypeError, match=r"recordings know no 'labels'; they take subjects, nights, store, "):
+        load_nights("sleep-edf", root=folder, labels="optional")
     with pytest.raises(ValueError, match="root='x' goes with the sources 'sleep-edf' and 'mass', not"):
         load_nights(folder, root="x")
 
