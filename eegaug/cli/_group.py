@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -55,9 +56,12 @@ class Commands(click.Group):
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> None:
         """Run a command and exit with its code."""
         extra["standalone_mode"] = False
-        for stream in ("stdout", "stderr"):
-            if getattr(sys, stream) is None:  # closed by whoever started this, as by `2>&-`
-                setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # closed by whoever started this, as by `2>&-`
+                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+            stream = getattr(sys, name)
+            if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+                stream.reconfigure(errors="replace")  # a dash that it does not know must not cost the result of hours
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning

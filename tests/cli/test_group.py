@@ -1,5 +1,6 @@
 """The group of commands: lazy, the same options everywhere, one line for an error."""
 
+import io
 import os
 import signal
 import subprocess
@@ -333,6 +334,21 @@ def test_streams_that_are_closed(tmp_path, model, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main(["score", *SMALL, "--model", str(model), "--out", str(tmp_path / "scores.csv")])
     assert stop.value.code == 0 and (tmp_path / "scores.csv").stat().st_size > 100
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_what_a_terminal_cannot_show_is_no_error(encoding, monkeypatch):
+    group, shown = Commands("eegaug"), io.BytesIO()
+
+    @group.command()
+    def table():
+        common.print_result(["score – κ"], {}, False)
+
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding))
+    with pytest.raises(SystemExit) as stop:
+        group.main(["table"])
+    assert stop.value.code == 0
+    assert shown.getvalue().decode(encoding).splitlines() == ["score – κ" if encoding == "utf-8" else "score ? ?"]
 
 
 def test_ctrl_c_while_things_are_imported():
