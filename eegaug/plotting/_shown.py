@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import FAMILY_COLOURS, INK
+from eegaug.plotting.colours import FAMILY_COLOURS, INK, in_digits
 
 __all__ = ["Shown"]
 
@@ -114,7 +114,7 @@ def _label(op: Any, magnitude: float) -> str:
     if not op.has_magnitude:
         return "after"
     fraction = {0.25: "¼", 0.5: "½", 0.75: "¾"}.get(magnitude, f"{magnitude:.3g}")
-    strength = f"{float(op.physical(magnitude)):.3g}"
+    strength = in_digits(float(op.physical(magnitude)))
     if op.unit == "probability":
         return f"p = {strength}"
     return f"{fraction}: {strength}{'°' if op.unit == 'degrees' else f' {op.unit}'}"

@@ -144,6 +144,11 @@ def in_lines(name: Any) -> str:
     return textwrap.fill(str(name), 34)
 
 
+def in_digits(value: float) -> str:
+    """A number in three digits, and without an exponent where it has more: samples at a high sampling rate."""
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
 def new_axes(ax: Any, width: float, height: float) -> Any:
     """The axes given, or those of a new figure of this size in inches."""
     if ax is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import FAMILY_COLOURS, NOTE, ink, new_axes, new_figure
+from eegaug.plotting.colours import FAMILY_COLOURS, NOTE, in_digits, ink, new_axes, new_figure
 
 __all__ = ["plot_policies", "plot_policy"]
 
@@ -85,9 +85,9 @@ def _draw_row(ax: Any, y: float, row: Mapping[str, Any]) -> None:
         return
     low, high = float(row["lowest_magnitude"]), float(row["magnitude"])
     _draw_bar(ax, _MAGNITUDE, y, low if high > low else 0.0, high, colour)
-    text = f"{row['strength']:.3g}"
+    text = in_digits(row["strength"])
     if high > low:
-        text = f"{row['strength'] * low / high:.3g} to {text}"
+        text = f"{in_digits(row['strength'] * low / high)} to {text}"
     unit = {"probability": "", "degrees": "°"}.get(row["unit"], f" {row['unit']}")
     ax.text(_MAGNITUDE + _BAR + 0.6, y, text + unit, fontsize=7.5, va="center", color=ink())
 

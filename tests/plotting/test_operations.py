@@ -65,6 +65,12 @@ def test_strengths_in_physical_units(X):
     assert ax.get_yticklabels()[1].get_text() == "p = 0.3"
 
 
+def test_thousands_of_samples_have_no_exponent(X):
+    masking = get_operation("time_masking", sfreq=SFREQ, max_strength=2000)
+    ax = plotting.plot_operation_signal(masking, np.tile(X, 6), sfreq=SFREQ, magnitudes=[0.5, 1.0])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["before", "½: 1000 samples", "1: 2000 samples"]
+
+
 def test_same_seed_same_picture_and_no_global_seed_is_consumed(X):
     state = torch.random.get_rng_state()
     drawn = [

@@ -44,6 +44,12 @@ def test_numbers_in_physical_units():
     assert texts(POLICY.plot()) == texts(plot_policy(POLICY.table())) == found
 
 
+def test_thousands_of_samples_have_no_exponent():
+    policy = Policy.fixed_sleep(sfreq=1000)
+    table = policy.table().assign(strength=2000.0, unit="samples", magnitude=1.0, lowest_magnitude=0.5)
+    assert "1000 to 2000 samples" in texts(plot_policy(table))
+
+
 def test_likeliest_first_and_the_others_counted():
     found = texts(plot_policy(POLICY, limit=1))
     assert "changes nothing" in found and found[-1] == "and 2 others" and "gaussian noise" not in found
