@@ -16,6 +16,10 @@ from eegaug.operations import get_operation
 __all__ = ["AugmentationModule"]
 
 
+#: Whether torch.export is at work, which torch 2.6 does not tell.
+_exporting = getattr(torch.compiler, "is_exporting", bool)
+
+
 class AugmentationModule(nn.Module):
     """Augmentation layers, one after the other.
 
@@ -101,10 +105,23 @@ class AugmentationModule(nn.Module):
 
     def plan(self, n_copies: int, seed: int) -> list[list[Draw]]:
         """The draw of each copy and layer, from the weights as they are now; kept until the weights change."""
+        if _exporting():  # weights have no values then: it is the plan of the last prediction
+            if self._plan is None or self._plan[0][:2] != (n_copies, seed):
+                raise RuntimeError("a model is exported after it has predicted: call it once, in evaluation mode.")
+            return self._plan[1]
         key = (n_copies, seed, tuple(tuple(layer.shares()) for layer in self.layers))
         if self._plan is None or self._plan[0] != key:
             self._plan = (key, choose_operations(key[2], n_copies, seed))
         return self._plan[1]
+
+    def train(self, mode: bool = True) -> AugmentationModule:
+        if mode:
+            self._plan = None
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._plan = None
+        super()._load_from_state_dict(*args, **kwargs)
 
     @property
     def weights(self) -> list[Tensor]:

@@ -306,3 +306,41 @@ def test_a_mixin_does_not_replace_the_training_step():
         """Never built here."""
 
     assert Accelerated.train_step_single is AugNetClassifier.train_step_single
+
+
+@pytest.mark.skipif(not hasattr(torch.compiler, "is_exporting"), reason="this torch does not tell when it exports")
+class TestExport:
+    BATCH = {"X": {0: torch.export.Dim("batch", min=1, max=64)}}
+
+    def exported(self, model):
+        return torch.export.export(model, (torch.as_tensor(X[:3]),), dynamic_shapes=self.BATCH, strict=False).module()
+
+    def test_predicts_the_same_whatever_the_batch(self):
+        model = trained()[0].eval()
+        expected = model(torch.as_tensor(X))
+        program = self.exported(model)
+        assert torch.equal(program(torch.as_tensor(X)), expected)
+        assert torch.equal(program(torch.as_tensor(X[:1])), model(torch.as_tensor(X[:1])))
+
+    def test_every_operation(self):
+        model = AugAveragedModel(
+            SmallNet(4, 3),
+            AugmentationModule(["all"], sfreq=SFREQ, ch_names=CHANNELS, initial_strength=0.5),
+            n_copies=26,
+        ).eval()
+        used = {draws[0].operation for draws in model.augmentation.plan(26, model.seed)}
+        assert used == set(range(len(model.augmentation.layers[0].operations)))
+        expected = model(torch.as_tensor(X))
+        assert torch.equal(self.exported(model)(torch.as_tensor(X)), expected)
+
+    def test_only_what_has_predicted_since_its_weights_changed(self):
+        model = trained()[0].eval()
+        with pytest.raises(RuntimeError, match="a model is exported after it has predicted: call it once"):
+            self.exported(model)
+        model(torch.as_tensor(X))
+        self.exported(model)
+        for change in (lambda: model.train().eval(), lambda: model.load_state_dict(build().state_dict())):
+            change()
+            with pytest.raises(RuntimeError, match="after it has predicted"):
+                self.exported(model)
+            model(torch.as_tensor(X))
