@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from eegaug.data._remembered import remembered
 from eegaug.data.channels import pick_channels
 from eegaug.data.continuous import Continuous, open_recording
 from eegaug.data.discover import Found
@@ -27,6 +29,9 @@ from eegaug.data.stages import UNSCORED
 from eegaug.data.store import refuse_not_finite
 
 __all__ = ["Contents", "Reading", "Windows", "convert", "look", "names_in_files", "scored_windows", "windows_at"]
+
+_SLOW = (".set", ".fif", ".gdf", ".cnt", ".vhdr")
+"""Forms that MNE opens: in tens of milliseconds, or by reading all of the file."""
 
 PAD_S = 30.0
 """Least signal read before the first and after the last window, so that the filter's edges stay outside them."""
@@ -99,8 +104,14 @@ def look(found: Found) -> Contents:
     if found.path.suffix.lower() == ".npz":
         night = read_npz(found.path, signal=False)
         return Contents(list(night.ch_names), subject=night.subject, night=night.night)
-    recording = open_recording(found.path)
-    return Contents(recording.ch_names, recording.left_out)
+    if found.path.suffix.lower() in _SLOW:
+        return Contents(*remembered(found.path, lambda: _names_in(found.path)))
+    return Contents(*_names_in(found.path))
+
+
+def _names_in(path: Path) -> list[Any]:
+    recording = open_recording(path)
+    return [recording.ch_names, recording.left_out]
 
 
 def convert(found: Found, preprocessing: Preprocessing, reading: Reading) -> Windows:

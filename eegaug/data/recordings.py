@@ -174,7 +174,8 @@ def given_fields(preprocessing: Preprocessing | dict | None, options: dict) -> d
 def cache_folder() -> Path:
     """Where stores are kept: ``EEGAUG_CACHE``, else ``eegaug`` in the user's cache folder (``~/.cache`` on Linux).
 
-    Stores there can be deleted at any time; they are made again when they are needed.
+    Stores there, and ``files``, what recordings that take long to open said about themselves, can be deleted at any
+    time; they are made again when they are needed.
     """
     if folder := os.environ.get("EEGAUG_CACHE"):
         return Path(folder)

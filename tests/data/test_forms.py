@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import shutil
 import warnings
 
 import h5py
@@ -155,6 +156,33 @@ def test_numbers_of_triggers_are_no_stages(tmp_path, kind):
     WRITERS[kind](tmp_path / f"a{kind}", pages("121212121", prefix=""))
     with pytest.raises(ValueError, match=r"a: no hypnogram beside it \(.*\) and none in it"):
         load_recordings(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [".fif", ".vhdr", ".set"])
+def test_what_is_slow_to_open_is_opened_again_only_if_it_has_changed(tmp_path, monkeypatch, cache, kind):
+    opened = []
+    read = mne.io.read_raw
+    monkeypatch.setattr(mne.io, "read_raw", lambda path, **more: opened.append(path.name) or read(path, **more))
+    nights, store = tmp_path / "nights", tmp_path / "store"
+    nights.mkdir()
+    for name in ("anna", "bert"):
+        WRITERS[kind](nights / f"{name}{kind}", pages(STAGES))
+    first = load_recordings(nights, store=store, **PLAIN)
+    assert {f"anna{kind}", f"bert{kind}"} == set(opened)
+    del opened[:]
+    again = load_recordings(nights, store=store, **PLAIN)
+    assert opened == [] and again.y.tolist() == first.y.tolist() == Y * 2
+    WRITERS[kind](nights / f"bert{kind}", pages(STAGES[::-1]))
+    again = load_recordings(nights, store=store, **PLAIN)
+    assert opened.count(f"anna{kind}") == 1  # for its stages, which may settle what those of others mean
+    assert opened.count(f"bert{kind}") > 1 and again.y.tolist() == Y + Y[::-1]
+    # Nothing hangs on what is kept.
+    for kept in (cache / "files").iterdir():
+        kept.write_text('{"of": ')
+    assert load_recordings(nights, store=store, **PLAIN).y.tolist() == Y + Y[::-1]
+    shutil.rmtree(cache / "files")
+    (cache / "files").touch()
+    assert load_recordings(nights, store=store, **PLAIN).y.tolist() == Y + Y[::-1]
 
 
 def test_one_night_in_two_forms_is_read_once(tmp_path):
