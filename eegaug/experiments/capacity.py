@@ -16,7 +16,7 @@ from eegaug.experiments.base import Experiment, Settings
 from eegaug.experiments.networks import Perceptron
 from eegaug.invariance import invariance_score
 from eegaug.operations import get_operation
-from eegaug.plotting.colours import GREEN, GREY, INK, VERMILION, tidy
+from eegaug.plotting.colours import GREEN, GREY, LEGEND, VERMILION, tidy
 from eegaug.policy import Policy, SubPolicy
 
 __all__ = ["EXPERIMENT"]
@@ -166,7 +166,7 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
         row[0].set_title(f"phase: {phase.replace('_', ' ')}", fontsize=8, loc="left")
     for ax in axes[-1]:
         ax.set_xlabel("trunk: width x depth", fontsize=8)
-    axes[0, 1].legend(fontsize=7, frameon=False, title="dots: here; bars: paper", title_fontsize=7, labelcolor=INK)
+    axes[0, 1].legend(fontsize=7, title="dots: here; bars: paper", title_fontsize=7, **LEGEND)
     return picture
 
 

@@ -14,7 +14,7 @@ from eegaug.classifier import StagingClassifier
 from eegaug.consistency import AITClassifier
 from eegaug.experiments import sleep
 from eegaug.experiments.base import Experiment, Settings, mean_and_sd
-from eegaug.plotting.colours import GREY, INK, SKY, VERMILION, tidy
+from eegaug.plotting.colours import GREY, LEGEND, SKY, VERMILION, tidy
 
 __all__ = ["FRACTIONS", "LABEL_NOISE"]
 
@@ -126,7 +126,7 @@ def _figure(tables: dict[str, pd.DataFrame], what: str, label: str) -> Figure:
         ax.errorbar(at, mean, spread, color=COLOURS[arm], marker="o", ms=4, capsize=2, label=title)
     ax.set_xlabel(label, fontsize=8)
     ax.set_ylabel("test balanced accuracy, mean ± SD", fontsize=8)
-    ax.legend(fontsize=7, frameon=False, labelcolor=INK)
+    ax.legend(fontsize=7, **LEGEND)
     tidy(ax)
     return picture
 

@@ -17,7 +17,7 @@ from eegaug.experiments.base import Experiment, Settings, mean_and_sd
 from eegaug.invariance import intra_augmentation_variation, transfer_matrix
 from eegaug.invariance.frozen import usable
 from eegaug.operations import FAMILIES, Operation
-from eegaug.plotting.colours import GREY, VERMILION, tidy
+from eegaug.plotting.colours import GREY, LEGEND, VERMILION, tidy
 
 __all__ = ["EXPERIMENT"]
 
@@ -140,7 +140,7 @@ def figure(tables: dict[str, pd.DataFrame]) -> Figure:
     bars.set_yticks(range(len(names)), names, fontsize=7)
     bars.invert_yaxis()
     bars.set_xlabel("variation on unseen sets (KL, mean ± SD)", fontsize=8)
-    bars.legend(fontsize=7, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))  # off the bars
+    bars.legend(fontsize=7, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), **LEGEND)  # off the bars
     tidy(bars)
     return picture
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 __all__ = [
     "FAMILY_COLOURS",
     "INK",
+    "LEGEND",
     "MUTED",
     "NOTE",
     "STAGE_COLOURS",
@@ -37,6 +38,9 @@ MUTED = "#8C8C8C"
 #: For words that are read last: as far from a white ground as from a black one, 4.6 to 1.
 NOTE = "#757575"
 TRUTH_COLOUR = "#111111"
+
+#: Of legends: colours are seen on white, also where the figure is dark.
+LEGEND = {"frameon": True, "facecolor": "white", "edgecolor": "none", "framealpha": 1.0, "labelcolor": INK}
 
 STAGE_COLOURS = {"W": ORANGE, "N1": SKY, "N2": BLUE, "N3": "#16325C", "REM": "#C0392B"}
 FAMILY_COLOURS = {"time": BLUE, "frequency": GREEN, "sensors": VERMILION}
@@ -198,7 +202,7 @@ def whole_ticks(ax: Any) -> None:
 def tidy(ax: Any, grid: str | None = "y") -> None:
     """Take away what carries no information: the frame on the right and above; put a faint grid behind."""
     ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color(MUTED)
+    ax.spines[["left", "bottom"]].set(color=MUTED, linewidth=0.8)
     ax.tick_params(colors=ink(), labelsize=8, width=0.6)
     # Whatever the style sheet says: colours are made for a white ground, no grid crosses numbers or areas, and ticks
     # stand where there is an axis.

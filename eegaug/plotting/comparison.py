@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import check_alike, dress, in_lines, method_styles, new_axes, whole_ticks
+from eegaug.plotting.colours import LEGEND, check_alike, dress, in_lines, method_styles, new_axes, whole_ticks
 
 __all__ = ["best_so_far", "plot_comparison", "plot_scores", "score_bands"]
 
@@ -178,8 +178,8 @@ def _names_below(ax: Any, handles: list[Any]) -> None:
             break
     # In points, since the words of the axis are as high in an axes of any height.
     below = offset_copy(ax.transAxes, ax.figure, y=-36, units="points")
-    place = {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": below, "borderaxespad": 0}
-    ax.legend(handles=handles, fontsize=7.5, frameon=False, handlelength=3.2, columnspacing=1.0, ncols=columns, **place)
+    place = {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": below, "borderaxespad": 0, **LEGEND}
+    ax.legend(handles=handles, fontsize=7.5, handlelength=3.2, columnspacing=1.0, ncols=columns, **place)
 
 
 def plot_scores(

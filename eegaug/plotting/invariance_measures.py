@@ -10,6 +10,7 @@ import numpy as np
 from eegaug.plotting.colours import (
     BLUE,
     INK,
+    LEGEND,
     MUTED,
     NOTE,
     STAGE_COLOURS,
@@ -147,7 +148,7 @@ def plot_invariance_table(table: Any, operation: str | None = None, *, title: st
     if by_stage:
         ax.set_xticks(range(len(lines)), ["all" if stage == "all" else _stage_name(stage) for stage in lines])
         ax.set_xlim(-0.5, len(lines) - 0.5)
-    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.2)
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.2, **LEGEND)
     return dress(ax, xlabel, "invariance", title=title, pad=_PAD)
 
 
@@ -277,7 +278,7 @@ def plot_augmentation_variation(
     ax.set_ylim(len(pairs) - 0.4, -0.6)
     ax.set_xlim(left=0)
     if len(tables) > 1:
-        ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handletextpad=0.2)
+        ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), handletextpad=0.2, **LEGEND)
     else:
         _stage_legend(ax, colours)
     return dress(ax, labels[quantity], title=title, grid="x", pad=_PAD)
@@ -349,7 +350,7 @@ def _stage_legend(ax: Any, colours: Mapping[Any, str]) -> None:
     ]
     names = [_stage_name(stage) for stage in colours if stage != "all"]
     if handles:
-        style = {"fontsize": 7, "frameon": False, "ncols": len(names), "columnspacing": 0.9, "handletextpad": 0.1}
+        style = {"fontsize": 7, "ncols": len(names), "columnspacing": 0.9, "handletextpad": 0.1, **LEGEND}
         ax.legend(handles, names, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0, **style)
 
 

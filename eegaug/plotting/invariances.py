@@ -9,6 +9,7 @@ import numpy as np
 
 from eegaug.plotting.colours import (
     FAMILY_COLOURS,
+    LEGEND,
     NOTE,
     TRUTH_COLOUR,
     check_alike,
@@ -172,7 +173,7 @@ def plot_invariances(
     ax.set_ylim(place - 0.4, -0.6)
     ax.set_xlim(-0.02, 1.02)
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["none", "¼", "½", "¾", "full"])
-    dress(ax, "learned strength of the operation", title=title, grid="x", pad=14)
+    dress(ax, "learned strength of the operation", title=title, grid="x", pad=16)
     ax.tick_params(axis="y", length=0)
     for x, text in columns.items():
         _beside(ax, ax.transAxes, x, 1.0, text, NOTE, va="bottom")
@@ -253,19 +254,19 @@ def _legend(ax: Any, rows: Any, truth: Mapping[str, float]) -> None:
     ]
     if (rows["operation"].isin(list(truth)) & rows["per_magnitude"].gt(0)).any():
         style = {"marker": "D", "markersize": 4.5, "markerfacecolor": "white", "markeredgecolor": TRUTH_COLOUR}
-        handles.append(Line2D([], [], linestyle="none", label="planted in the data", **style))
+        handles.append(Line2D([], [], linestyle="none", markeredgewidth=1, label="planted in the data", **style))
     ax.legend(
         handles=handles,
         loc="lower left",
         bbox_to_anchor=(0, 1.0),
         ncols=4,
         fontsize=8,
-        frameon=False,
         borderaxespad=0,
         borderpad=0.2,
         columnspacing=1.2,
         handlelength=1.4,
         handletextpad=0.5,
+        **LEGEND,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import INK, STAGE_COLOURS, VERMILION, dress, new_axes
+from eegaug.plotting.colours import INK, LEGEND, STAGE_COLOURS, VERMILION, dress, new_axes
 from eegaug.plotting.sleep import HYPNOGRAM_ORDER, stage_codes, stage_places, window_edges
 
 __all__ = ["plot_agreement", "plot_confidence", "plot_hypnodensity", "plot_spectrogram", "show_clock"]
@@ -74,11 +74,11 @@ def plot_hypnodensity(
         loc="center left",
         bbox_to_anchor=(1.0, 0.5),
         fontsize=7,
-        frameon=False,
         handlelength=0.9,
         handletextpad=0.4,
         labelspacing=0.25,
         borderaxespad=0.3,
+        **LEGEND,
     )
     return ax
 
@@ -189,7 +189,7 @@ def plot_confidence(
     ax.set_yticks([0, 0.5, 1])
     _time_axis(ax, hours, "confidence", title)
     if disagreement is not None:
-        style = {"fontsize": 7, "frameon": False, "handlelength": 0.9, "handletextpad": 0.4, "borderaxespad": 0.3}
+        style = {"fontsize": 7, "handlelength": 0.9, "handletextpad": 0.4, "borderaxespad": 0.3, **LEGEND}
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), **style)
     return ax
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eegaug.plotting._shown import Shown
-from eegaug.plotting.colours import INK, MUTED, dress, new_axes, new_figure
+from eegaug.plotting.colours import LEGEND, MUTED, dress, new_axes, new_figure
 
 __all__ = ["operation_figure", "plot_operation_signal", "plot_operation_spectrum", "plot_operation_topomap"]
 
@@ -115,7 +115,7 @@ def plot_operation_spectrum(
     shown = Shown(operation, X, sfreq, ch_names, positions, magnitudes, random_state)
     ax = new_axes(ax, 3.4, 2.4)
     _draw_spectrum(ax, shown, shown.channel(channel), max_hz, title)
-    ax.legend(fontsize=7, frameon=False, handlelength=1.4, labelspacing=0.3, labelcolor=INK)
+    ax.legend(fontsize=7, handlelength=1.4, labelspacing=0.3, **LEGEND)
     return ax
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
 
 matplotlib.use("Agg")
 
@@ -17,6 +18,7 @@ from eegaug.policy import Policy
 
 STAGES = [0, 1, 2, 2, 3, 4]
 SCORES = pd.DataFrame({"method": ["none", "augnet"], "fold": 0, "fraction": 1.0, "test_balanced_accuracy": [0.5, 0.6]})
+CURVES = SCORES.assign(seed=0, epoch=1, train_seconds=1.0, passes=3, valid_balanced_accuracy=0.5)
 LEARNED = pd.DataFrame(
     {
         "layer": 0,
@@ -31,6 +33,7 @@ SCORE, SAME = (InvarianceScore(m, m, m, 0.0, np.array([m])) for m in (0.8, np.na
 MATRIX = pd.DataFrame({"original": [0.8, 0.9], "sign_flip": [0.1, 0.9]}, index=["none", "AIT"])
 PICTURES = {
     "scores": lambda: plotting.plot_scores(SCORES),
+    "comparison": lambda: plotting.plot_comparison(CURVES),
     "invariances": lambda: plotting.plot_invariances(LEARNED, truth={"sign_flip": 0.5}),
     "confusion": lambda: plotting.plot_confusion([[8, 2], [1, 9]], ["W", "N1"]),
     "hypnogram": lambda: plotting.plot_hypnogram(STAGES, STAGES[::-1]),
@@ -52,9 +55,9 @@ def luminance(colour):
 
 def words(ax):
     """Words beside the data, with the colour of what they stand on."""
-    legend = ax.get_legend()
-    texts = [*ax.get_xticklabels(), *ax.get_yticklabels(), *ax.texts, *(legend.get_texts() if legend else [])]
-    for text in texts:
+    if legend := ax.get_legend():
+        yield from ((text, legend.get_frame().get_facecolor()) for text in legend.get_texts())
+    for text in [*ax.get_xticklabels(), *ax.get_yticklabels(), *ax.texts]:
         box = text.get_window_extent()
         inside = ax.axison and ax.bbox.contains(*((box.min + box.max) / 2))
         if text.get_text() and not (inside and ax.images):  # numbers on a map have the colour of their cell
@@ -77,6 +80,20 @@ def test_words_can_be_read(picture, style):
         named = to_rgb(text.get_color()) in map(to_rgb, plotting.FAMILY_COLOURS.values())
         assert (high + 0.05) / (low + 0.05) > (3.4 if named else 4.5), text.get_text()
     plt.close(ax.figure)
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background", "seaborn-v0_8"])
+def test_what_a_legend_shows_can_be_seen(style):
+    with plt.style.context(style):
+        for picture in ("invariances", "hypnodensity", "comparison", "spectrum"):
+            ax = PICTURES[picture]()
+            legend = ax.get_legend()
+            assert legend.get_frame_on() and to_rgb(legend.get_frame().get_facecolor()) == (1.0, 1.0, 1.0)
+            for handle in legend.legend_handles:
+                if isinstance(handle, Line2D) and handle.get_linestyle() == "None":
+                    assert handle.get_markeredgewidth() > 0  # its face is white
+            assert ax.spines["bottom"].get_linewidth() > 0
+            plt.close(ax.figure)
 
 
 @pytest.mark.parametrize("picture", ["confusion", "transfer", "hypnodensity"])
