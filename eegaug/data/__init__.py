@@ -1,12 +1,12 @@
 """Sleep recordings, simulated nights, the on-disk store they are read from, and splits by subject."""
 
-from eegaug.data.hypnogram import Hypnogram
-from eegaug.data.hypnograms import read_hypnogram
 from eegaug.data.mass import load_mass
 from eegaug.data.nights import NightDataset, Nights
 from eegaug.data.planted import Planted
 from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.recordings import cache_folder, load_recordings
+from eegaug.data.scorings.hypnogram import Hypnogram
+from eegaug.data.scorings.reading import read_hypnogram
 from eegaug.data.simulated import simulate_nights
 from eegaug.data.sinusoids import make_sinusoids
 from eegaug.data.sleep_edf import load_sleep_edf

@@ -11,12 +11,10 @@ import numpy as np
 
 from eegaug.data._remembered import remembered
 from eegaug.data.channels import pick_channels
-from eegaug.data.continuous import Continuous, open_recording
 from eegaug.data.discover import Found
-from eegaug.data.edf import begins_elsewhere
-from eegaug.data.hypnogram import Hypnogram, ScoredWindows
-from eegaug.data.hypnograms import read_hypnogram
-from eegaug.data.npz import NpzNight, read_npz
+from eegaug.data.files.continuous import Continuous, open_recording
+from eegaug.data.files.edf import begins_elsewhere
+from eegaug.data.files.npz import NpzNight, read_npz
 from eegaug.data.preprocessing import (
     FLAT_UV,
     Preprocessing,
@@ -25,6 +23,8 @@ from eegaug.data.preprocessing import (
     keep_around_sleep,
     standardise,
 )
+from eegaug.data.scorings.hypnogram import Hypnogram, ScoredWindows
+from eegaug.data.scorings.reading import read_hypnogram
 from eegaug.data.stages import UNSCORED
 from eegaug.data.store import refuse_not_finite
 
@@ -226,7 +226,7 @@ def windows_at(
     ----------
     read : callable
         ``read(start_s, stop_s)`` gives signal in µV and rate in Hz for each channel, see
-        :class:`eegaug.data.continuous.Continuous`.
+        :class:`eegaug.data.files.continuous.Continuous`.
     onset_s : array, shape (n_windows,)
         Seconds, in order.
     p : Preprocessing

@@ -10,9 +10,8 @@ from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from eegaug.data.continuous import FORMS
-from eegaug.data.hypnograms import holds_stages
-from eegaug.data.pairing import (
+from eegaug.data.files.continuous import FORMS
+from eegaug.data.scorings.pairing import (
     HYPNOGRAMS,
     MASS,
     SLEEP_EDF,
@@ -25,6 +24,7 @@ from eegaug.data.pairing import (
     of_stages,
     recording_keys,
 )
+from eegaug.data.scorings.reading import holds_stages
 
 __all__ = ["Found", "find_recordings", "names_of_nights", "unread_files"]
 

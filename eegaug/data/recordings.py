@@ -19,9 +19,9 @@ from eegaug._progress import track
 from eegaug._warning import warn
 from eegaug.data._problems import lines_about, none_usable, reason_of, skipped
 from eegaug.data.atomic import is_readable, plain, read_json
-from eegaug.data.continuous import files_of
 from eegaug.data.convert import Reading, convert, names_in_files
 from eegaug.data.discover import Found
+from eegaug.data.files.continuous import files_of
 from eegaug.data.nights import Nights
 from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.store import VERSION, NightWriter, opened, remove_damaged

@@ -16,8 +16,8 @@ from eegaug.data._problems import none_usable, note, reason_of, skipped
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Contents, Reading, look, names_in_files, scored_windows
 from eegaug.data.discover import RECORDINGS, Found, find_recordings, names_of_nights, unread_files
-from eegaug.data.hypnograms import OTHERS_SETTLE, four_is_n3, four_is_open
 from eegaug.data.preprocessing import Preprocessing
+from eegaug.data.scorings.reading import OTHERS_SETTLE, four_is_n3, four_is_open
 from eegaug.data.stages import STAGES
 
 __all__ = ["found_in", "list_recordings", "settled", "usable_of"]

@@ -22,10 +22,10 @@ from eegaug._progress import track
 from eegaug._version import __version__
 from eegaug._warning import warn
 from eegaug.data.atomic import write_atomically
-from eegaug.data.continuous import FORMS
 from eegaug.data.discover import HYPNOGRAMS, RECORDINGS, Found, find_recordings, unread_files
-from eegaug.data.hypnograms import OTHERS_SETTLE, four_is_n3, four_is_open, holds_stages
-from eegaug.data.npz import read_npz
+from eegaug.data.files.continuous import FORMS
+from eegaug.data.files.npz import read_npz
+from eegaug.data.scorings.reading import OTHERS_SETTLE, four_is_n3, four_is_open, holds_stages
 from eegaug.staging.lights import check_lights
 
 __all__ = ["StagedFiles", "Task", "find_tasks", "stage_files"]

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eegaug.data.edf import begins_elsewhere
-from eegaug.data.hypnogram import Hypnogram
-from eegaug.data.hypnograms import read_hypnogram
+from eegaug.data.files.edf import begins_elsewhere
 from eegaug.data.preprocessing import Preprocessing
+from eegaug.data.scorings.hypnogram import Hypnogram
+from eegaug.data.scorings.reading import read_hypnogram
 from eegaug.data.stages import STAGES, UNSCORED
 from eegaug.staging.agreement import Agreement, agreement
 from eegaug.staging.lights import Moment, lights_seconds

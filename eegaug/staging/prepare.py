@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eegaug.data.continuous import Continuous, open_recording
 from eegaug.data.convert import Reading, convert, windows_at
 from eegaug.data.discover import Found
-from eegaug.data.hypnogram import Hypnogram
-from eegaug.data.mne_files import open_raw
+from eegaug.data.files.continuous import Continuous, open_recording
+from eegaug.data.files.npz import read_npz
+from eegaug.data.files.with_mne import open_raw
 from eegaug.data.nights import NightDataset, Nights
-from eegaug.data.npz import read_npz
 from eegaug.data.preprocessing import FLAT_UV, Preprocessing, standardise
+from eegaug.data.scorings.hypnogram import Hypnogram
 from eegaug.data.stages import UNSCORED
 from eegaug.staging.channels import match_channels
 

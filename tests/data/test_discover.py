@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eegaug.data import discover, pairing
+from eegaug.data import discover
 from eegaug.data.discover import find_recordings, names_of_nights, unread_files
+from eegaug.data.scorings import pairing
 
 from .edf_files import pages, write_edf
 

@@ -3,9 +3,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from eegaug.data import edf
 from eegaug.data.channels import Pick
-from eegaug.data.edf import read_edf, read_edf_annotations, read_edf_header
+from eegaug.data.files import edf
+from eegaug.data.files.edf import read_edf, read_edf_annotations, read_edf_header
 
 from .edf_files import pages, sine, write_edf
 

@@ -14,7 +14,7 @@ from scipy.io import savemat
 
 from eegaug.data import load_recordings, read_hypnogram
 from eegaug.data.channels import Pick
-from eegaug.data.continuous import open_recording
+from eegaug.data.files.continuous import open_recording
 
 from .edf_files import noise, pages, write_edf
 

@@ -5,7 +5,7 @@ from edfio import Edf, EdfSignal
 
 from eegaug.data import load_recordings, read_hypnogram
 from eegaug.data.discover import find_recordings
-from eegaug.data.hypnogram import Hypnogram
+from eegaug.data.scorings.hypnogram import Hypnogram
 
 from .edf_files import write_edf
 from .scoring_files import nsrr_xml, write_text

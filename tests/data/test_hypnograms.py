@@ -4,11 +4,11 @@ import math
 import numpy as np
 import pytest
 
-from eegaug.data import hypnogram as module
 from eegaug.data import read_hypnogram
-from eegaug.data.hypnogram import Hypnogram
-from eegaug.data.hypnograms import four_is_n3
 from eegaug.data.preprocessing import keep_around_sleep
+from eegaug.data.scorings import hypnogram as module
+from eegaug.data.scorings.hypnogram import Hypnogram
+from eegaug.data.scorings.reading import four_is_n3
 
 from .edf_files import pages, write_edf
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from eegaug.data.npz import read_npz
+from eegaug.data.files.npz import read_npz
 
 
 def save(path, **arrays):

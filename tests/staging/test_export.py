@@ -7,7 +7,7 @@ import pytest
 
 import eegaug
 from eegaug.data import read_hypnogram
-from eegaug.data.edf import read_edf_header
+from eegaug.data.files.edf import read_edf_header
 from eegaug.staging import FILES, save_night
 
 

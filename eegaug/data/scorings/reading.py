@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from eegaug.data.continuous import FORMS, open_recording
-from eegaug.data.hypnogram import Hypnogram, bare_number, fours_are_n3
-from eegaug.data.hypnogram_dialects import dialect_of
-from eegaug.data.hypnogram_luna import read_annot, read_eannot
-from eegaug.data.hypnogram_text import Layout, read_layout
-from eegaug.data.hypnogram_xml import is_scoring, read_xml
+from eegaug.data.files.continuous import FORMS, open_recording
+from eegaug.data.scorings.dialects import dialect_of
+from eegaug.data.scorings.hypnogram import Hypnogram, bare_number, fours_are_n3
+from eegaug.data.scorings.laboratory_xml import is_scoring, read_xml
+from eegaug.data.scorings.luna import read_annot, read_eannot
+from eegaug.data.scorings.text import Layout, read_layout
 from eegaug.data.stages import parse_stage
 
 __all__ = ["four_is_n3", "four_is_open", "holds_stages", "is_of_stages", "read_hypnogram"]

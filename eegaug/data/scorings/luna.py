@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from eegaug.data.day_times import DAY_S, first_of_day
+from eegaug.data.scorings.day_times import DAY_S, first_of_day
 
 __all__ = ["read_annot", "read_eannot", "stage_of_class"]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eegaug.data.day_times import DAY_S, first_of_day, seconds_of
+from eegaug.data.scorings.day_times import DAY_S, first_of_day, seconds_of
 from eegaug.data.stages import parse_stage
 
 __all__ = ["Layout", "read_layout"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from eegaug.data.channels import Pick
-from eegaug.data.continuous import Annotations, Continuous
+from eegaug.data.files.continuous import Annotations, Continuous
 
 __all__ = ["open_raw", "open_with_mne"]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Container
 from pathlib import Path
 
-from eegaug.data.hypnograms import XML, holds_stages, is_of_stages
+from eegaug.data.scorings.reading import XML, holds_stages, is_of_stages
 
 __all__ = [
     "HYPNOGRAMS",

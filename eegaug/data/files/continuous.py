@@ -71,18 +71,18 @@ def open_recording(path: str | os.PathLike) -> Continuous:
     path = Path(path)
     match path.suffix.lower():
         case ".edf" | ".bdf" | ".rec":
-            from eegaug.data.edf import open_edf
+            from eegaug.data.files.edf import open_edf
 
             return open_edf(path)
         case ".h5":
-            from eegaug.data.dreem import open_dreem
+            from eegaug.data.files.dreem import open_dreem
 
             return open_dreem(path)
         case ".hea":
-            from eegaug.data.wfdb_files import open_wfdb
+            from eegaug.data.files.physionet import open_wfdb
 
             return open_wfdb(path)
         case _:
-            from eegaug.data.mne_files import open_with_mne
+            from eegaug.data.files.with_mne import open_with_mne
 
             return open_with_mne(path)

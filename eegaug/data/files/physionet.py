@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from eegaug.data.channels import Pick
-from eegaug.data.continuous import Annotations, Continuous
-from eegaug.data.edf import TO_UV
+from eegaug.data.files.continuous import Annotations, Continuous
+from eegaug.data.files.edf import TO_UV
 from eegaug.data.stages import parse_stage
 
 __all__ = ["open_wfdb"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from eegaug.data.channels import Pick, eeg_channels
-from eegaug.data.continuous import Annotations, Continuous
+from eegaug.data.files.continuous import Annotations, Continuous
 
 __all__ = ["TO_UV", "EdfHeader", "begins_elsewhere", "open_edf", "read_edf", "read_edf_annotations", "read_edf_header"]
 

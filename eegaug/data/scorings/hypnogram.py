@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from eegaug.data.day_times import DAY_S
+from eegaug.data.scorings.day_times import DAY_S
 from eegaug.data.stages import STAGES, UNSCORED, parse_stage
 
 __all__ = ["Hypnogram", "ScoredWindows", "bare_number", "fours_are_n3"]

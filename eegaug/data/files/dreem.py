@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from eegaug.data.channels import Pick
-from eegaug.data.continuous import Annotations, Continuous
+from eegaug.data.files.continuous import Annotations, Continuous
 from eegaug.data.stages import STAGES
 
 __all__ = ["open_dreem"]
