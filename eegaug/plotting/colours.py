@@ -23,6 +23,7 @@ __all__ = [
     "TRUTH_COLOUR",
     "MethodStyle",
     "ink",
+    "ink_on",
     "method_style",
     "method_styles",
     "new_axes",
@@ -141,6 +142,14 @@ def check_alike(table: Any, *columns: str) -> None:
                 f"the table has rows of several {column}s, {', '.join(map(str, found))}: draw those of one, "
                 f"table[table[{column!r}] == {found[-1]!r}]"
             )
+
+
+def ink_on(colour: Any) -> str:
+    """Colour of words on a cell of a map: dark or white, whichever stands out more."""
+    from matplotlib.colors import to_rgb
+
+    light = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return INK if 0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2] > 0.213 else "white"
 
 
 def in_lines(name: Any) -> str:

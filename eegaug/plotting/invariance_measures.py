@@ -18,6 +18,7 @@ from eegaug.plotting.colours import (
     dress,
     in_lines,
     ink,
+    ink_on,
     new_axes,
 )
 
@@ -306,9 +307,8 @@ def _heat_map(
     image = ax.imshow(numbers, cmap=cmap, vmin=low, vmax=high, **how)
     for (row, column), value in np.ndenumerate(numbers):
         text = "–" if np.isnan(value) else form.format(value)
-        red, green, blue, _ = image.cmap(image.norm(value)) if not np.isnan(value) else (1.0,) * 4
-        dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
-        ax.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else INK)
+        colour = INK if np.isnan(value) else ink_on(image.to_rgba(value))
+        ax.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
     columns = [in_lines(str(column).replace("_", " ")) for column in values.columns]
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(rows)), [in_lines(row) for row in rows])

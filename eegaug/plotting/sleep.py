@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from eegaug.plotting.colours import INK, MUTED, STAGE_COLOURS, dress, new_axes
+from eegaug.plotting.colours import MUTED, STAGE_COLOURS, dress, ink_on, new_axes
 
 __all__ = ["plot_confusion", "plot_hypnogram"]
 
@@ -47,10 +47,10 @@ def plot_confusion(
     ax = new_axes(ax, 3.5, 3.3)
     total = confusion.sum(1, keepdims=True)
     share = np.divide(confusion, total, out=np.zeros(confusion.shape), where=total > 0)
-    ax.imshow(share, cmap="Blues", vmin=0, vmax=1, origin="upper", interpolation="nearest")
+    image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1, origin="upper", interpolation="nearest")
     for (row, column), value in np.ndenumerate(share):
         text = f"{100 * value:.0f} %\n{round(float(confusion[row, column]), 1):.12g}" if total[row] else "–"
-        ax.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if value > 0.55 else INK)
+        ax.text(column, row, text, ha="center", va="center", fontsize=7, color=ink_on(image.to_rgba(value)))
     ax.set_xticks(range(len(stages)), stages)
     ax.set_yticks(range(len(stages)), stages)
     dress(ax, "predicted stage", "scored stage", title=title, grid=None)

@@ -82,6 +82,21 @@ def test_words_can_be_read(picture, style):
     plt.close(ax.figure)
 
 
+@pytest.mark.parametrize("values", [np.linspace(0, 1, 25), np.linspace(-1, 1, 25)])
+def test_numbers_stand_out_from_their_cells(values):
+    table = pd.DataFrame(values.reshape(5, 5))
+    axes = [plotting.plot_transfer_matrix(table, None if values[0] == 0 else table * 0)]
+    if values[0] == 0:
+        shares = np.diag([50, 60, 70, 80, 90])
+        axes.append(plotting.plot_confusion(shares + np.roll(np.diag([50, 40, 30, 20, 10]), 1, axis=1)))
+    for ax in axes:
+        colours = ax.images[0].to_rgba(ax.images[0].get_array()).reshape(-1, 4)
+        for text, cell in zip(ax.texts, colours, strict=True):
+            low, high = sorted([luminance(text.get_color()), luminance(cell)])
+            assert (high + 0.05) / (low + 0.05) > 3.9, text.get_text()
+        plt.close(ax.figure)
+
+
 @pytest.mark.parametrize("style", ["default", "dark_background", "seaborn-v0_8"])
 def test_what_a_legend_shows_can_be_seen(style):
     with plt.style.context(style):
