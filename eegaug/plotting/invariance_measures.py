@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -257,7 +258,8 @@ def plot_augmentation_variation(
         raise ValueError(f"quantity is {quantity!r}; use one of {', '.join(labels)}.")
     tables = dict(table) if isinstance(table, Mapping) else {"": table}
     first = next(iter(tables.values()))
-    pairs = list(dict.fromkeys(zip(first["first"], first["second"], strict=True)))
+    of_each = (zip(one["first"], one["second"], strict=True) for one in tables.values())
+    pairs = list(dict.fromkeys(itertools.chain.from_iterable(of_each)))
     names = [b if a == "original" else f"{a} – {b}" for a, b in pairs]
     names = [in_lines(name.replace("_", " ")) for name in names]
     rows = max(len(pairs), 0.6 * len(tables))

@@ -161,6 +161,13 @@ def test_variation_of_several_models(ax):
     assert {round(x, 3) for x, _ in dots(kl)} == {0.02, 0.06}
 
 
+def test_forms_that_one_model_has_alone_are_drawn(ax):
+    one = variation().query("second == 'sign_flip'")
+    plotting.plot_augmentation_variation({"none": one, "AIT": variation(0.5)}, ax=ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["sign flip", "gaussian noise"]
+    assert {(round(x, 3), round(y)) for x, y in dots(ax) if np.isfinite(x)} == {(0.2, 0), (0.1, 0), (0.3, 1)}
+
+
 def test_names_of_several_models_stand_beside_the_data():
     long = "a network trained with a policy that was found by a search"
     ax = plotting.plot_augmentation_variation({"none": variation(), "AIT": variation(0.5), long: variation(2)})
