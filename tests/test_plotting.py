@@ -201,6 +201,16 @@ class TestComparison:
         plt.close(ax.figure)
 
     @pytest.mark.filterwarnings("error::RuntimeWarning")
+    def test_scores_of_many_methods_fit_a_page_and_their_names_stand_apart(self):
+        table = pd.concat([curves([0.4], method=name) for name in list(_BUILT_IN)[:4] + list(SEARCHES)])
+        ax = plotting.plot_scores(table)
+        figure, n = ax.figure, table["method"].nunique()
+        figure.draw_without_rendering()
+        apart = (ax.transData.transform((1, 0)) - ax.transData.transform((0, 0)))[0]
+        assert n >= 10 and figure.get_figwidth() < 0.65 * n + 1.5
+        assert apart / 2 > 8 * figure.dpi / 72  # names are slanted by 30°
+        plt.close(figure)
+
     def test_scores_that_a_method_does_not_have(self, ax):
         kappa = {"method": ["none", "augnet"], "fold": 0, "fraction": 1.0, "test_kappa": [0.5, np.nan]}
         plotting.plot_scores(pd.DataFrame(kappa), metric="test_kappa", ax=ax)
