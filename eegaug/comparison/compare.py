@@ -34,6 +34,7 @@ from eegaug.comparison.progress import ProgressReporter
 from eegaug.comparison.run import run_folder, set_aside
 from eegaug.comparison.search_methods import check_search, few_windows
 from eegaug.comparison.sources import (
+    EMBEDDED,
     as_tuple,
     check_folder,
     default_device,
@@ -112,7 +113,8 @@ def compare(
     folds : int, path or sequence of Split, optional
         Number of subject-wise folds, or the folds, or a JSON file of them. Default 5; 3 for ``"simulated"``.
     n_train, n_valid, n_test : int, optional
-        Subjects on each side, see :func:`eegaug.data.subject_folds`. The 12 subjects of ``"simulated"`` are 4 on each.
+        Subjects on each side, see :func:`eegaug.data.subject_folds`. In 3 folds the 12 subjects of ``"simulated"`` are
+        4 on each.
     seeds : iterable of int
         Repetitions: initial weights, batches, augmentations and, for a fraction below 1, which training subjects.
     fractions : iterable of float
@@ -306,9 +308,11 @@ def _prepare(given: Mapping[str, Any]) -> tuple[Plan, Work]:
         verbose=given["verbose"],
     )
     sizes = {name: given[name] for name in ("n_train", "n_valid", "n_test")}
-    if folds is None and given["data_args"] is None and set(sizes.values()) == {None}:
+    folds, usual = default_for("folds", data, folds), (default_for("folds", data), EMBEDDED["n_subjects"])
+    # Sides of 4 subjects go with 3 folds of 12, whether these are the default or asked for.
+    if set(sizes.values()) == {None} and (folds, len(set(nights.subjects))) == usual:
         sizes = default_for("sizes", data)
-    splits = get_folds(default_for("folds", data, folds), nights, sizes, given["split_seed"])
+    splits = get_folds(folds, nights, sizes, given["split_seed"])
     plan = make_plan(methods, len(splits), seeds, fractions)
     settings = settings_document(
         {**describe_data(nights, source), "truth": planted_truth(nights)},

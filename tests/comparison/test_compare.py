@@ -316,6 +316,25 @@ class TestFailures:
             compare(**{"methods": ["augnet"], **small, **arguments}, out=tmp_path)
         assert not (tmp_path / "runs").exists()
 
+    @pytest.mark.parametrize(
+        ("given", "sizes"),
+        [
+            ({"data_args": {"n_windows": 10}}, {4}),
+            ({"data_args": {"n_windows": 10}, "folds": 3}, {4}),
+            ({"data_args": {"n_windows": 10}, "folds": 2}, {None}),
+            ({"data_args": {"n_windows": 10, "n_subjects": 6}}, {None}),
+            ({"data_args": {"n_windows": 10}, "n_test": 3}, {None, 3}),
+        ],
+    )
+    def test_defaults_that_are_spelled_out_are_the_defaults(self, tmp_path, monkeypatch, given, sizes):
+        def folds_of(folds, nights, asked, split_seed):
+            raise ValueError(f"sides of {set(asked.values())}")
+
+        monkeypatch.setattr(importlib.import_module("eegaug.comparison.compare"), "get_folds", folds_of)
+        with pytest.raises(ValueError) as error:
+            compare(["none"], out=tmp_path, **given)
+        assert str(error.value) == f"sides of {sizes}"
+
     def test_arrays_have_no_subjects(self, tmp_path):
         with pytest.raises(TypeError, match="arrays have no subjects"):
             compare(data=np.zeros((3, 2, 100)), out=tmp_path)
