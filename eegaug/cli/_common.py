@@ -200,7 +200,9 @@ preprocessing_options = options(
     click.option(
         "--channels", callback=words, metavar="C3,C4,…", help="Channels, in this order; C4=EEG where it is called so."
     ),
-    click.option("--sfreq", type=float, metavar="HZ", help="Sampling rate of the windows (100; simulated: 50)."),
+    click.option(
+        "--sfreq", type=float, metavar="HZ", help="Sampling rate of the windows (100; mass: 128; simulated: 50)."
+    ),
     click.option("--l-freq", type=float, metavar="HZ", help="Lower edge of the band (0.3)."),
     click.option("--h-freq", type=float, metavar="HZ", help="Upper edge of the band (30; simulated: 20)."),
     click.option("--wake-margin", type=float, metavar="MIN", help="Wakefulness kept around sleep (30)."),

@@ -238,10 +238,9 @@ def training_settings(
     """The settings of training that all methods share, checked."""
     from eegaug._trunk import check_arguments, resolve_trunk
 
-    if trunk_args is None:
-        # braindecode's default is 0.25; Chambon et al. (2018) and the AugNet experiments use 0.5.
-        trunk_args = {"drop_prob": 0.5} if trunk == "SleepStagerChambon2018" else {}
-    trunk_args = plain_numbers(dict(trunk_args))
+    # braindecode's default is 0.25; Chambon et al. (2018) and the AugNet experiments use 0.5.
+    usual = {"drop_prob": 0.5} if trunk == "SleepStagerChambon2018" else {}
+    trunk_args = plain_numbers({**usual, **(trunk_args or {})})
     check_arguments(resolve_trunk(trunk), trunk_args)
     for name, value in trunk_args.items():
         check_plain(f"trunk_args has {name}={value!r}, which", value, "give numbers, text or lists")

@@ -20,6 +20,7 @@ from eegaug.data.recordings import as_preprocessing, build
 __all__ = ["load_mass"]
 
 CHANNELS = ("C3", "C4", "F3", "F4", "O1", "O2")
+SFREQ = 128.0
 # Sessions 1 and 3 were scored in 30-s epochs, the others in 20-s pages.
 _PAGES_20S = (2, 4, 5)
 
@@ -77,7 +78,7 @@ def load_mass(
         raise FileNotFoundError(f"There is no folder {root} with MASS recordings.")
     if session not in (None, 1, 2, 3, 4, 5):
         raise ValueError(f"session={session!r} must be 1 to 5, or None for all.")
-    p = as_preprocessing(preprocessing, options, ch_names=CHANNELS, sfreq=128.0)
+    p = as_preprocessing(preprocessing, options, ch_names=CHANNELS, sfreq=SFREQ)
     found, _ = find_recordings(root)
     sessions = {one.name: _session(one.subject) for one in found}
     kept = [one for one in found if session is None or sessions[one.name] in (None, session)]

@@ -174,10 +174,12 @@ class TestNames:
         from eegaug.comparison.fitting import EPOCHS_WITHOUT_VALIDATION
         from eegaug.comparison.sources import EMBEDDED, default_for
         from eegaug.data import Preprocessing
+        from eegaug.data.mass import SFREQ
 
         said = " ".join(RUNNER.invoke(main, [command, "--help"]).stdout.split())
         p = Preprocessing()
-        assert f"Sampling rate of the windows ({p.sfreq:g}; simulated: {EMBEDDED['sfreq']:g})." in said
+        rates = f"{p.sfreq:g}; mass: {SFREQ:g}; simulated: {EMBEDDED['sfreq']:g}"
+        assert f"Sampling rate of the windows ({rates})." in said
         assert f"Lower edge of the band ({p.l_freq:g})." in said and "l_freq" not in EMBEDDED
         assert f"Upper edge of the band ({p.h_freq:g}; simulated: {EMBEDDED['h_freq']:g})." in said
         assert f"Wakefulness kept around sleep ({p.wake_margin_min:g})." in said

@@ -15,7 +15,7 @@ from eegaug import load_model
 from eegaug.checkpoint import _callback_state
 from eegaug.comparison.callbacks import EpochBar, HeldOutScore, ProgressFile, TrainingClock
 from eegaug.comparison.commands import model_splits
-from eegaug.comparison.fitting import fit_nights, score_nights, split_off_validation
+from eegaug.comparison.fitting import fit_nights, score_nights, split_off_validation, training_settings
 from eegaug.comparison.scores import stage_scores
 
 
@@ -30,6 +30,21 @@ class TestSplit:
         names = [f"s{i}" for i in range(20)]
         assert split_off_validation(names, 1) == split_off_validation(names[::-1], 1)
         assert split_off_validation(names, 1) != split_off_validation(names, 2)
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("trunk", "given", "used"),
+        [
+            ("SleepStagerChambon2018", None, {"drop_prob": 0.5}),
+            ("SleepStagerChambon2018", {"n_conv_chs": 4}, {"drop_prob": 0.5, "n_conv_chs": 4}),
+            ("SleepStagerChambon2018", {"drop_prob": 0.1}, {"drop_prob": 0.1}),
+            ("EEGNet", {"drop_prob": 0.1}, {"drop_prob": 0.1}),
+            ("EEGNet", None, {}),
+        ],
+    )
+    def test_an_argument_of_the_trunk_leaves_the_others_as_they_were(self, trunk, given, used):
+        assert training_settings(trunk, given, 1e-3, 16, 1, 1, None)["trunk_args"] == used
 
 
 class TestFit:
