@@ -18,7 +18,7 @@ from eegaug._processes import working_for
 from eegaug._progress import track
 from eegaug._warning import warn
 from eegaug.data._problems import lines_about, none_usable, reason_of, skipped
-from eegaug.data.atomic import is_readable, plain, read_json
+from eegaug.data.atomic import plain, read_json
 from eegaug.data.convert import Reading, convert, names_in_files
 from eegaug.data.discover import Found
 from eegaug.data.files.continuous import files_of
@@ -296,15 +296,13 @@ def _store_in_cache(label: str, told: str, p: Preprocessing, reading: Reading) -
 
 def _already_there(store: Path, p: Preprocessing, whole: list) -> Nights | None:
     """The finished store, if it was made from just these files in just this way."""
-    if not (store / "store.json").exists() or not all(is_readable(path) for path in store.glob("*.json")):
-        return None
-    header = read_json(store / "store.json")
-    same = header.get("preprocessing") == plain(p.model_dump()) and header.get("source") == plain(whole)
-    if not (header.get("complete") and same):
+    if not (store / "store.json").exists():
         return None
     try:
-        return opened(store, header)
-    except (ValueError, FileNotFoundError):
+        header = read_json(store / "store.json")
+        same = header.get("preprocessing") == plain(p.model_dump()) and header.get("source") == plain(whole)
+        return opened(store, header) if header.get("complete") and same else None
+    except (ValueError, FileNotFoundError):  # it is damaged
         return None
 
 

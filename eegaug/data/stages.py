@@ -127,7 +127,10 @@ def _parsed(label: str, numbers: str) -> int | None:
 def stages_of_windows(y: Any, where: str = "") -> np.ndarray:
     """Stages of windows as codes; ValueError for what is none."""
     y = np.asarray(y).reshape(-1)
-    known = np.array([code in range(-1, len(STAGES)) for code in y.tolist()], dtype=bool)
+    if y.dtype.kind in "iu":  # as in a store, where they are many
+        known = (y >= UNSCORED) & (y < len(STAGES))
+    else:
+        known = np.array([code in range(-1, len(STAGES)) for code in y.tolist()], dtype=bool)
     if not known.all():
         i = int(np.flatnonzero(~known)[0])
         raise ValueError(

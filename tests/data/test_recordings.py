@@ -10,8 +10,9 @@ import pytest
 
 import eegaug.data.convert as convert_module
 import eegaug.data.recordings as module
+import eegaug.data.store as store_module
 import eegaug.data.survey as survey
-from eegaug.data import NightWriter, Preprocessing, cache_folder, load_nights, load_recordings
+from eegaug.data import NightWriter, Preprocessing, atomic, cache_folder, load_nights, load_recordings
 from eegaug.data.atomic import write_atomically
 
 from .edf_files import noise, pages, sine, write_edf
@@ -126,6 +127,18 @@ def test_stages_are_not_read_again_where_the_files_are_as_they_were(tmp_path, mo
     assert again.y.tolist() == first.y.tolist() == [0, 2, 3, 3, 0, 2, 3, 4, 0, 2, 4]
     assert again.problems == first.problems
     assert load_recordings(tmp_path, labels="ignore").y.tolist() == [-1] * 11 and read == []
+
+
+def test_each_file_of_a_store_is_read_once_to_open_it(tmp_path, monkeypatch):
+    for name in "ab":
+        night(tmp_path / f"{name}.edf", stages="W2R", duration_s=90)
+    load_recordings(tmp_path)
+    read = []
+    known = atomic.read_json
+    for place in (atomic, module, store_module):
+        monkeypatch.setattr(place, "read_json", lambda path: read.append(path.name[0]) or known(path))
+    assert load_recordings(tmp_path).y.tolist() == [0, 2, 4] * 2
+    assert sorted(read) == ["a", "b", "s"]
 
 
 def test_a_store_of_nights_whose_stages_were_read_otherwise_is_made_anew(tmp_path):

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from eegaug.data import STAGES, UNSCORED, parse_stage, stages
@@ -53,3 +54,17 @@ def test_a_label_is_taken_apart_once():
     assert stages._parsed.cache_info().misses - before <= 4
     # Equal for Python, and not the same words.
     assert (parse_stage(1), parse_stage(True), parse_stage(1.0)) == (1, None, 1)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int64", "float32", object])
+def test_stages_of_windows_may_be_numbers_of_any_kind(kind):
+    codes = stages.stages_of_windows(np.array([0, 4, 2], dtype=kind))
+    assert codes.dtype == np.int64 and codes.tolist() == [0, 4, 2]
+    with pytest.raises(ValueError, match=r"^Night 3, window 1 has the stage 5(\.0)?; stages are the numbers 0=W"):
+        stages.stages_of_windows(np.array([0, 5, 2], dtype=kind), "Night 3, ")
+
+
+def test_only_minus_one_stands_for_no_stage():
+    assert stages.stages_of_windows(np.array([-1, 0], dtype=np.int8)).tolist() == [-1, 0]
+    with pytest.raises(ValueError, match="window 1 has the stage -2"):
+        stages.stages_of_windows(np.array([-1, -2]))
