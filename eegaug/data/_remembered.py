@@ -11,7 +11,7 @@ from typing import Any
 
 from eegaug._version import __version__
 from eegaug.data.atomic import write_json
-from eegaug.data.continuous import files_of
+from eegaug.data.files.continuous import files_of
 
 __all__ = ["remembered"]
 
