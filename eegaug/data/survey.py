@@ -106,7 +106,11 @@ def _looked_at(one: Found, contents: Contents, p: Preprocessing, reading: Readin
     row |= {"hours": hours, **{name: int((y == code).sum()) for code, name in enumerate(STAGES)}}
     if one.hypnogram is None and (y >= 0).any():
         row["scoring"] = str(one.path)
-    return row | {"remarks": "; ".join(f"{reason} ({n} windows)" if n else reason for _, reason, n in report)}
+    return row | {
+        "remarks": "; ".join(
+            f"{reason} ({n} window{'' if n == 1 else 's'})" if n else reason for _, reason, n in report
+        )
+    }
 
 
 def found_in(

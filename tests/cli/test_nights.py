@@ -27,7 +27,7 @@ def test_table(tmp_path):
     assert lines[2].split() == ["recording", "subject", "night", "hours", "W", "N1", "N2", "N3", "REM"]
     assert lines[4].split() == ["SC4002E0-PSG", "SC400", "2", "0.1", "3", "1", "2", "1", "1"]
     assert lines[6].split() == ["all", "9", "3", "6", "3", "3"] and len(set(map(len, lines[2:7]))) == 1
-    assert lines[8:] == ["Remarks:", f"  {', '.join(NAMES)}: movement or unknown (1 windows)"]
+    assert lines[8:] == ["Remarks:", f"  {', '.join(NAMES)}: movement or unknown (1 window)"]
 
 
 def test_bad_recordings_end_with_1(tmp_path):

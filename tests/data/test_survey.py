@@ -42,7 +42,7 @@ def test_columns(tmp_path):
     first, second = table.loc["sub-1_ses-1_eeg"], table.loc["sub-1_ses-2_eeg"]
     assert first.scoring.endswith("sub-1_ses-1_events.tsv") and second.scoring == second.file
     assert (first.hours, first.W, first.N2) == (300 / 3600, 2, 8)
-    assert "movement or unknown (1 windows)" in second.remarks
+    assert "movement or unknown (1 window)" in second.remarks
     assert table.loc["bert"].hours == 200 * 30 / 3600 and table.loc["bert"].scoring.endswith("bert.npz")
     assert np.isnan(table.loc["dora"].hours) and table.loc["dora"].channels == ""
 
