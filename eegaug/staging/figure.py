@@ -117,7 +117,7 @@ def _draw(night: Any, axes: dict[str, Any]) -> None:
     plot_spectrogram(
         night.on_grid(ready.power[:, 0], np.nan), ready.freqs_hz, unit="dB", ax=axes["spectrogram"], **time
     )
-    axes["spectrogram"].set_ylabel(f"{_both_ends(channel, _CHANNEL)}\nfrequency (Hz)", fontsize=8)
+    axes["spectrogram"].set_ylabel(f"{_both_ends(channel, _CHANNEL)}\nfrequency (Hz)", fontsize=8, parse_math=False)
     disagreement = None if night.disagreement is None else night.on_grid(night.disagreement, np.nan)
     plot_confidence(night.on_grid(night.confidence, np.nan), disagreement, ax=axes["confidence"], **time)
     for name in list(axes)[:-1]:
@@ -137,9 +137,10 @@ def _both_ends(name: str, letters: int) -> str:
 
 def _head(part: Any, height: float, lines: list[str]) -> None:
     """The title, and lines below it, from the left edge."""
-    part.text(0.008, 1 - 0.06 / height, _both_ends(lines[0], _TITLE), fontsize=11, weight="bold", color=ink(), va="top")
+    words = {"va": "top", "parse_math": False}  # files may have dollars in their names
+    part.text(0.008, 1 - 0.06 / height, _both_ends(lines[0], _TITLE), fontsize=11, weight="bold", color=ink(), **words)
     for k, line in enumerate(lines[1:]):
-        part.text(0.008, 1 - (0.3 + _LINE * k) / height, line, fontsize=8, color=NOTE, va="top")
+        part.text(0.008, 1 - (0.3 + _LINE * k) / height, line, fontsize=8, color=NOTE, **words)
 
 
 def _statistics(ax: Any, night: Any) -> None:

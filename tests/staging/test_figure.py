@@ -63,6 +63,11 @@ def test_long_names_are_shortened_in_the_middle(night, tmp_path):
     assert "EEG C3" in ax.get_ylabel() and label.height < 1.1 * ax.bbox.height
 
 
+def test_a_dollar_is_a_dollar(night, tmp_path):
+    night.channels.loc[0, "recording"] = "C3$_$A2"
+    rendered(page_figure(night, ["night $_$", "channels: C3$_$A2"]), tmp_path)
+
+
 def test_page_has_statistics_and_least_certain_epochs(night, tmp_path):
     figure = page_figure(night, heading(night))
     width, height = rendered(figure, tmp_path)
