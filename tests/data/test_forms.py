@@ -151,6 +151,18 @@ def test_a_stretch_of_a_difference(tmp_path, kind):
     assert recording.annotations()[2] == []
 
 
+@pytest.mark.parametrize("date", [None, datetime.datetime(2024, 1, 1, 23, 59, tzinfo=datetime.UTC)])
+def test_a_cropped_recording(tmp_path, date):
+    raw = raw_array().set_meas_date(date)
+    raw.set_annotations(mne.Annotations(*zip(*pages(STAGES), strict=True))).crop(60)
+    raw.save(tmp_path / "anna_raw.fif", verbose="error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nights = load_recordings(tmp_path, **PLAIN)
+    assert nights.y.tolist() == Y[2:] and nights.datasets[0].onset_s.tolist() == [0, 30, 60, 90, 120, 180]
+    np.testing.assert_allclose(nights.read([0])[0], SIGNAL[:, 6000:9000], atol=0.01)
+
+
 @pytest.mark.parametrize("kind", [".fif", ".vhdr", ".set"])
 def test_numbers_of_triggers_are_no_stages(tmp_path, kind):
     WRITERS[kind](tmp_path / f"a{kind}", pages("121212121", prefix=""))

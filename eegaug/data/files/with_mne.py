@@ -87,8 +87,8 @@ def open_raw(raw: Any, name: str | None = None) -> Continuous:
 def _annotations(raw: Any) -> Annotations:
     """Annotations in words: bare numbers are those of triggers, of which a 2 is no stage."""
     marks = raw.annotations
-    # Where a recording has a date, onsets count from it, not from the first sample.
-    onset = marks.onset - (raw.first_time if marks.orig_time is not None else 0.0)
+    # Of a recording that was cropped, onsets count from its first sample before that.
+    onset = marks.onset - raw.first_time
     # BrainVision's markers of an observer.
     text = [str(one).removeprefix("Comment/") for one in marks.description]
     kept = [i for i, one in enumerate(text) if not re.fullmatch(r"\s*[+-]?\d+(\.\d*)?\s*", one)]
