@@ -92,7 +92,7 @@ def pick_channels(
     Raises
     ------
     ValueError
-        If a channel is missing or several would do; the name and what there is are said.
+        If a channel is missing, several would do, or one would be two; the name and what there is are said.
 
     Examples
     --------
@@ -112,6 +112,10 @@ def pick_channels(
         )
         what, verb = ("channel", "is") if len(missing) == 1 else ("channels", "are")
         raise ValueError(f"{what} {', '.join(missing)} {verb} missing; there are {there or 'none'}")
+    for i, pick in enumerate(picks):
+        if (first := picks.index(pick)) < i:
+            name = available[pick.plus]
+            raise ValueError(f"channels {requested[first]!r} and {requested[i]!r} would both be {name!r}")
     return picks
 
 

@@ -45,6 +45,11 @@ def test_missing_or_ambiguous_channels_are_named(available, requested, message):
         pick_channels(available, requested)
 
 
+def test_one_channel_is_not_taken_for_two():
+    with pytest.raises(ValueError, match="channels 'C3' and 'C4' would both be 'EEG'"):
+        pick_channels(["EEG", "EOG"], ["C3", "C4"], {"C3": ["EEG"], "C4": ["EEG"]})
+
+
 def test_eeg_by_default():
     assert eeg_channels(SLEEP_EDF) == SLEEP_EDF[:2]
     assert eeg_channels(MASS) == ["EEG C3-CLE", "EEG C4-CLE", "EEG T3-CLE"]
