@@ -178,8 +178,8 @@ def scored_windows(
         If the recording cannot be used; the message says why.
     """
     if found.path.suffix.lower() == ".npz":
-        night = read_npz(found.path, signal=False)
-        _, y, _, _ = _chosen(night, night.index * p.window_s, p, reading, report)
+        night = _npz_night(found, p, signal=False)
+        _, y, _, _ = _chosen(night, night.onset_s, p, reading, report)
         return len(night.index) * p.window_s / 3600, y
     recording = open_recording(found.path)
     scored = _scoring(found, recording, p, reading, report) or _unscored(recording, p)
@@ -311,10 +311,15 @@ def _hypnogram(found: Found, recording: Continuous, p: Preprocessing, reading: R
     )
 
 
-def _from_npz(found: Found, p: Preprocessing, reading: Reading, report: list) -> Windows:
-    night = read_npz(found.path)
+def _npz_night(found: Found, p: Preprocessing, signal: bool = True) -> NpzNight:
+    night = read_npz(found.path, signal)
     if abs(night.X.shape[2] / night.sfreq - p.window_s) > 1 / night.sfreq:
         raise ValueError(f"its epochs are {night.X.shape[2] / night.sfreq:g} s, windows are {p.window_s:g} s")
+    return night
+
+
+def _from_npz(found: Found, p: Preprocessing, reading: Reading, report: list) -> Windows:
+    night = _npz_night(found, p)
     n = len(night.X)
     onset_s, y, wanted, n_wake_trimmed = _chosen(night, night.onset_s, p, reading, report)
     # Differences of channels are taken before anything else, as in EDF.

@@ -37,6 +37,20 @@ def test_what_is_listed_is_what_is_loaded(tmp_path):
     assert table.problem[table.problem != ""].to_dict() == reasons and set(reasons) == {"carl", "dora", "emil"}
 
 
+def test_npz_nights_are_as_long_as_their_signal(tmp_path):
+    X = np.random.default_rng(0).normal(size=(6, 1, 3000)).astype(np.float32)
+    np.savez(tmp_path / "anna.npz", X=X, ch_names=["C3"], sfreq=100)
+    np.savez(tmp_path / "bert.npz", X=X[..., :2000], y=[0, 1, 2, 2, 3, 4], ch_names=["C3"], sfreq=100)
+    np.savez(tmp_path / "carl.npz", X=X, y=[0, 1], ch_names=["C3"], sfreq=100)
+    table = list_recordings(tmp_path, labels="optional").set_index("recording")
+    assert table.loc["anna", ["hours", "problem"]].tolist() == [6 * 30 / 3600, ""]
+    assert table.problem.tolist()[1:] == ["its epochs are 20 s, windows are 30 s", "6 epochs and 2 labels"]
+    with pytest.warns(UserWarning):
+        nights = load_recordings(tmp_path, labels="optional")
+    reasons = {q["recording"]: q["reason"] for q in nights.problems if q["kind"] == "skipped"}
+    assert len(nights) == 6 and reasons == table.problem[1:].to_dict()
+
+
 def test_columns(tmp_path):
     table = list_recordings(recordings(tmp_path)).set_index("recording")
     first, second = table.loc["sub-1_ses-1_eeg"], table.loc["sub-1_ses-2_eeg"]

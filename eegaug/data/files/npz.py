@@ -40,7 +40,7 @@ def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
         ``sfreq`` in Hz; optionally ``y`` (n_epochs,) with 0 to 4 and -1 for none, ``subject``, ``night`` and
         ``epoch_index`` (place of each epoch in the night).
     signal : bool
-        False leaves ``X`` empty: what the file says about itself is read in no time.
+        False reads only the shape of ``X``, whose values are then 0.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
                 seen = ", ".join(f.files[:6]) + (f" and {len(f.files) - 6} more" if len(f.files) > 6 else "")
                 raise ValueError(f"no array {', '.join(missing)} in it, only {seen}")
             rest = {k: f[k] for k in f.files if k != "X"}
-            X = f["X"] if signal else None
+            X = f["X"] if signal else np.broadcast_to(np.float32(0), _shape(path))
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError) as err:
         raise ValueError(f"unreadable npz file ({err})") from err
     ch_names = tuple(str(c) for c in np.atleast_1d(rest["ch_names"]))
@@ -68,25 +68,22 @@ def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
         if y.dtype.kind not in "iuf" or not np.isfinite(y).all():
             raise ValueError("y holds what is no number; stages are 0 to 4 and -1 for none")
         y = y.astype(np.int64).reshape(-1)
-    if X is None:
-        X = np.empty((0, len(ch_names), 0), np.float32)
-        n = 0 if y is None else len(y)
-    else:
-        n = len(X)
-        if X.ndim != 3 or X.shape[1] != len(ch_names):
-            raise ValueError(
-                f"X has shape {X.shape}; (epochs, {len(ch_names)}, times) is due for channels {list(ch_names)}"
-            )
-        if y is not None and len(y) != n:
-            raise ValueError(f"{n} epochs and {len(y)} labels")
-        scale = np.asarray(rest.get("scale", 1.0), dtype=np.float32).reshape(-1)
-        if scale.size not in (1, len(ch_names)):
-            raise ValueError(f"scale has {scale.size} values for {len(ch_names)} channels")
+    if X.ndim != 3 or X.shape[1] != len(ch_names):
+        raise ValueError(
+            f"X has shape {X.shape}; (epochs, {len(ch_names)}, times) is due for channels {list(ch_names)}"
+        )
+    n = len(X)
+    if y is not None and len(y) != n:
+        raise ValueError(f"{n} epochs and {len(y)} labels")
+    scale = np.asarray(rest.get("scale", 1.0), dtype=np.float32).reshape(-1)
+    if scale.size not in (1, len(ch_names)):
+        raise ValueError(f"scale has {scale.size} values for {len(ch_names)} channels")
+    if signal:
         X = X.astype(np.float32) * scale[:, None]
     if y is not None and not np.isin(y, range(-1, 5)).all():
         raise ValueError(f"y holds {sorted(set(y.tolist()) - set(range(-1, 5)))}; stages are 0 to 4 and -1 for none")
     index = np.asarray(rest["epoch_index"]).reshape(-1) if "epoch_index" in rest else np.arange(n)
-    if signal and len(index) != n:
+    if len(index) != n:
         raise ValueError(f"{n} epochs and {len(index)} places in epoch_index")
     return NpzNight(
         X=X,
@@ -98,6 +95,14 @@ def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
         index=index,
         onset_s=index * (X.shape[2] / sfreq),
     )
+
+
+def _shape(path: str | os.PathLike) -> tuple[int, ...]:
+    """Shape of ``X``, of which only the header is read."""
+    with zipfile.ZipFile(path) as archive, archive.open("X.npy") as f:
+        version = np.lib.format.read_magic(f)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return read(f)[0]
 
 
 def _one_of(values: np.ndarray, what: str) -> Any:
