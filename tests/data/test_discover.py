@@ -339,6 +339,7 @@ def test_nights_are_told_by_the_names_of_files(tmp_path, names, told):
 
 @pytest.mark.parametrize(
     ("files", "told"),
+        (["p07", "p07_night2", "p08", "p09", "p09_eeg"], ["p07", "p07_night2", "p09", "p09_eeg"]),
     [
         (["p1/a.edf", "p1/b.edf", "p2/c.edf"], ["a", "b"]),
         (["visit1/a.edf", "visit1/b.edf", "visit2/c.edf"], []),
