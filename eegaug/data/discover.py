@@ -136,7 +136,7 @@ def find_recordings(
     filed: dict[str, Filed] = {}
     called: dict[str, list[Path]] = {}
     for path in paths:
-        called.setdefault(path.stem, []).append(path)
+        called.setdefault(base_name(path).lower(), []).append(path)
     others = first - set(paths)
     for p in sorted(known.values()):
         # Among hypnograms, an EDF file is one by any name if it holds stages.
@@ -153,7 +153,8 @@ def find_recordings(
         one = Found(path.stem if unique else relative, path, None, subject, night, **more)
         if path.suffix.lower() != ".npz":
             if path.stem not in filed:
-                namesakes = [] if unique else called[path.stem]
+                alike = called[base_name(path).lower()]
+                namesakes = alike if len({p.parent for p in alike}) > 1 else []
                 tops = [Path(top) for top in (hypnograms, root) if top is not None]
                 filed[path.stem] = Filed(hypnograms_of(path, by_key, first), namesakes, tops)
             # Another folder's file counts only where its name, or its folders' names, say which recording it is.

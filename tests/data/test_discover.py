@@ -73,6 +73,15 @@ def test_hypnogram_of_another_night_of_the_same_name_is_not_taken(tmp_path):
     assert pairs(tmp_path) == {"p1/psg.edf": (None, "p1", "psg"), "p2/psg.edf": ("psg.csv", "p2", "psg")}
 
 
+@pytest.mark.parametrize("other", ["b/P07.edf", "b/p07_eeg.edf", "b/p07.fif"])
+def test_a_hypnogram_beside_one_recording_is_no_other_s(tmp_path, other):
+    touch(tmp_path, "a/p07.edf", "a/p07.txt", other)
+    assert {f.path.name: f.hypnogram for f in find_recordings(tmp_path)[0]} == {
+        "p07.edf": tmp_path / "a" / "p07.txt",
+        Path(other).name: None,
+    }
+
+
 def test_hypnograms_in_another_folder(tmp_path):
     touch(tmp_path, "eeg/a.edf", "other/a_stages.csv")
     assert pairs(tmp_path / "eeg") == {"a": (None, "a", 1)}
@@ -330,6 +339,7 @@ def test_visits_of_nsrr_are_nights_of_a_subject(tmp_path):
         (["control_01", "control_02", "patient_03"], []),
         (["lab_p07", "lab_p08"], []),
         (["n1", "n2", "2024-02-29"], []),
+        (["p07", "p07_night2", "p08", "p09", "p09_eeg"], ["p07", "p07_night2", "p09", "p09_eeg"]),
     ],
 )
 def test_nights_are_told_by_the_names_of_files(tmp_path, names, told):
@@ -339,7 +349,6 @@ def test_nights_are_told_by_the_names_of_files(tmp_path, names, told):
 
 @pytest.mark.parametrize(
     ("files", "told"),
-        (["p07", "p07_night2", "p08", "p09", "p09_eeg"], ["p07", "p07_night2", "p09", "p09_eeg"]),
     [
         (["p1/a.edf", "p1/b.edf", "p2/c.edf"], ["a", "b"]),
         (["visit1/a.edf", "visit1/b.edf", "visit2/c.edf"], []),

@@ -52,7 +52,7 @@ class Filed:
     ----------
     hypnograms : list of Path
     namesakes : list of Path
-        The recordings, if there are several.
+        The recordings, if there are several in different folders.
     tops : list of Path
         Folders below which the names of folders count.
     """
