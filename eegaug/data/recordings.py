@@ -95,7 +95,7 @@ def load_recordings(
         20-s scoring: refuse it, or lengthen each page by 5 s on both sides (the windows then overlap).
     stage_numbers : {"auto", "r&k", "aasm"}
         What numbers in text hypnograms mean, see `parse_stage`. "auto": 5 is REM and 4 is N3 if any file has a 5
-        (or numbers, and a letter for REM), else 4 is REM.
+        (or numbers, and a letter for W or REM), else 4 is REM.
     n_jobs : int
         Recordings converted at the same time.
     verbose : bool, optional

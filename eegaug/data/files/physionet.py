@@ -72,7 +72,7 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _annotations(record: str, n_times: int, rate: float) -> Annotations:
-    """Stages, each of which lasts until the next one; what else happened stands among them."""
+    """Stages, which have no durations; what else happened stands among them."""
     import wfdb
 
     there = [annotator for annotator in _ANNOTATORS if Path(f"{record}.{annotator}").is_file()]
@@ -85,4 +85,6 @@ def _annotations(record: str, n_times: int, rate: float) -> Annotations:
     stages = [i for i, word in enumerate(words) if parse_stage(word) is not None]
     # At sample 0 nothing can be written: what begins there stands at 1.
     onset = np.array([0 if found.sample[i] == 1 else found.sample[i] for i in stages], dtype=float)
-    return onset / rate, np.diff(onset, append=n_times) / rate, [words[i] for i in stages]
+    duration = np.full(len(onset), np.nan)
+    duration[-1:] = n_times - onset[-1:]
+    return onset / rate, duration / rate, [words[i] for i in stages]

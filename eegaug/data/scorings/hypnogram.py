@@ -21,7 +21,7 @@ _SHORT_PAGE_S = 20.0
 # What happens during a stage; other words without a stage are pages that nobody scored if they last.
 _EVENT = re.compile(r"movement|mvt|art|art[ei]fact", re.IGNORECASE)
 _WORD = re.compile(r"(?!.*stage)[a-z ]{3,}", re.IGNORECASE)
-_REM = STAGES.index("REM")
+_WAKE, _REM = STAGES.index("W"), STAGES.index("REM")
 # What lasts so long and is no stage may be one in words that are not known.
 _LONG_S = 20.0
 
@@ -85,7 +85,9 @@ class Hypnogram:
         codes = [parse_stage(label, convention) for label in labels]
         keep = np.array([c is not None for c in codes], dtype=bool)
         stage = np.array([UNSCORED if c is None else c for c in codes], dtype=np.int64)
-        if not (stage >= 0).any():
+        # Where nothing else is a stage, "R" and "L" are sides.
+        sides = {str(x).strip() for x, c in zip(labels, codes, strict=True) if c not in (None, UNSCORED)} == {"R"}
+        if not (stage >= 0).any() or (sides and None in codes):
             seen = sorted({str(label) for label in labels})
             raise ValueError(f"no sleep stage among its labels ({', '.join(map(repr, seen[:8])) or 'there is none'})")
         other = [(at, str(label)) for at, long, label in zip(onset, duration >= _LONG_S, labels, strict=True) if long]
@@ -101,12 +103,14 @@ class Hypnogram:
             raise ValueError(f"a stage ({str(label)!r}) has no onset")
         order = np.argsort(onset, kind="stable")
         onset, duration, stage = onset[order], duration[order], stage[order]
-        # Some exporters leave the duration out: a stage then lasts until the next one.
+        # Some exporters leave the duration out: a stage then lasts until the next one, an epoch as long as most do.
         absent = ~(duration > 0)
         if absent.any():
             gaps = np.diff(onset)
             if not len(gaps):
                 raise ValueError("its one stage has no duration")
+            if (stage[1:] == stage[:-1]).mean() > 0.5:  # epochs, of which some may be left out
+                gaps = np.minimum(gaps, np.median(gaps))
             duration = np.where(absent, np.append(gaps, np.median(gaps)), duration)
         # Events last during a stage. What lasts where there is none may be one by a name that is not known.
         before = np.searchsorted(onset, [at for at, _ in other], side="right") - 1
@@ -286,18 +290,21 @@ def bare_number(label: object) -> int | None:
 
 
 def fours_are_n3(labels: Sequence) -> bool:
-    """Whether REM is a 5, or has a letter beside the numbers of other stages."""
+    """Whether REM is a 5, or it or wakefulness has a letter beside the numbers of other stages."""
     different = {*map(str, labels)}
     found = {bare_number(label) for label in different}
     letters = (label for label in different if bare_number(label) is None)
-    return 5 in found or (not found.isdisjoint((1, 2, 3, 4)) and any(parse_stage(x) == _REM for x in letters))
+    return 5 in found or (not found.isdisjoint((1, 2, 3, 4)) and any(parse_stage(x) in (_WAKE, _REM) for x in letters))
 
 
 def _number_convention(labels: Sequence, numbers: str) -> tuple[str, list[str]]:
     """Which convention bare numbers follow, and a note where that is a guess."""
-    if numbers != "auto":
-        return numbers, []
     different = {*map(str, labels)}
-    if fours_are_n3(different) or 4 not in map(bare_number, different):
-        return "r&k", []
+    found, notes = {bare_number(label) for label in different}, []
+    if 5 in found and numbers != "aasm" and not any(parse_stage(label) == _WAKE for label in different):
+        notes.append("its numbers 1 to 5 were read as N1, N2, N3, N3, REM: there is no 0 (subtract 1 if 1 is W)")
+    if numbers != "auto":
+        return numbers, notes
+    if fours_are_n3(different) or 4 not in found:
+        return "r&k", notes
     return "aasm", ["stage numbers 0 to 4 were read as W, N1, N2, N3, REM (stage_numbers='r&k' if 4 is stage 4)"]

@@ -21,9 +21,7 @@ from eegaug.data.stages import parse_stage
 __all__ = ["four_is_n3", "four_is_open", "holds_stages", "is_of_stages", "read_hypnogram"]
 
 #: Said of a hypnogram whose 4 others settle.
-OTHERS_SETTLE = (
-    "its 4 was read as stage 4 (N3), since REM is a 5 or a letter elsewhere (read it by itself if its 4 is REM)"
-)
+OTHERS_SETTLE = "its 4 was read as stage 4 (N3), since elsewhere REM is a 5, or W or REM a letter (read it by itself if its 4 is REM)"
 #: How names of XML files end.
 XML = (".xml", ".rml")
 
@@ -43,7 +41,7 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
         Length of an epoch where the file does not say.
     numbers : {"auto", "r&k", "aasm"}
         What bare numbers mean, see `parse_stage`; "auto" takes 0 to 4 as the five stages unless there is a 5,
-        or a letter for REM. In XML 4 is always stage 4.
+        or a letter for W or REM. In XML 4 is always stage 4.
 
     Returns
     -------
@@ -70,7 +68,7 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
 
 
 def four_is_n3(path: str | os.PathLike) -> bool:
-    """Whether a hypnogram settles that a bare 4 is stage 4: REM is a 5 in it, or has a letter beside other numbers.
+    """Whether a hypnogram settles that a bare 4 is stage 4: REM is a 5 in it, or W or REM a letter.
 
     Parameters
     ----------
