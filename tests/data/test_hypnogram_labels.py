@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eegaug.data.hypnogram import Hypnogram
+from eegaug.data.scorings.hypnogram import Hypnogram
 
 
 def from_labels(labels, onset_s=None, duration_s=30.0, numbers="auto"):

@@ -21,7 +21,10 @@ from eegaug.data.stages import parse_stage
 __all__ = ["four_is_n3", "four_is_open", "holds_stages", "is_of_stages", "read_hypnogram"]
 
 #: Said of a hypnogram whose 4 others settle.
-OTHERS_SETTLE = "its 4 was read as stage 4 (N3), since elsewhere REM is a 5, or W or REM a letter (read it by itself if its 4 is REM)"
+OTHERS_SETTLE = (
+    "its 4 was read as stage 4 (N3), since REM is a 5, or W or REM a letter, elsewhere (read it by itself if its 4 is "
+    "REM)"
+)
 #: How names of XML files end.
 XML = (".xml", ".rml")
 
