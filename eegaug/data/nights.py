@@ -334,9 +334,7 @@ class Nights(BaseConcatDataset):
 
     def read(self, indices: Sequence[int] | None = None) -> np.ndarray:
         """Samples of some windows (all if None; a mask will do) as float32 (n, channels, times), without transforms."""
-        if indices is None:
-            return np.concatenate([night.read() for night in self.datasets])
-        where = self._checked(indices)
+        where = np.arange(len(self)) if indices is None else self._checked(indices)
         out = np.empty((len(where), len(self.ch_names), self.n_times), dtype=np.float32)
         for k, rows, local in self._by_night(where):
             out[rows] = self.datasets[k].read(local)
@@ -360,9 +358,11 @@ class Nights(BaseConcatDataset):
     def _by_night(self, where: np.ndarray) -> Iterable[tuple[int, np.ndarray, np.ndarray]]:
         ends = np.asarray(self.cumulative_sizes)
         which = np.searchsorted(ends, where, side="right")
-        for k in np.unique(which):
-            rows = np.flatnonzero(which == k)
-            yield int(k), rows, where[rows] - (ends[k - 1] if k else 0)
+        order = np.argsort(which, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(which[order])) + 1):
+            if len(rows):
+                k = int(which[rows[0]])
+                yield k, rows, where[rows] - (ends[k - 1] if k else 0)
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[np.ndarray, Any, list[int]]]:
         where = np.asarray(indices, dtype=np.int64)

@@ -1,4 +1,5 @@
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -120,6 +121,20 @@ def test_files_are_found_from_another_folder(tmp_path, monkeypatch):
     stored = NightDataset("a.f32", [0, 1], ch_names=CHANNELS, sfreq=10.0, n_times=50)
     monkeypatch.chdir("/")
     np.testing.assert_array_equal(stored.read(), X)
+
+
+def test_all_windows_are_read_into_their_places():
+    parts = [night(f"s{i}", 40, seed=i, night=1) for i in range(20)]
+    nights = Nights(parts)
+    tracemalloc.start()
+    X, _, _ = nights.as_arrays()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert X.nbytes < peak < 1.4 * X.nbytes  # with one night at a time
+    np.testing.assert_array_equal(X, np.concatenate([part.read() for part in parts]))
+    order = np.random.default_rng(0).permutation(len(nights))
+    np.testing.assert_array_equal(nights.read(order), X[order])
+    assert nights.read([]).shape == (0, 2, 50) and nights.__getitems__([]) == []
 
 
 def test_a_mask_picks_windows():
