@@ -308,6 +308,8 @@ def get_data_arguments(data: str, given: dict[str, Any]) -> dict[str, Any]:
     if isinstance(arguments.get("ch_names"), str):
         arguments["ch_names"] = [name.strip() for name in arguments["ch_names"].split(",")]
     if called := names_and_aliases(given.get("channels"))[1]:
+        if "channels" in arguments:
+            raise click.UsageError("--data-arg channels says what --channels says: leave it out")
         arguments["channels"] = called
     from_files = data != "simulated" and not (Path(data) / "store.json").exists()
     if from_files and given["jobs"] is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,10 @@ def names_and_aliases(channels: tuple[str, ...] | None) -> tuple[tuple[str, ...]
         raise click.BadParameter(
             f"{wrong[0]!r} is neither a name nor NAME=NAME-IN-THE-FILES", param_hint="'--channels'"
         )
-    return tuple(name for name, _, _ in pairs), {name: called for name, _, called in pairs if called}
+    called = {name: one for name, _, one in pairs if one}
+    if twice := [one for one, count in Counter(called.values()).items() if count > 1]:
+        raise click.BadParameter(f"two channels are called {twice[0]!r} in the files", param_hint="'--channels'")
+    return tuple(name for name, _, _ in pairs), called
 
 
 def settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:

@@ -51,12 +51,16 @@ def nights(
       eegaug nights --data shhs/polysomnography/ --channels "C4-A1=EEG,C3-A2=EEG(sec)"
       eegaug nights --data nights/ --data-arg 'subject_pattern=(?P<subject>p\\d+)'
     """
+    from eegaug.comparison.sources import check_result_file
     from eegaug.data import list_recordings
 
+    if out is not None:
+        check_result_file(out, "a CSV file")
     names, called = common.names_and_aliases(channels)
     if names is not None:
-        if "ch_names" in data_args:
-            raise click.UsageError("--data-arg ch_names says what --channels says: leave it out")
+        for name in ("ch_names", "channels"):
+            if name in data_args:
+                raise click.UsageError(f"--data-arg {name} says what --channels says: leave it out")
         data_args = {**data_args, "ch_names": names, "channels": called or None}
     table = list_recordings(data, **{"verbose": not quiet, **data_args})
     if out is not None:

@@ -24,7 +24,10 @@ def _channels(ctx: click.Context, param: click.Parameter, value: str | None) -> 
         return names
     if not all(model and equals and recording for model, equals, recording in pairs):
         raise click.BadParameter(f"{value!r} mixes names and MODEL=RECORDING pairs")
-    return {model.strip(): recording.strip() for model, _, recording in pairs}
+    found = {model.strip(): recording.strip() for model, _, recording in pairs}
+    if len(found) < len(pairs):
+        raise click.BadParameter(f"{value!r} names a channel of the model twice")
+    return found
 
 
 def _lights(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Any, Any] | None:

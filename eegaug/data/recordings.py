@@ -178,7 +178,7 @@ def cache_folder() -> Path:
     time; they are made again when they are needed.
     """
     if folder := os.environ.get("EEGAUG_CACHE"):
-        return Path(folder)
+        return Path(folder).expanduser()  # for where no shell has done so
     if folder := os.environ.get("XDG_CACHE_HOME"):
         return Path(folder) / "eegaug"
     if sys.platform == "win32" and (folder := os.environ.get("LOCALAPPDATA")):

@@ -257,6 +257,11 @@ class TestErrors:
             (["compare", "--data-arg", "root=/x"], "--data-arg root=/x says what --root says: leave it out"),
             (["fit", "--data-arg", "source=x", "--out", "m"], "--data-arg source=x says what --data says"),
             (["fit", "--data-arg", "sfreq=64", "--sfreq", "50", "--out", "m"], "sfreq=64 says what --sfreq says"),
+            (
+                ["fit", "--channels", "C3=EEG", "--data-arg", 'channels={"C4": "E"}', "--out", "m"],
+                "--data-arg channels says what --channels says",
+            ),
+            (["stage", "n.edf", "--channels", "C3=A,C3=B", "--model", "m", "--out", "o"], "channel of the model twice"),
             (["fit", "--out", ""], "Invalid value for '--out': it is empty; name a file or a folder"),
             (["stage", "", "--model", "m", "--out", "o"], "it is empty; name a file or a folder"),
             (["fit", "--method", "none"], "--out"),

@@ -56,6 +56,9 @@ def test_wrong_calls_end_with_2(tmp_path):
         (["--data", tmp_path / "absent"], "There is no file or folder"),
         (["--data", folder(tmp_path), "--channels", "Fp1"], "no recording has them all"),
         (["--data", tmp_path / "in", "--channels", "Fp1", "--data-arg", "ch_names=Fp1"], "says what --channels says"),
+        (["--data", tmp_path / "in", "--channels", "C3=Fpz-Cz,C4=Fpz-Cz"], "two channels are called 'Fpz-Cz' in the"),
+        (["--data", tmp_path / "in", "--channels", "C3", "--data-arg", "channels={}"], "arg channels says what --chan"),
+        (["--data", tmp_path / "absent", "--out", tmp_path], "is a folder; name a CSV file"),
         (["--data", tmp_path / "in", "--data-arg", "spam=1"], "Unknown option spam"),
     ):
         done = run("nights", *words)

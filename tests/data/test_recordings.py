@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import warnings
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -499,6 +500,8 @@ def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("EEGAUG_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "eegaug"
+    monkeypatch.setenv("EEGAUG_CACHE", "~/cache")
+    assert cache_folder() == Path.home() / "cache"
 
 
 def test_jobs_side_by_side_give_the_same(tmp_path):
