@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +50,7 @@ def nights(
       eegaug nights --data shhs/polysomnography/ --channels "C4-A1=EEG,C3-A2=EEG(sec)"
       eegaug nights --data nights/ --data-arg 'subject_pattern=(?P<subject>p\\d+)'
     """
+    from eegaug._plain_data import plain
     from eegaug.comparison.sources import check_result_file
     from eegaug.data import list_recordings
 
@@ -65,9 +65,8 @@ def nights(
     table = list_recordings(data, **{"verbose": not quiet, **data_args})
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(out, index=False)
-    rows = json.loads(table.to_json(orient="records"))
-    common.print_result(_lines(table), {"recordings": rows, "notes": table.attrs["notes"]}, as_json)
+        table.to_csv(out, index=False, errors="surrogateescape")  # names of files are what bytes they are
+    common.print_result(_lines(table), {"recordings": plain(table), "notes": table.attrs["notes"]}, as_json)
     return common.FAILED if (table["problem"] != "").any() else common.OK
 
 

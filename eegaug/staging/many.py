@@ -115,7 +115,8 @@ def find_tasks(
     beside = folder if folder is not None and folder.is_dir() else None
     # What is named may be of any kind that MNE reads.
     kinds = {*RECORDINGS, *(path.suffix.lower() for path in paths)} - {*HYPNOGRAMS} | {".edf"}
-    known = [path for path in paths if path.suffix.lower() in kinds]
+    # A link to what was never fetched, as git-annex leaves them, is told with the recordings that cannot be staged.
+    known = [path for path in paths if path.suffix.lower() in kinds and path.exists()]
     found = {one.path: one for one in find_recordings(known, hypnograms=beside, kinds=kinds)[0]} if known else {}
     names, tasks = _folders(paths), []
     for path in paths:

@@ -1,8 +1,10 @@
 """`eegaug nights`."""
 
 import json
+import os
 
 import pandas as pd
+import pytest
 
 from tests.data.edf_files import noise, pages, write_edf
 
@@ -42,6 +44,18 @@ def test_bad_recordings_end_with_1(tmp_path):
     assert table["N2"].tolist() == [2, 2, 2, 0] and table["file"][0].endswith("SC4001E0-PSG.edf")
     done = run("nights", "--data", tmp_path / "in", "--quiet")
     assert "1 cannot be used:\n  SC4021E0-PSG: no EDF or BDF file" in done.stdout
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    """As of files whose names were written in an older encoding: it costs no table."""
+    try:
+        os.rename(folder(tmp_path) / f"{NAMES[0]}.edf", os.fsencode(tmp_path / "in") + b"/M\xfcller.edf")
+    except (OSError, UnicodeError):
+        pytest.skip("files here have names in UTF-8")
+    done = run("nights", "--data", tmp_path / "in", "--json", "--quiet", "--out", tmp_path / "nights.csv")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["recordings"][0]["recording"] == "M\udcfcller"
+    assert (tmp_path / "nights.csv").read_bytes().splitlines()[1].split(b",")[0] == b"M\xfcller"
 
 
 def test_channels_called_otherwise(tmp_path):

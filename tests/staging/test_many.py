@@ -149,6 +149,12 @@ class TestStageFiles:
         assert table["recording"].tolist() == ["anna", "bert"] and table["agreement_epochs"].tolist() == [12, 12]
         assert table["TIB"].tolist() == [6.0, 6.0]
 
+    def test_a_link_to_what_was_never_fetched_is_one_of_the_bad_files(self, folder, bundle, tmp_path):
+        (folder / "dora.edf").symlink_to(tmp_path / ".git" / "annex" / "dora.edf")
+        result = stage_files(find_tasks([folder], tmp_path / "out"), bundle, out=tmp_path / "out", page=False)
+        assert [one["recording"].split("/")[-1] for one in result.failed] == ["cut.edf", "dora.edf", "eyes.edf"]
+        assert "dora.edf" in result.failed[1]["reason"] and len(result.done) == 2
+
     def test_subjects_that_the_model_has_seen_are_named(self, folder, model, tmp_path):
         saved = model.save(tmp_path / "model", splits={"train": ["anna"], "valid": [], "test": None})
         files = [folder / "anna.edf", folder / "bert.edf"]
