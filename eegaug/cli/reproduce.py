@@ -25,7 +25,9 @@ _EXPERIMENTS = {
 @click.command()
 @click.argument("name", required=False, shell_complete=common.complete_one(tuple(_EXPERIMENTS)))
 @click.option("--quick", is_flag=True, help="A small version: at most two minutes on two cores.")
-@click.option("--out", type=common.FILE, metavar="FOLDER", help="Results (eegaug-reproduce/NAME).")
+@click.option(
+    "--out", type=common.FILE, metavar="FOLDER", help="Results (eegaug-reproduce/NAME; with --quick NAME-quick)."
+)
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="How many seeds (the experiment's own number).")
 @common.data_options
 @common.jobs_option("Runs at a time (one per core, at most 8; 1 on an accelerator).")

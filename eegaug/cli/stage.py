@@ -71,7 +71,7 @@ def _moment(text: str | None) -> float | str | None:
     metavar="OFF,ON",
     help="When lights went off and on, as 23:05,06:40 or in seconds from the start (the recording's annotations).",
 )
-@click.option("--copies", type=click.IntRange(1), help="Copies that AugNet averages (the model's number).")
+@click.option("--copies", type=click.IntRange(1), metavar="N", help="Copies that AugNet averages (the model's number).")
 @click.option("--no-pages", is_flag=True, help="No pictures: tables only, in a fraction of the time.")
 @click.option("--again", is_flag=True, help="Stage again what is finished.")
 @common.jobs_option("Recordings at a time (1).")
