@@ -254,7 +254,14 @@ device_option = click.option(
     help="cpu, cuda, … Default: a CUDA device if there is one.",
 )
 #: seed of a command that makes one run.
-seed_option = click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of all that is random.")
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Of all that is random.",
+)
 
 
 method_arg_option = click.option(

@@ -262,6 +262,10 @@ class TestErrors:
                 "--data-arg channels says what --channels says",
             ),
             (["stage", "n.edf", "--channels", "C3=A,C3=B", "--model", "m", "--out", "o"], "channel of the model twice"),
+            (
+                ["fit", "--seed", "-1", "--out", "m"],
+                "Invalid value for '--seed': -1 is not in the range 0<=x<=4294967295",
+            ),
             (["fit", "--out", ""], "Invalid value for '--out': it is empty; name a file or a folder"),
             (["stage", "", "--model", "m", "--out", "o"], "it is empty; name a file or a folder"),
             (["fit", "--method", "none"], "--out"),
