@@ -243,6 +243,24 @@ def test_damaged_files_are_named_and_left_out(tmp_path, name, content, message):
     assert [one.name for one in nights.datasets] == ["b"]
 
 
+def test_whatever_readers_of_headers_stumble_over_other_recordings_are_read(tmp_path, monkeypatch):
+    write_fif(tmp_path / "a.fif", pages(STAGES))
+    write_dreem(tmp_path / "b.h5", pages(STAGES))
+    write_wfdb(tmp_path / "c.hea", pages(STAGES))
+
+    def fails(*args, **options):
+        raise RuntimeError("bad heap free list")
+
+    monkeypatch.setattr(h5py, "File", fails)
+    # An annotation that names a label there is no room for.
+    monkeypatch.setattr(wfdb, "rdann", lambda *_: [][1])
+    with pytest.warns(UserWarning) as told:
+        nights = load_recordings(tmp_path)
+    assert [one.name for one in nights.datasets] == ["a"]
+    assert "b: no HDF5 file, or a damaged one (bad heap free list)" in str(told[0].message)
+    assert "c: wfdb cannot read its annotations (list index out of range)" in str(told[0].message)
+
+
 def test_hdf5_of_others(tmp_path):
     with h5py.File(tmp_path / "weights.h5", "w") as f:
         f["layer/kernel"] = np.zeros(3)

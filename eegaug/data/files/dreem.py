@@ -40,7 +40,7 @@ def open_dreem(path: Path) -> Continuous:
                 raise ValueError(f"no night of the Dreem Open Datasets: it has no signals/eeg, only {list(f)[:8]}")
             described = {one["path"]: one for one in json.loads(f.attrs.get("description", "[]"))}
             began = f.attrs.get("start_time")
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # HDF5 raises both
         if not path.is_file():
             raise
         raise ValueError(f"no HDF5 file, or a damaged one ({error})") from error

@@ -78,8 +78,13 @@ def _annotations(record: str, n_times: int, rate: float) -> Annotations:
     there = [annotator for annotator in _ANNOTATORS if Path(f"{record}.{annotator}").is_file()]
     if not there:
         return np.empty(0), np.empty(0), []
-    with _without_warnings():
-        found = wfdb.rdann(record, there[0])
+    try:
+        with _without_warnings():
+            found = wfdb.rdann(record, there[0])
+    except OSError:
+        raise
+    except Exception as error:  # as above
+        raise ValueError(f"wfdb cannot read its annotations ({str(error) or type(error).__name__})") from error
     # "2 HA": stage 2 with a hypopnea and an arousal.
     words = [(note.strip("\x00 ").split() or [""])[0] for note in found.aux_note]
     stages = [i for i, word in enumerate(words) if parse_stage(word) is not None]
