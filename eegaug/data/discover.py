@@ -184,17 +184,22 @@ def names_of_nights(found: Iterable[Found]) -> list[str]:
     """Names of recordings that look like nights of one subject, where each was taken for a subject of its own.
 
     Their names are the same but for what says which night they are, or that they are recordings ("p07", "p07_night2",
-    "p07_eeg"), or have parts each of which several share ("p07_1", "p07_2", "p08_1"), or they are in one of several
-    folders that hold a few recordings each.
+    "p07_2", "p07_eeg"), or say nothing else ("night1", "night2"), or have parts each of which several share ("p07_1",
+    "p07_2", "p08_1"), or they are in one of several folders that hold a few recordings each.
     """
     # What an npz file is it says itself.
     own = [one for one in found if one.path.suffix.lower() != ".npz" and one.subject == one.path.stem]
     alike: dict[str, list[str]] = {}
     folders: dict[Path, list[str]] = {}
     for one in own:
-        if rest := _NIGHT_OF.sub("", base_name(one.path).lower()).strip(" ._-"):
-            alike.setdefault(rest, []).append(one.subject)
+        base = base_name(one.path).lower()
+        rest = _NIGHT_OF.sub("", base).strip(" ._-")
+        if rest or _VISIT.fullmatch(base):
+            alike.setdefault(rest or str(one.path.parent), []).append(one.subject)
         folders.setdefault(one.path.parent, []).append(one.subject)
+    for rest in list(alike):  # "p07_2" beside "p07"
+        if (first := re.sub(r"[ ._-]+\(?\d\)?$", "", rest)) != rest and first in alike:
+            alike[first] += alike[rest]
     if len({len(folder.parts) for folder in folders}) == 1 < len(folders) and len(own) <= 4 * len(folders):
         alike |= {str(folder): names for folder, names in folders.items() if not _VISIT.fullmatch(folder.name)}
     told = dict.fromkeys(name for names in alike.values() if len(names) > 1 for name in names)

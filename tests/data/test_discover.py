@@ -340,6 +340,8 @@ def test_visits_of_nsrr_are_nights_of_a_subject(tmp_path):
         (["lab_p07", "lab_p08"], []),
         (["n1", "n2", "2024-02-29"], []),
         (["p07", "p07_night2", "p08", "p09", "p09_eeg"], ["p07", "p07_night2", "p09", "p09_eeg"]),
+        (["night1", "night 2_eeg", "p08", "v1"], ["night 2_eeg", "night1", "v1"]),
+        (["p07", "p07_2", "p08", "p09", "p09 (2)", "p10"], ["p07", "p07_2", "p09", "p09 (2)"]),
     ],
 )
 def test_nights_are_told_by_the_names_of_files(tmp_path, names, told):
