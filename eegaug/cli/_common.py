@@ -242,9 +242,7 @@ training_options = options(
         metavar="X",
         help="Weight of AugNet's penalty (10; simulated: 0.2; augnet-change: 0.5).",
     ),
-    click.option(
-        "--copies", type=int, default=4, show_default=True, metavar="N", help="Copies AugNet averages at prediction."
-    ),
+    click.option("--copies", type=int, metavar="N", help="Copies AugNet averages at prediction (4)."),
 )
 #: device, None if nothing was said: see eegaug.comparison.sources.default_device.
 device_option = click.option(

@@ -63,7 +63,7 @@ def fit(
     lr: float | None = None,
     method_options: Mapping[str, Any] | None = None,
     penalty: float | None = None,
-    n_copies: int = 4,
+    n_copies: int | None = None,
     seed: int = 0,
     device: str | None = None,
     verbose: bool = True,

@@ -79,7 +79,7 @@ def compare(
     preprocessing: Any = None,
     data_args: Mapping[str, Any] | None = None,
     penalty: float | None = None,
-    n_copies: int = 4,
+    n_copies: int | None = None,
     method_options: Mapping[str, Mapping[str, Any]] | None = None,
     device: str | None = None,
     split_seed: int = 0,
@@ -152,8 +152,8 @@ def compare(
     penalty : float, optional
         Weight of AugNet's penalty (``"augnet"``, ``"augnet-change"``; of others it is an option). Default 10; 0.2 for
         ``"simulated"``; 0.5 of ``"augnet-change"``.
-    n_copies : int
-        Augmented copies that these two average at prediction.
+    n_copies : int, optional
+        Augmented copies that these two average at prediction. Default 4.
     method_options : mapping, optional
         Method name → its further options.
     device : str, optional

@@ -94,8 +94,9 @@ def default_for(name: str, data: Any, given: Any = None) -> Any:
     return (_EMBEDDED_DEFAULTS if _is_embedded(data) else _DEFAULTS)[name]
 
 
-def augnet_options(data: Any, penalty: float | None = None, n_copies: int = _N_COPIES) -> dict[str, Any]:
-    """Options of AugNet for this data, with the penalty given or the default."""
+def augnet_options(data: Any, penalty: float | None = None, n_copies: int | None = None) -> dict[str, Any]:
+    """Options of AugNet for this data, with the penalty and the copies given or the default."""
+    n_copies = _N_COPIES if n_copies is None else n_copies
     return {
         "penalty": default_for("penalty", data, penalty),
         "n_copies": int(n_copies) if isinstance(n_copies, float) and n_copies.is_integer() else n_copies,
@@ -116,7 +117,7 @@ def method_settings(
     data: Any,
     method: Any,
     penalty: float | None = None,
-    n_copies: int = _N_COPIES,
+    n_copies: int | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """All options of a method for this data: what was given, else what suits the data, else the method's own.
@@ -132,12 +133,11 @@ def method_settings(
     return method.options({**suited, **(given or {})})
 
 
-def warn_of_unused(methods: Iterable[Any], penalty: float | None, n_copies: int) -> None:
+def warn_of_unused(methods: Iterable[Any], penalty: float | None, n_copies: int | None) -> None:
     """Warn of a penalty and of copies that are none of these methods'."""
     if any(method.name in _AUGNETS for method in methods):
         return
-    given = {"penalty": penalty, "n_copies": None if n_copies == _N_COPIES else n_copies}
-    for name, value in given.items():
+    for name, value in {"penalty": penalty, "n_copies": n_copies}.items():
         if value is not None:
             warn(
                 f"{name}={value} has no effect: it is that of {' and '.join(_AUGNETS)}; those of others are options of "

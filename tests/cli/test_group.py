@@ -172,7 +172,7 @@ class TestNames:
     def test_helps_say_the_defaults(self, command):
         from eegaug.comparison import get_method
         from eegaug.comparison.fitting import EPOCHS_WITHOUT_VALIDATION
-        from eegaug.comparison.sources import EMBEDDED, default_for
+        from eegaug.comparison.sources import EMBEDDED, augnet_options, default_for
         from eegaug.data import Preprocessing
         from eegaug.data.mass import SFREQ
 
@@ -191,6 +191,7 @@ class TestNames:
         if command != "search":
             change = get_method("augnet-change").defaults["penalty"]
             assert f"Weight of AugNet's penalty ({penalty}; augnet-change: {change:g})." in said
+            assert f"Copies AugNet averages at prediction ({augnet_options('simulated')['n_copies']})." in said
         if command == "compare":
             assert f"or a JSON file of them ({folds})." in said
         if command == "fit":

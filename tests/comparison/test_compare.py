@@ -358,7 +358,7 @@ class TestFailures:
 
 
 class TestOptions:
-    @pytest.mark.parametrize("unused", [{"penalty": 0.3}, {"n_copies": 8}])
+    @pytest.mark.parametrize("unused", [{"penalty": 0.3}, {"n_copies": 8}, {"n_copies": 4}])
     def test_what_is_no_methods_is_named(self, tmp_path, small, unused):
         ((name, value),) = unused.items()
         with pytest.warns(UserWarning, match=f"{name}={value} has no effect: it is that of augnet and augnet-change"):
