@@ -54,9 +54,9 @@ def load_recordings(
     (or ``-profusion.xml``, which is the same scoring), or the same name with ``.csv``, ``.tsv`` or ``.txt`` (with or
     without ``-hypnogram``, ``_stages``, ``_scoring`` and the like), with ``.xml`` of Compumedics Profusion, ``.rml`` of
     Philips Respironics, or Luna's ``.annot`` and ``.eannot``; else among the annotations of the recording itself, of
-    which bare numbers are triggers in other files than EDF+. Text holds one stage per 30-s line (or per line as long as
-    a window, where that fits the recording better), or a table with onset, duration and stage; onsets are seconds from
-    the start of the recording, or times of the day.
+    which bare numbers are triggers, but for those with a duration in EDF+. Text holds one stage per 30-s line (or per
+    line as long as a window, where that fits the recording better), or a table with onset, duration and stage; onsets
+    are seconds from the start of the recording, or times of the day.
 
     Stages 3 and 4 become N3. Movement and unknown are dropped and counted. A recording that cannot be used (truncated,
     unreadable, without hypnogram, a channel flat or missing) is skipped, named in one warning at the end and listed in

@@ -7,7 +7,7 @@ from eegaug.data.channels import Pick
 from eegaug.data.files import edf
 from eegaug.data.files.edf import read_edf, read_edf_annotations, read_edf_header
 
-from .edf_files import pages, sine, write_edf
+from .edf_files import noise, pages, sine, write_edf
 
 
 def patch(path, offset, data):
@@ -168,6 +168,12 @@ def test_discontinuous_files(tmp_path):
     patch(path, last, b"\x00" * 9)
     with pytest.raises(ValueError, match="do not say when they begin"):
         read_edf_header(path)
+
+
+def test_numbers_without_a_duration_are_triggers(tmp_path):
+    stages = [(0, 30, "W"), (0, 0, "1"), (31, None, " 2"), (30, 30, "2"), (62, 0, "N2"), (93, None, "255.0")]
+    path = write_edf(tmp_path / "a.edf", {"C3": noise(120)}, stages=stages)
+    assert sorted(read_edf_annotations(read_edf_header(path))[2]) == ["2", "N2", "W"]
 
 
 def test_annotations_alone_may_be_discontinuous(tmp_path):

@@ -41,6 +41,7 @@ TO_UV = {
 _MNE_MICRO = ("\u03bcV", "\u00b5V", "\x83\xcaV", "uV")
 _STRETCH = 2**19
 _ANNOTATION = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14([^\x00]*)\x14\x00")
+_NUMBER = re.compile(rb"\s*[+-]?\d+(\.\d*)?\s*")
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 
 
@@ -205,10 +206,10 @@ def _annotation_bytes(header: EdfHeader, signal: int, records: slice = slice(Non
 
 
 def read_edf_annotations(header: EdfHeader) -> Annotations:
-    """Annotations of an EDF+ or BDF+ file, those outside its signal included.
+    """Annotations of an EDF+ or BDF+ file, those outside its signal included, numbers without a duration left out.
 
     MNE drops what lies outside the signal without a word, and given a path it searches the samples for annotations as
-    well.
+    well. Numbers at points in time are those of triggers, of which a 2 is no stage.
 
     Returns
     -------
@@ -223,6 +224,8 @@ def read_edf_annotations(header: EdfHeader) -> Annotations:
             if k == i == 0 and not texts[0]:
                 first = float(match[1])  # the fraction of a second at which the first sample was taken
             for one in filter(None, texts):
+                if not float(match[2] or 0) and _NUMBER.fullmatch(one):
+                    continue
                 onset.append(float(match[1]))
                 duration.append(float(match[2]) if match[2] else np.nan)
                 text.append(_decoded(one))
