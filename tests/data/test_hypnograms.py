@@ -271,6 +271,12 @@ def test_ends_may_be_the_last_second_or_sample_of_a_stage(tmp_path, last):
     assert gap.duration_s.tolist() == [30, 30, 30]
 
 
+def test_ends_may_be_the_last_second_of_a_stage_past_midnight(tmp_path):
+    rows = "23:59:00,23:59:29,W\n23:59:30,00:00:29,N1\n00:00:30,00:01:59,N2\n"
+    h = read_hypnogram(write(tmp_path, f"start,end,stage\n{rows}"))
+    assert (h.onset_s.tolist(), h.duration_s.tolist()) == ([0, 30, 90], [30, 60, 90])
+
+
 def test_the_last_stage_without_a_duration_lasts_as_long_as_is_usual(tmp_path):
     h = read_hypnogram(write(tmp_path, "onset,stage\n0,W\n30,N1\n60,N2\n90,N3\n240,R\n"))
     assert h.duration_s.tolist() == [30, 30, 30, 150, 30]  # and not as the stage before it

@@ -308,7 +308,8 @@ def read_layout(path: Path) -> Layout:
         if by_clock:
             stops = [start + (stop - start) % DAY_S for start, stop in zip(onsets, stops, strict=True)]
         # Where each ends the same second or sample before the next one begins, that is its last.
-        if len(last := set(np.round(np.subtract(onsets[1:], stops[:-1]), 6).tolist())) == 1 and 0 < min(last) <= 1:
+        between = np.subtract(onsets[1:], stops[:-1])
+        if len(last := set(np.round(between % DAY_S if by_clock else between, 6).tolist())) == 1 and 0 < min(last) <= 1:
             stops = [stop + min(last) for stop in stops]
         lengths = [stop - start for start, stop in zip(onsets, stops, strict=True)]
         if late := [i for i, length in enumerate(lengths) if length < 0]:
