@@ -33,6 +33,13 @@ def test_epochs_without_durations_do_not_last_through_those_that_are_left_out():
     assert changes.duration_s.tolist() == [60, 90, 90, 90]
 
 
+@pytest.mark.parametrize("duration_s", [3000.0, np.nan])
+def test_times_in_samples_are_refused(duration_s):
+    found = from_labels("WW1122223RWW11222333RRW", 3000.0 * np.arange(23), duration_s=duration_s)
+    with pytest.raises(ValueError, match="multiples of 3000 s: are its times in samples"):
+        found.windows(30, 690)
+
+
 def test_sides_alone_are_no_stages():
     with pytest.raises(ValueError, match="no sleep stage among its labels \\('L', 'R'\\)"):
         from_labels("RLRLR", [10, 50, 100, 200, 250], duration_s=0)

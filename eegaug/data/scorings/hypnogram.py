@@ -24,6 +24,8 @@ _WORD = re.compile(r"(?!.*stage)[a-z ]{3,}", re.IGNORECASE)
 _WAKE, _REM = STAGES.index("W"), STAGES.index("REM")
 # What lasts so long and is no stage may be one in words that are not known.
 _LONG_S = 20.0
+# Of so many stretches, not all last multiples of so many seconds.
+_MANY, _TOO_LONG_S = 20, 300.0
 
 
 @dataclass(frozen=True)
@@ -218,14 +220,16 @@ class Hypnogram:
         Raises
         ------
         ValueError
-            If the pages are shorter than the window and are refused, overlap one another, or none lies in the
-            recording.
+            If the pages are shorter than the window and are refused, are minutes long, overlap one another, or none
+            lies in the recording.
         """
         if epoch_20s not in ("refuse", "reepoch"):
             raise ValueError(f"epoch_20s={epoch_20s!r} is not known: use 'refuse' or 'reepoch'.")
         page = self.page_s()
         if self.clock_s is not None:
             raise ValueError("it has times of the day: since() counts them from the start of a recording")
+        if len(self.stage) >= _MANY and page >= _TOO_LONG_S:
+            raise ValueError(f"its stages last multiples of {page:g} s: are its times in samples? Give them in seconds")
         step, margin = window_s, 0.0
         if page in (5, 10, 15, 20, 25) and page < window_s and window_s % page:
             if epoch_20s == "refuse":
