@@ -243,6 +243,33 @@ def test_damaged_files_are_named_and_left_out(tmp_path, name, content, message):
     assert [one.name for one in nights.datasets] == ["b"]
 
 
+def test_a_change_of_signals_that_are_called_otherwise_than_the_header_is_noticed(tmp_path):
+    for folder, write, kind in [("bv", write_brainvision, ".eeg"), ("wfdb", write_wfdb, ".dat")]:
+        (tmp_path / folder).mkdir()
+        path = write(tmp_path / folder / ("a.vhdr" if folder == "bv" else "a.hea"), pages(STAGES))
+        path.write_text(path.read_text(encoding="utf-8").replace(f"a{kind}", f"x{kind}"), encoding="utf-8")
+        data = path.with_suffix(kind).rename(path.with_name(f"x{kind}"))
+        before = load_recordings(path.parent, **PLAIN).read([0])
+        data.write_bytes(data.read_bytes()[6000:] + bytes(6000))
+        assert not np.allclose(load_recordings(path.parent, **PLAIN).read([0]), before)
+
+
+def test_signals_of_physionet_at_several_rates(tmp_path):
+    """A frame of ten samples of an EEG and one of the saturation, at 10 frames per second."""
+    eeg = np.round(10 * SIGNAL[0]).astype("<i2")
+    frames = np.concatenate([eeg.reshape(-1, 10), np.arange(len(eeg) // 10, dtype="<i2")[:, None]], axis=1)
+    (tmp_path / "a.dat").write_bytes(frames.tobytes())
+    signals = "a.dat 16x10 10/uV 16 0 0 0 0 C3\na.dat 16 1/uV 16 0 0 0 0 M2\n"
+    (tmp_path / "a.hea").write_text(f"a 2 10 {len(frames)}\n{signals}")
+    recording = open_recording(tmp_path / "a.hea")
+    ((x, rate),) = recording.read([Pick(0)], 12.25, 20.13)
+    assert (rate, recording.duration_s) == (100, DURATION_S)
+    np.testing.assert_allclose(x, SIGNAL[0, 1225:2013], atol=0.06)
+    assert recording.read([Pick(1)], 12, 20)[0][1] == 10
+    with pytest.raises(ValueError, match="differ in sampling rate: 100 and 10 Hz"):
+        recording.read([Pick(0, 1)], 0, 30)
+
+
 def test_whatever_readers_of_headers_stumble_over_other_recordings_are_read(tmp_path, monkeypatch):
     write_fif(tmp_path / "a.fif", pages(STAGES))
     write_dreem(tmp_path / "b.h5", pages(STAGES))

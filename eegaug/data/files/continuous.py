@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,12 @@ FORMS = (".edf", ".bdf", ".rec", ".vhdr", ".set", ".fif", ".gdf", ".cnt", ".h5",
 
 _BESIDE = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",), ".hea": (".mat", ".dat", ".arousal", ".st", ".hypn")}
 """Files of a recording beside the one that is named."""
+
+_NAMED = {
+    ".vhdr": re.compile(r"(?m)^(?:Data|Marker)File=([^/\\\n]+?)\s*$"),
+    ".hea": re.compile(r"(?m)^([^#\s/]\S*\.(?:dat|mat))\s"),
+}
+"""Where a header names such files, which may be called otherwise."""
 
 Annotations = tuple[np.ndarray, np.ndarray, list[str]]
 """Onsets and durations in seconds from the first sample, NaN for a duration that is not given, and texts."""
@@ -48,8 +55,12 @@ class Continuous:
 
 def files_of(path: Path) -> list[Path]:
     """A recording's file and those that belong to it and are there."""
-    beside = [path.with_suffix(kind) for kind in _BESIDE.get(path.suffix.lower(), ())]
-    return [path, *(one for one in beside if one.is_file())]
+    kind = path.suffix.lower()
+    beside = [path.with_suffix(other) for other in _BESIDE.get(kind, ())]
+    if kind in _NAMED:
+        names = _NAMED[kind].findall(path.read_text(encoding="utf-8", errors="replace"))
+        beside += [path.with_name(name) for name in dict.fromkeys(names)]
+    return [path, *(one for one in dict.fromkeys(beside) if one.is_file())]
 
 
 def open_recording(path: str | os.PathLike) -> Continuous:
