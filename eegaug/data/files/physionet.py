@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,25 +43,40 @@ def open_wfdb(path: Path) -> Continuous:
         raise ValueError(f"a record of {header.n_seg} segments: name one of them")
     if not header.n_sig or not header.sig_len:
         raise ValueError("a record without signals")
-    rate = float(header.fs)
+    frames_per_s = float(header.fs)
     usable = [i for i, unit in enumerate(header.units) if unit.lower() in TO_UV]
 
     def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
         used = sorted({i for pick in picks for i in pick if i is not None})
-        start, stop = round(start_s * rate), min(header.sig_len, round(stop_s * rate))
+        first, last = math.floor(start_s * frames_per_s), min(header.sig_len, math.ceil(stop_s * frames_per_s))
+        # Not smoothed: a frame may hold several samples of some signals, of which wfdb would hand out the mean.
+        options = {"channels": [usable[i] for i in used], "return_res": 32, "smooth_frames": False}
         with _without_warnings():
-            part = wfdb.rdrecord(record, start, stop, channels=[usable[i] for i in used], return_res=32).p_signal
-        row = {i: np.float32(TO_UV[header.units[usable[i]].lower()]) * part[:, k] for k, i in enumerate(used)}
-        return [(row[p.plus] if p.minus is None else row[p.plus] - row[p.minus], rate) for p in picks]
+            parts = wfdb.rdrecord(record, first, last, **options).e_p_signal
+        row = {}
+        for i, part in zip(used, parts, strict=True):
+            n = header.samps_per_frame[usable[i]]
+            rate = n * frames_per_s
+            kept = part[round(start_s * rate) - n * first : round(stop_s * rate) - n * first]
+            row[i] = np.float32(TO_UV[header.units[usable[i]].lower()]) * kept, rate
+        return [_difference(row[p.plus], p.minus if p.minus is None else row[p.minus]) for p in picks]
 
     return Continuous(
         name=path.stem,
         ch_names=[header.sig_name[i] for i in usable],
-        duration_s=header.sig_len / rate,
+        duration_s=header.sig_len / frames_per_s,
         read=read,
-        annotations=lambda: _annotations(record, header.sig_len, rate),
+        annotations=lambda: _annotations(record, header.sig_len, frames_per_s),
         start=header.base_datetime,
     )
+
+
+def _difference(plus: tuple[np.ndarray, float], minus: tuple[np.ndarray, float] | None) -> tuple[np.ndarray, float]:
+    if minus is None:
+        return plus
+    if plus[1] != minus[1]:
+        raise ValueError(f"channels to be subtracted differ in sampling rate: {plus[1]:g} and {minus[1]:g} Hz")
+    return plus[0] - minus[0], plus[1]
 
 
 @contextlib.contextmanager
