@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -104,8 +105,8 @@ def augmentation_norm(
         raise ValueError(f"penalty kind {kind!r}; use one of {', '.join(PENALTIES)}.")
     if reduction not in ("global", "per_layer"):
         raise ValueError(f"reduction {reduction!r}; use 'global' or 'per_layer'.")
-    if limit is not None and not 0 < limit <= 1:
-        raise ValueError(f"penalty limit {limit}; it lies in (0, 1].")
+    if limit is not None and not (isinstance(limit, Real) and 0 < limit <= 1):
+        raise ValueError(f"penalty limit {limit!r}; it lies in (0, 1].")
     if kind == "none":
         return strengths[0].new_zeros(())
     if kind in ("mean", "log"):

@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -183,11 +183,11 @@ class _Plan:
         for name, value in (("n_subjects", n_subjects), ("nights_per_subject", nights_per_subject)):
             if not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1.")
-        if not 0 <= self.ambiguity <= 1:
+        if not (isinstance(self.ambiguity, Real) and 0 <= self.ambiguity <= 1):
             raise ValueError(f"ambiguity is {self.ambiguity!r}; it is a fraction of windows, from 0 to 1.")
         if self.preprocessing.l_freq is None:
             raise ValueError("l_freq is None; simulated nights need a lower edge, such as 0.3 Hz.")
-        if not 0 < self.hours <= 24:
+        if not (isinstance(self.hours, Real) and 0 < self.hours <= 24):
             raise ValueError(f"hours is {self.hours!r}; a night has more than 0 and at most 24.")
         if self.whole_night < 1:
             raise ValueError(f"hours={self.hours:g} is less than one window of {self.preprocessing.window_s:g} s.")

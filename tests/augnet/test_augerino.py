@@ -73,7 +73,7 @@ def test_safe_variant_stops_all_widths_once_one_has_reached_the_limit():
     assert safe.history[-1, "train_penalty"] > free.history[-1, "train_penalty"]
 
 
-@pytest.mark.parametrize("limit", [0.0, -1.0, 1.5])
+@pytest.mark.parametrize("limit", [0.0, -1.0, 1.5, "half"])
 def test_limit_outside_of_the_unit_interval_is_refused(limit):
     with pytest.raises(ValueError, match="penalty limit"):
         augerino([["sign_flip"]], penalty_limit=limit).fit(X, Y)

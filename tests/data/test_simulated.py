@@ -373,6 +373,8 @@ def test_store_grows_by_subjects(tmp_path):
         ({"n_subjects": 0}, "n_subjects is 0"),
         ({"nights_per_subject": 1.5}, "nights_per_subject is 1.5"),
         ({"hours": 0}, "hours is 0"),
+        ({"hours": "8h"}, "hours is .8h.; a night has"),
+        ({"ambiguity": "some"}, "ambiguity is .some."),
         ({"hours": 0.001}, "less than one window"),
         ({"n_windows": 961}, "1 to 960 windows"),
         ({"n_windows": 1.5}, "n_windows is 1.5; a night of 8 h has 1 to 960 windows"),
