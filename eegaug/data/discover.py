@@ -202,7 +202,7 @@ def names_of_nights(found: Iterable[Found]) -> list[str]:
             alike[first] += alike[rest]
     if len({len(folder.parts) for folder in folders}) == 1 < len(folders) and len(own) <= 4 * len(folders):
         alike |= {str(folder): names for folder, names in folders.items() if not _VISIT.fullmatch(folder.name)}
-    told = dict.fromkeys(name for names in alike.values() if len(names) > 1 for name in names)
+    told = dict.fromkeys(name for names in alike.values() if len(set(names)) > 1 for name in names)
     parts = [re.split(r"[ ._-]+", base_name(one.path).lower()) for one in own]
     differing = [Counter(part) for part in zip(*parts, strict=False) if len(set(part)) > 1]
     crossed = len(set(map(len, parts))) == 1 and len(differing) > 1 and all(max(c.values()) > 1 for c in differing)

@@ -380,6 +380,11 @@ def test_links_are_followed_once(tmp_path):
     assert sorted(one.path.resolve().name for one in find_recordings(tmp_path / "data")[0]) == ["a.edf", "b.edf"]
     touch(tmp_path, "annex/.git/objects/hash.edf")
     (tmp_path / "annex" / "c.edf").symlink_to(tmp_path / "annex" / ".git" / "objects" / "hash.edf")
+def test_a_subject_known_by_folders_of_visits_is_not_said_to_be_several(tmp_path):
+    touch(tmp_path, "visit1/p07.edf", "visit2/p07.edf", "visit1/p08.edf")
+    assert names_of_nights(find_recordings(tmp_path)[0]) == []
+
+
     assert [one.subject for one in find_recordings(tmp_path / "annex")[0]] == ["c"]
     a = tmp_path / "data" / "s1" / "a.edf"
     assert len(find_recordings([a, a])[0]) == 1
