@@ -82,6 +82,21 @@ def test_a_hypnogram_beside_one_recording_is_no_other_s(tmp_path, other):
     }
 
 
+@pytest.mark.parametrize(
+    ("files", "own"),
+    [
+        (["visit1/p07.edf", "visit2/p07.txt"], None),
+        (["p2/rec/a.edf", "p1/score/a.txt"], None),
+        (["p2/rec/a.edf", "p1/score/a.txt", "p2/score/a.txt"], "p2/score/a.txt"),
+        (["edf1/p07.edf", "scores2/p07.txt"], "scores2/p07.txt"),
+    ],
+)
+def test_folders_of_other_numbers_hold_no_hypnogram_of_a_recording(tmp_path, files, own):
+    touch(tmp_path, *files)
+    (found,), _ = find_recordings(tmp_path)
+    assert found.hypnogram == (own and tmp_path / own) and found.problem is None
+
+
 def test_hypnograms_in_another_folder(tmp_path):
     touch(tmp_path, "eeg/a.edf", "other/a_stages.csv")
     assert pairs(tmp_path / "eeg") == {"a": (None, "a", 1)}
@@ -365,6 +380,11 @@ def test_a_few_recordings_in_one_of_several_folders_may_be_of_one_subject(tmp_pa
     assert names_of_nights(find_recordings(tmp_path)[0]) == told
 
 
+def test_a_subject_known_by_folders_of_visits_is_not_said_to_be_several(tmp_path):
+    touch(tmp_path, "visit1/p07.edf", "visit2/p07.edf", "visit1/p08.edf")
+    assert names_of_nights(find_recordings(tmp_path)[0]) == []
+
+
 def test_recordings_of_other_kinds_are_named(tmp_path):
     touch(tmp_path, "a.hdf5", "sub/b.HDF5", "c_raw.fif.gz", "d.edf.gz", "notes.txt", "e.eeg")
     assert [p.name for p in unread_files(tmp_path)] == ["a.hdf5", "c_raw.fif.gz", "d.edf.gz", "b.HDF5"]
@@ -380,11 +400,6 @@ def test_links_are_followed_once(tmp_path):
     assert sorted(one.path.resolve().name for one in find_recordings(tmp_path / "data")[0]) == ["a.edf", "b.edf"]
     touch(tmp_path, "annex/.git/objects/hash.edf")
     (tmp_path / "annex" / "c.edf").symlink_to(tmp_path / "annex" / ".git" / "objects" / "hash.edf")
-def test_a_subject_known_by_folders_of_visits_is_not_said_to_be_several(tmp_path):
-    touch(tmp_path, "visit1/p07.edf", "visit2/p07.edf", "visit1/p08.edf")
-    assert names_of_nights(find_recordings(tmp_path)[0]) == []
-
-
     assert [one.subject for one in find_recordings(tmp_path / "annex")[0]] == ["c"]
     a = tmp_path / "data" / "s1" / "a.edf"
     assert len(find_recordings([a, a])[0]) == 1

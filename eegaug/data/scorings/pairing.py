@@ -74,11 +74,13 @@ class Filed:
         """Those in a recording's own folder, else those that can be no other's.
 
         Of several recordings of one name, these are in folders that are called as those that tell it from the others.
+        Those of ``visit2`` are none of ``visit1``.
         """
         if path.parent in self.beside:
             return self.beside[path.parent]
         if self.telling is None:
-            return self.hypnograms
+            own = self._folders(path)
+            return [p for p in self.hypnograms if not any(map(_differ_in_number, own, self._folders(p)))]
         told = self._told(path)
         return self.alike.get(told, []) if told else []
 
@@ -88,6 +90,10 @@ class Filed:
 
     def _told(self, file: Path) -> tuple[str, ...]:
         return tuple(name for name in self._folders(file) if name in self.telling)
+
+
+def _differ_in_number(folder: str, other: str) -> bool:
+    return folder != other and re.sub(r"\d+", "0", folder) == re.sub(r"\d+", "0", other)
 
 
 def of_stages(near: list[Path], path: Path) -> list[Path]:
