@@ -284,7 +284,8 @@ def _one(
 
 def _fingerprint(one: Found, reading: Reading) -> list:
     files = [*files_of(one.path), *([one.hypnogram] if one.hypnogram else [])]
-    stats = [[q.name, (s := q.stat()).st_size, s.st_mtime_ns] for q in files]
+    # Of the folders only the last counts: they may be moved, but two scorers' files are told apart.
+    stats = [[f"{q.absolute().parent.name}/{q.name}", (s := q.stat()).st_size, s.st_mtime_ns] for q in files]
     return [stats, one.problem, asdict(reading)]
 
 

@@ -593,6 +593,17 @@ def test_other_hypnograms_and_other_lists_have_stores_of_their_own(tmp_path):
     assert lists[0].read().shape == lists[1].read().shape
 
 
+def test_scorings_of_two_people_that_were_saved_at_once_are_told_apart(tmp_path):
+    write_edf(tmp_path / "in" / "a.edf", {"C3": noise(300)})
+    for scorer, stages in (("one", "WW12233RRW"), ("two", "WW11223RRW")):
+        (tmp_path / scorer).mkdir()
+        path = tmp_path / scorer / "a.txt"
+        path.write_text("\n".join(stages))
+        os.utime(path, (1e9, 1e9))
+        nights = load_recordings(tmp_path / "in", hypnograms=tmp_path / scorer, store=tmp_path / "store")
+        assert nights.y.tolist() == ["W123R".index(stage) for stage in stages]
+
+
 def test_nights_of_one_subject_that_are_not_known_as_such_are_said(tmp_path):
     for name in ("p1/p1_night1-PSG", "p1/p1_night2-PSG", "p2/p2_night1-PSG", "rec_1", "rec_2"):
         night(tmp_path / f"{name}.edf")
