@@ -338,7 +338,7 @@ def _identity(path: Path, relative: str, pattern: re.Pattern | None) -> tuple[st
         return match[1].upper(), int(match[2])
     if match := MASS.match(path.stem):
         return match[1], 1
-    if (match := _NSRR.match(path.stem)) and (visit := match["number"] or match["visit"] or match["last"]):
+    if (match := _NSRR.match(base_name(path))) and (visit := match["number"] or match["visit"] or match["last"]):
         return f"{match['shhs'] or match['cohort']}-{match['subject']}", _night(visit)
     if match := _BIDS.search(path.stem) or _BIDS.search(relative):
         session = _SESSION.search(path.stem) or _SESSION.search(relative)

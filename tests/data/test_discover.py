@@ -51,6 +51,8 @@ def pairs(folder, **options):
         (["p1/psg.edf", "p1/psg.csv", "p2/psg.edf", "p2/psg.csv"],
          {"p1/psg.edf": ("psg.csv", "p1", "psg"), "p2/psg.edf": ("psg.csv", "p2", "psg")}),
         (["eeg/a.edf", "scores/a.txt"], {"a": ("a.txt", "a", 1)}),
+        (["sub-1_eeg_raw.fif", "sub-1_events.tsv", "b_psg_raw.fif", "b_psg_hypnogram.txt"],
+         {"sub-1_eeg_raw": ("sub-1_events.tsv", "sub-1", 1), "b_psg_raw": ("b_psg_hypnogram.txt", "b_psg_raw", 1)}),
         (["a.edf", "notes.txt", "ab.csv"], {"a": (None, "a", 1)}),
         (["sub-01_task-sleep_eeg.edf", "sub-01_task-sleep_scoring.tsv"],
          {"sub-01_task-sleep_eeg": ("sub-01_task-sleep_scoring.tsv", "sub-01", 1)}),
@@ -326,6 +328,7 @@ def test_visits_of_nsrr_are_nights_of_a_subject(tmp_path):
     touch(
         *(tmp_path, "shhs1-200001.edf", "shhs2-200001.edf", "mros-visit2-aa0001.edf", "wsc-visit1-10119-nsrr.edf"),
         *("chat-followup-300001.edf", "sof-visit-8-00009.edf", "mesa-sleep-0001.edf", "shhs3-1.edf"),
+        "shhs1-200002_raw.fif",
         *("abc-baseline-900001.edf", "abc-month09-900001.edf", "pats-810001-followup.edf", "apples-140094.edf"),
     )
     assert {name: who for name, (_, *who) in pairs(tmp_path).items()} == {
@@ -335,6 +338,7 @@ def test_visits_of_nsrr_are_nights_of_a_subject(tmp_path):
         "wsc-visit1-10119-nsrr": ["wsc-10119", "visit1"],
         "chat-followup-300001": ["chat-300001", "followup"],
         "sof-visit-8-00009": ["sof-00009", "visit-8"],
+        "shhs1-200002_raw": ["shhs-200002", 1],
         "mesa-sleep-0001": ["mesa-sleep-0001", 1],
         "shhs3-1": ["shhs3-1", 1],
         "abc-baseline-900001": ["abc-900001", "baseline"],
@@ -354,6 +358,7 @@ def test_visits_of_nsrr_are_nights_of_a_subject(tmp_path):
         (["control_01", "control_02", "patient_03"], []),
         (["lab_p07", "lab_p08"], []),
         (["n1", "n2", "2024-02-29"], []),
+        (["p07 day1_psg", "p07 day2_psg_raw", "p08 day1"], ["p07 day1_psg", "p07 day2_psg_raw"]),
         (["p07", "p07_night2", "p08", "p09", "p09_eeg"], ["p07", "p07_night2", "p09", "p09_eeg"]),
         (["night1", "night 2_eeg", "p08", "v1"], ["night 2_eeg", "night1", "v1"]),
         (["p07", "p07_2", "p08", "p09", "p09 (2)", "p10"], ["p07", "p07_2", "p09", "p09 (2)"]),

@@ -32,6 +32,7 @@ _SUFFIX = re.compile(rf"[ ._-]+({_WORDS}|base)$", re.IGNORECASE)
 _SLEEP_SUFFIX = re.compile(rf"[ ._-]+sleep[ ._-]*{_WORDS}$", re.IGNORECASE)
 # NSRR's two forms of a scoring, and what Profusion writes beside "night.edf": "night.edf.XML".
 _FORM = re.compile(r"[ ._-]+(nsrr|profusion|edf)$", re.IGNORECASE)
+_IS_ONE = r"[ ._-](?:psg|eeg|signals?|raw)"
 SLEEP_EDF = re.compile(r"^(SC4\d\d|ST7\d\d)(\d)([A-Z])", re.IGNORECASE)
 MASS = re.compile(r"^(01-0[1-5]-\d{4})(?: (.*))?$")
 
@@ -129,15 +130,16 @@ def is_hypnogram(path: Path) -> bool:
 
 
 def base_name(path: Path) -> str:
-    """A recording's name without a word that says it is one."""
-    return re.sub(r"[ ._-](psg|eeg|signals?|raw)$", "", path.stem, flags=re.IGNORECASE)
+    """A recording's name without words that say it is one."""
+    return re.sub(rf"({_IS_ONE})+$", "", path.stem, flags=re.IGNORECASE)
 
 
 def recording_keys(path: Path) -> list[str]:
     """Names under which a recording's hypnogram may be filed, in lower case."""
-    keys = [path.stem.lower(), base_name(path).lower()]
+    stem = path.stem.lower()
+    keys = [stem, re.sub(f"{_IS_ONE}$", "", stem), base_name(path).lower()]
     if path.suffix.lower() == ".rec":  # ISRUC-Sleep: 1.rec with 1_1.txt and 1_2.txt by two scorers
-        keys.append(f"{path.stem.lower()}_1")
+        keys.append(f"{stem}_1")
     if SLEEP_EDF.match(path.stem) and "-psg" in path.stem.lower():
         keys.append(f"{path.stem[:7].lower()}*")
     return list(dict.fromkeys(keys))
