@@ -81,6 +81,7 @@ class AugmentationModule(nn.Module):
         warn_left_out(left_out)
         self.layers = nn.ModuleList(built)
         self._plan = None
+        self._settled = False  # whether the plan is that of the weights as they are
 
     @uncompiled
     def forward(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -106,21 +107,21 @@ class AugmentationModule(nn.Module):
     def plan(self, n_copies: int, seed: int) -> list[list[Draw]]:
         """The draw of each copy and layer, from the weights as they are now; kept until the weights change."""
         if _exporting():  # weights have no values then: it is the plan of the last prediction
-            if self._plan is None or self._plan[0][:2] != (n_copies, seed):
+            if not self._settled or self._plan is None or self._plan[0][:2] != (n_copies, seed):
                 raise RuntimeError("a model is exported after it has predicted: call it once, in evaluation mode.")
             return self._plan[1]
         key = (n_copies, seed, tuple(tuple(layer.shares()) for layer in self.layers))
         if self._plan is None or self._plan[0] != key:
             self._plan = (key, choose_operations(key[2], n_copies, seed))
+        self._settled = True
         return self._plan[1]
 
     def train(self, mode: bool = True) -> AugmentationModule:
-        if mode:
-            self._plan = None
+        self._settled = self._settled and not mode
         return super().train(mode)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._plan = None
+        self._settled = False
         super()._load_from_state_dict(*args, **kwargs)
 
     @property
@@ -171,4 +172,4 @@ class AugmentationModule(nn.Module):
         return cls(layers)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_plan": None}
+        return self.__dict__ | {"_plan": None, "_settled": False}

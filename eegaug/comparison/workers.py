@@ -8,6 +8,7 @@ import platform
 import queue
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,7 +128,10 @@ def _make_in_processes(work: Work, runs: Sequence[RunSpec], slots: int) -> None:
             free.put(slot)
 
     try:
-        _spread(make, runs, slots)
+        with warnings.catch_warnings():
+            # Of a process that has grown, whose run is made all the same.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+            _spread(make, runs, slots)
     finally:
         for slot in everyone:
             slot.close()
@@ -159,7 +163,9 @@ class _Slot:
 
         for _ in range(RETRIES + 1):
             try:
-                self._get().submit(_run_received, run, session).result()
+                # loky ends a process whose memory has grown, and begins another, which has received nothing.
+                while not self._get().submit(_run_received, run, session).result():
+                    self._drop()
                 return
             except BrokenProcessPool:
                 self._drop()
@@ -221,8 +227,12 @@ def _receive(work: Work) -> None:
     _received = work
 
 
-def _run_received(run: RunSpec, session: str) -> None:
+def _run_received(run: RunSpec, session: str) -> bool:
+    """Make a run, if the process has what it needs for it."""
+    if _received is None:
+        return False
     _received.run(run, session)
+    return True
 
 
 # A Dask cluster ------------------------------------------------------------------------------------------------------

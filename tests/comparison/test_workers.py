@@ -101,6 +101,25 @@ if any("popen_loky" in word for word in sys.orig_argv) and not os.path.exists(pl
         assert (tmp_path / "died").exists()
         assert json.loads((tmp_path / "out/runs/none-fold0-seed0-fraction1" / ROW).read_text())["epochs"] == 1
 
+    GROWS = """
+import sys
+if any("popen_loky" in word for word in sys.orig_argv):
+    from joblib.externals.loky import process_executor
+    process_executor._MAX_MEMORY_LEAK_SIZE, process_executor._MEMORY_LEAK_CHECK_DELAY = -(2**50), 0
+"""
+
+    def test_a_process_that_is_replaced_because_it_has_grown_costs_nothing(self, tmp_path, small):
+        pytest.importorskip("psutil")  # by which loky looks
+        (tmp_path / "sitecustomize.py").write_text(self.GROWS)
+        arguments = one_fold(small) | {"out": str(tmp_path / "out"), "n_jobs": 2, "seeds": [0, 1, 2, 3, 4]}
+        script = f"import eegaug; eegaug.compare(['none'], **{arguments})"
+        path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+        done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, timeout=300)
+        assert done.returncode == 0, done.stderr.decode()[-2000:]
+        assert len(list((tmp_path / "out" / "runs").glob(f"*/{ROW}"))) == 5
+        assert b"A worker stopped" not in done.stderr
+
 
 def alive(pid):
     """Whether a process runs; a dead one that nobody has asked after does not."""
