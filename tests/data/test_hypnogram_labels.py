@@ -26,6 +26,16 @@ def test_numbers_without_a_0_are_said(numbers, told):
     assert from_labels("0012345").notes == from_labels("WW12345").notes == []
 
 
+def test_numbers_of_a_night_without_rem_are_said():
+    """Sleep or not, or wakefulness, light, deep and REM, may be numbered from 0, too."""
+    assert from_labels("01" * 240).notes == [
+        "there is no REM: its numbers were read as stages (0 as W, 1 as N1), which they may not be"
+    ]
+    assert "2 as N2, 3 as N3" in from_labels("0123" * 120).notes[0]
+    for labels in ("01235" * 100, "0123" * 119, ["W", "N1", "N2", "N3"] * 120):
+        assert from_labels(labels).notes == []
+
+
 def test_epochs_without_durations_do_not_last_through_those_that_are_left_out():
     found = from_labels("WW1222RR", [0, 30, 60, 150, 180, 210, 240, 270], duration_s=np.nan)
     assert found.duration_s.tolist() == [30] * 8

@@ -24,6 +24,8 @@ _WORD = re.compile(r"(?!.*stage)[a-z ]{3,}", re.IGNORECASE)
 _WAKE, _REM = STAGES.index("W"), STAGES.index("REM")
 # What lasts so long and is no stage may be one in words that are not known.
 _LONG_S = 20.0
+# So long hardly anybody sleeps without REM: numbers may be fewer classes, such as light and deep sleep.
+_NIGHT_S = 4 * 3600.0
 # Of so many stretches, not all last multiples of so many seconds.
 _MANY, _TOO_LONG_S = 20, 300.0
 
@@ -121,6 +123,10 @@ class Hypnogram:
             alone |= {w for w, n in brief.items() if n > 1}
         if alone:
             notes.append(f"labels that name no stage were left out: {', '.join(map(repr, sorted(alone)[:5]))}")
+        found = {str(label): code for label, code in zip(labels, codes, strict=True) if code not in (None, UNSCORED)}
+        if _REM not in stage and duration[stage >= 0].sum() >= _NIGHT_S and None not in map(bare_number, found):
+            meant = ", ".join(f"{label} as {STAGES[code]}" for label, code in sorted(found.items()))
+            notes.append(f"there is no REM: its numbers were read as stages ({meant}), which they may not be")
         return cls(onset, duration, stage, notes)
 
     def since(self, start: datetime.datetime | None, recording_s: float) -> Hypnogram:
