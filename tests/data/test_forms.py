@@ -371,6 +371,9 @@ def test_records_of_physionet(tmp_path):
     (tmp_path / "slp01a.hea").write_text("spam")
     with pytest.raises(ValueError, match="slp01a: wfdb cannot read it"):
         load_recordings(tmp_path)
+    (tmp_path / "slp01a.hea").write_text("slp01a 1 250 1000\n")
+    with pytest.raises(ValueError, match="slp01a: a record without signals"):
+        load_recordings(tmp_path)
     (tmp_path / "slp01a.hea").write_text("slp01a/2 1 250 1000\na 500\nb 500\n")
     with pytest.raises(ValueError, match="slp01a: a record of 2 segments"):
         load_recordings(tmp_path)

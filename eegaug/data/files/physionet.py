@@ -41,7 +41,7 @@ def open_wfdb(path: Path) -> Continuous:
         raise ValueError(f"wfdb cannot read it ({str(error) or type(error).__name__})") from error
     if isinstance(header, wfdb.MultiRecord):
         raise ValueError(f"a record of {header.n_seg} segments: name one of them")
-    if not header.n_sig or not header.sig_len:
+    if not header.n_sig or not header.sig_len or not header.units:
         raise ValueError("a record without signals")
     frames_per_s = float(header.fs)
     usable = [i for i, unit in enumerate(header.units) if unit.lower() in TO_UV]
