@@ -89,6 +89,8 @@ def test_a_hypnogram_beside_one_recording_is_no_other_s(tmp_path, other):
     [
         (["visit1/p07.edf", "visit2/p07.txt"], None),
         (["p2/rec/a.edf", "p1/score/a.txt"], None),
+        (["p2/a.edf", "scores/p1/a.txt"], None),
+        (["p2/a.edf", "scores/p1/a.txt", "scores/p2/a.txt"], "scores/p2/a.txt"),
         (["p2/rec/a.edf", "p1/score/a.txt", "p2/score/a.txt"], "p2/score/a.txt"),
         (["edf1/p07.edf", "scores2/p07.txt"], "scores2/p07.txt"),
     ],

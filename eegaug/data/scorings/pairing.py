@@ -80,8 +80,8 @@ class Filed:
         if path.parent in self.beside:
             return self.beside[path.parent]
         if self.telling is None:
-            own = self._folders(path)
-            return [p for p in self.hypnograms if not any(map(_differ_in_number, own, self._folders(p)))]
+            own = set(self._folders(path))
+            return [p for p in self.hypnograms if not _of_another_number(own, set(self._folders(p)))]
         told = self._told(path)
         return self.alike.get(told, []) if told else []
 
@@ -93,8 +93,12 @@ class Filed:
         return tuple(name for name in self._folders(file) if name in self.telling)
 
 
-def _differ_in_number(folder: str, other: str) -> bool:
-    return folder != other and re.sub(r"\d+", "0", folder) == re.sub(r"\d+", "0", other)
+def _of_another_number(folders: set[str], others: set[str]) -> bool:
+    """Whether a folder among some is called as one among others but for its number."""
+    kinds, other_kinds = (
+        {re.sub(r"\d+", "0", name) for name in names} for names in (folders - others, others - folders)
+    )
+    return not kinds.isdisjoint(other_kinds)
 
 
 def of_stages(near: list[Path], path: Path) -> list[Path]:
