@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from eegaug.data.channels import Pick
 
-__all__ = ["FORMS", "Annotations", "Continuous", "files_of", "open_recording"]
+__all__ = ["FORMS", "Annotations", "Continuous", "derived", "files_of", "is_trigger", "open_recording"]
 
 FORMS = (".edf", ".bdf", ".rec", ".vhdr", ".set", ".fif", ".gdf", ".cnt", ".h5", ".hea")
 """How names of continuous recordings end, in lower case; the likelier original goes first."""
@@ -61,6 +61,33 @@ def files_of(path: Path) -> list[Path]:
         names = _NAMED[kind].findall(path.read_text(encoding="utf-8", errors="replace"))
         beside += [path.with_name(name) for name in dict.fromkeys(names)]
     return [path, *(one for one in dict.fromkeys(beside) if one.is_file())]
+
+
+def derived(
+    signals: Mapping[int, tuple[np.ndarray, float]], picks: Sequence[Pick], names: Sequence[str]
+) -> list[tuple[np.ndarray, float]]:
+    """Channels that were asked for, some of them differences, of the signals of a file and their rates in Hz.
+
+    Raises
+    ------
+    ValueError
+        If channels to be subtracted differ in rate.
+    """
+    out = []
+    for plus, minus in picks:
+        x, rate = signals[plus]
+        if minus is not None:
+            other, other_rate = signals[minus]
+            if other_rate != rate:
+                raise ValueError(f"channels {names[plus]!r} and {names[minus]!r} differ in sampling rate")
+            x = x - other
+        out.append((x, rate))
+    return out
+
+
+def is_trigger(text: str) -> bool:
+    """Whether an annotation is a bare number, as those of triggers are, of which a 2 is no stage."""
+    return re.fullmatch(r"\s*[+-]?\d+(\.\d*)?\s*", text) is not None
 
 
 def open_recording(path: str | os.PathLike) -> Continuous:

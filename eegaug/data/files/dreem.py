@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from eegaug.data.channels import Pick
-from eegaug.data.files.continuous import Annotations, Continuous
+from eegaug.data.files.continuous import Annotations, Continuous, derived
 from eegaug.data.stages import STAGES
 
 __all__ = ["open_dreem"]
@@ -46,22 +46,17 @@ def open_dreem(path: Path) -> Continuous:
         raise ValueError(f"no HDF5 file, or a damaged one ({error})") from error
     if unknown := [name for name in signals if not float(described.get(name, {}).get("fs", 0)) > 0]:
         raise ValueError(f"its description does not say at which rate {unknown[0]} was sampled")
+    names = [place.rsplit("/", 1)[1] for place in signals]
     places, rates = list(signals), [float(described[name]["fs"]) for name in signals]
     duration_s = min(n / rate for n, rate in zip(signals.values(), rates, strict=True))
 
     def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
-        out = []
+        signals = {}
         with h5py.File(path, "r") as f:
-            for plus, minus in picks:
-                rate = rates[plus]
-                part = slice(round(start_s * rate), round(stop_s * rate))
-                x = f[places[plus]][part].astype(np.float32)
-                if minus is not None:
-                    if rates[minus] != rate:
-                        raise ValueError(f"{places[plus]} and {places[minus]} differ in sampling rate")
-                    x -= f[places[minus]][part]
-                out.append((x, rate))
-        return out
+            for i in {i for pick in picks for i in pick if i is not None}:
+                part = slice(round(start_s * rates[i]), round(stop_s * rates[i]))
+                signals[i] = f[places[i]][part].astype(np.float32), rates[i]
+        return derived(signals, picks, names)
 
     def annotations() -> Annotations:
         with h5py.File(path, "r") as f:
@@ -71,7 +66,7 @@ def open_dreem(path: Path) -> Continuous:
 
     return Continuous(
         name=path.stem,
-        ch_names=[place.rsplit("/", 1)[1] for place in places],
+        ch_names=names,
         duration_s=duration_s,
         read=read,
         annotations=annotations,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from eegaug.data.channels import Pick, eeg_channels
-from eegaug.data.files.continuous import Annotations, Continuous
+from eegaug.data.files.continuous import Annotations, Continuous, derived, is_trigger
 
 __all__ = ["TO_UV", "EdfHeader", "begins_elsewhere", "open_edf", "read_edf", "read_edf_annotations", "read_edf_header"]
 
@@ -41,7 +41,6 @@ TO_UV = {
 _MNE_MICRO = ("\u03bcV", "\u00b5V", "\x83\xcaV", "uV")
 _STRETCH = 2**19
 _ANNOTATION = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14([^\x00]*)\x14\x00")
-_NUMBER = re.compile(rb"\s*[+-]?\d+(\.\d*)?\s*")
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 
 
@@ -209,7 +208,7 @@ def read_edf_annotations(header: EdfHeader) -> Annotations:
     """Annotations of an EDF+ or BDF+ file, those outside its signal included, numbers without a duration left out.
 
     MNE drops what lies outside the signal without a word, and given a path it searches the samples for annotations as
-    well. Numbers at points in time are those of triggers, of which a 2 is no stage.
+    well. Numbers at points in time are those of triggers.
 
     Returns
     -------
@@ -224,7 +223,7 @@ def read_edf_annotations(header: EdfHeader) -> Annotations:
             if k == i == 0 and not texts[0]:
                 first = float(match[1])  # the fraction of a second at which the first sample was taken
             for one in filter(None, texts):
-                if not float(match[2] or 0) and _NUMBER.fullmatch(one):
+                if not float(match[2] or 0) and is_trigger(_decoded(one)):
                     continue
                 onset.append(float(match[1]))
                 duration.append(float(match[2]) if match[2] else np.nan)
@@ -311,9 +310,4 @@ def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: f
             x *= np.float32(TO_UV.get(header.units[i].lower(), 1.0) / read_as)
             signals[i] = x
         raw.close()
-    out = []
-    for plus, minus in picks:
-        if minus is not None and header.sfreqs[plus] != header.sfreqs[minus]:
-            raise ValueError(f"channels {header.labels[plus]!r} and {header.labels[minus]!r} differ in sampling rate")
-        out.append((signals[plus] if minus is None else signals[plus] - signals[minus], header.sfreqs[plus]))
-    return out
+    return derived({i: (x, header.sfreqs[i]) for i, x in signals.items()}, picks, header.labels)

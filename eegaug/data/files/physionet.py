@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from eegaug.data.channels import Pick
-from eegaug.data.files.continuous import Annotations, Continuous
+from eegaug.data.files.continuous import Annotations, Continuous, derived
 from eegaug.data.files.edf import TO_UV
 from eegaug.data.stages import parse_stage
 
@@ -45,6 +45,7 @@ def open_wfdb(path: Path) -> Continuous:
         raise ValueError("a record without signals")
     frames_per_s = float(header.fs)
     usable = [i for i, unit in enumerate(header.units) if unit.lower() in TO_UV]
+    names = [header.sig_name[i] for i in usable]
 
     def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
         used = sorted({i for pick in picks for i in pick if i is not None})
@@ -59,24 +60,16 @@ def open_wfdb(path: Path) -> Continuous:
             rate = n * frames_per_s
             kept = part[round(start_s * rate) - n * first : round(stop_s * rate) - n * first]
             row[i] = np.float32(TO_UV[header.units[usable[i]].lower()]) * kept, rate
-        return [_difference(row[p.plus], p.minus if p.minus is None else row[p.minus]) for p in picks]
+        return derived(row, picks, names)
 
     return Continuous(
         name=path.stem,
-        ch_names=[header.sig_name[i] for i in usable],
+        ch_names=names,
         duration_s=header.sig_len / frames_per_s,
         read=read,
         annotations=lambda: _annotations(record, header.sig_len, frames_per_s),
         start=header.base_datetime,
     )
-
-
-def _difference(plus: tuple[np.ndarray, float], minus: tuple[np.ndarray, float] | None) -> tuple[np.ndarray, float]:
-    if minus is None:
-        return plus
-    if plus[1] != minus[1]:
-        raise ValueError(f"channels to be subtracted differ in sampling rate: {plus[1]:g} and {minus[1]:g} Hz")
-    return plus[0] - minus[0], plus[1]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from eegaug.data.channels import Pick
-from eegaug.data.files.continuous import Annotations, Continuous
+from eegaug.data.files.continuous import Annotations, Continuous, derived, is_trigger
 
 __all__ = ["open_raw", "open_with_mne"]
 
@@ -53,6 +52,7 @@ def open_raw(raw: Any, name: str | None = None) -> Continuous:
         file = next((f for f in raw.filenames if f is not None), None)
         name = Path(file).stem if file is not None else "recording"
     data = mne.pick_types(raw.info, eeg=True, eog=True, emg=True, misc=True, seeg=True, ecog=True, exclude=())
+    names = [raw.ch_names[i] for i in data]
     sfreq = float(raw.info["sfreq"])
 
     def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
@@ -64,13 +64,12 @@ def open_raw(raw: Any, name: str | None = None) -> Continuous:
             end = min(stop, at + _STRETCH)
             part = raw.get_data(picks=[data[i] for i in used], start=at, stop=end, verbose="error")
             signals[:, at - start : end - start] = part * 1e6
-        row = {i: signals[k] for k, i in enumerate(used)}
-        return [(row[p.plus] if p.minus is None else row[p.plus] - row[p.minus], sfreq) for p in picks]
+        return derived({i: (x, sfreq) for i, x in zip(used, signals, strict=True)}, picks, names)
 
     date = raw.info["meas_date"]
     return Continuous(
         name=name,
-        ch_names=[raw.ch_names[i] for i in data],
+        ch_names=names,
         duration_s=raw.n_times / sfreq,
         read=read,
         annotations=lambda: _annotations(raw),
@@ -85,11 +84,11 @@ def open_raw(raw: Any, name: str | None = None) -> Continuous:
 
 
 def _annotations(raw: Any) -> Annotations:
-    """Annotations in words: bare numbers are those of triggers, of which a 2 is no stage."""
+    """Annotations without those of triggers."""
     marks = raw.annotations
     # Of a recording that was cropped, onsets count from its first sample before that.
     onset = marks.onset - raw.first_time
     # BrainVision's markers of an observer.
     text = [str(one).removeprefix("Comment/") for one in marks.description]
-    kept = [i for i, one in enumerate(text) if not re.fullmatch(r"\s*[+-]?\d+(\.\d*)?\s*", one)]
+    kept = [i for i, one in enumerate(text) if not is_trigger(one)]
     return onset[kept], marks.duration[kept], [text[i] for i in kept]
