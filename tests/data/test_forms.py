@@ -285,7 +285,7 @@ def test_whatever_readers_of_headers_stumble_over_other_recordings_are_read(tmp_
         nights = load_recordings(tmp_path)
     assert [one.name for one in nights.datasets] == ["a"]
     assert "b: no HDF5 file, or a damaged one (bad heap free list)" in str(told[0].message)
-    assert "c: wfdb cannot read its annotations (list index out of range)" in str(told[0].message)
+    assert "c: wfdb cannot read it (list index out of range)" in str(told[0].message)
 
 
 def test_hdf5_of_others(tmp_path):

@@ -3,6 +3,7 @@ import pytest
 
 from eegaug.data import load_recordings, read_hypnogram
 from eegaug.data.discover import find_recordings
+from eegaug.data.scorings.laboratory_xml import is_scoring
 
 from .edf_files import sine, write_edf
 from .scoring_files import nsrr_xml, profusion_xml, respironics_rml, write_text
@@ -223,3 +224,10 @@ def test_other_xml_beside_a_recording_is_no_hypnogram_of_it(tmp_path):
     write_edf(tmp_path / "c.edf", {"C3": steps(2)}, sfreq=125)
     with pytest.warns(UserWarning, match="c: hypnogram c.xml: XML that begins with <Patient> is not known"):
         assert load_recordings(tmp_path, **RAW).y.tolist() == [2, 2, 3, 4]
+
+
+def test_an_encoding_that_nobody_knows(tmp_path):
+    path = profusion_xml(tmp_path / "a.xml", [0, 2, 5])
+    path.write_text(path.read_text().replace('<?xml version="1.0"?>', '<?xml version="1.0" encoding="spam-8"?>'))
+    assert is_scoring(path) is False
+    assert read_hypnogram(path).stage.tolist() == [0, 2, 4]

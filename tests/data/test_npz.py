@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -62,3 +64,14 @@ def test_npz_that_is_damaged(tmp_path):
         np.save(f, np.zeros(3))
     with pytest.raises(ValueError, match="a single array"):
         read_npz(path)
+
+
+def test_npz_whose_header_is_damaged(tmp_path):
+    with zipfile.ZipFile(save(tmp_path / "a.npz")) as archive:
+        arrays = {name: archive.read(name) for name in archive.namelist()}
+    arrays["y.npy"] = arrays["y.npy"].replace(b"}", b" ")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name, content in arrays.items():
+            archive.writestr(name, content)
+    with pytest.raises(ValueError, match="unreadable npz file"):
+        read_npz(tmp_path / "a.npz")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from eegaug.data.channels import Pick
 
-__all__ = ["FORMS", "Annotations", "Continuous", "derived", "files_of", "is_trigger", "open_recording"]
+__all__ = ["FORMS", "Annotations", "Continuous", "derived", "files_of", "is_trigger", "open_recording", "read_by"]
 
 FORMS = (".edf", ".bdf", ".rec", ".vhdr", ".set", ".fif", ".gdf", ".cnt", ".h5", ".hea")
 """How names of continuous recordings end, in lower case; the likelier original goes first."""
@@ -61,6 +62,17 @@ def files_of(path: Path) -> list[Path]:
         names = _NAMED[kind].findall(path.read_text(encoding="utf-8", errors="replace"))
         beside += [path.with_name(name) for name in dict.fromkeys(names)]
     return [path, *(one for one in dict.fromkeys(beside) if one.is_file())]
+
+
+@contextlib.contextmanager
+def read_by(reader: str) -> Iterator[None]:
+    """Make a ValueError of what a reader raises, which may be anything where a file is damaged; OSErrors stay."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{reader} cannot read it ({str(error) or type(error).__name__})") from error
 
 
 def derived(

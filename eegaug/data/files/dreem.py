@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from eegaug.data.channels import Pick
-from eegaug.data.files.continuous import Annotations, Continuous, derived
+from eegaug.data.files.continuous import Annotations, Continuous, derived, read_by
 from eegaug.data.stages import STAGES
 
 __all__ = ["open_dreem"]
@@ -40,7 +40,7 @@ def open_dreem(path: Path) -> Continuous:
                 raise ValueError(f"no night of the Dreem Open Datasets: it has no signals/eeg, only {list(f)[:8]}")
             described = {one["path"]: one for one in json.loads(f.attrs.get("description", "[]"))}
             began = f.attrs.get("start_time")
-    except (OSError, RuntimeError) as error:  # HDF5 raises both
+    except (OSError, RuntimeError, KeyError) as error:  # HDF5 raises all of them
         if not path.is_file():
             raise
         raise ValueError(f"no HDF5 file, or a damaged one ({error})") from error
@@ -59,7 +59,7 @@ def open_dreem(path: Path) -> Continuous:
         return derived(signals, picks, names)
 
     def annotations() -> Annotations:
-        with h5py.File(path, "r") as f:
+        with read_by("HDF5"), h5py.File(path, "r") as f:
             codes = f["hypnogram"][:].astype(int) if "hypnogram" in f else np.empty(0, int)
         text = [STAGES[code] if code in range(5) else "?" for code in codes.tolist()]
         return _PAGE_S * np.arange(len(codes)), np.full(len(codes), _PAGE_S), text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
                 raise ValueError(f"no array {', '.join(missing)} in it, only {seen}")
             rest = {k: f[k] for k in f.files if k != "X"}
             X = f["X"] if signal else np.broadcast_to(np.float32(0), _shape(path))
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError) as err:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, SyntaxError, tokenize.TokenError) as err:
         raise ValueError(f"unreadable npz file ({err})") from err
     ch_names = tuple(str(c) for c in np.atleast_1d(rest["ch_names"]))
     sfreq = float(_one_of(rest["sfreq"], "sfreq"))

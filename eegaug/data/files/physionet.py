@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from eegaug.data.channels import Pick
-from eegaug.data.files.continuous import Annotations, Continuous, derived
+from eegaug.data.files.continuous import Annotations, Continuous, derived, read_by
 from eegaug.data.files.edf import TO_UV
 from eegaug.data.stages import parse_stage
 
@@ -32,13 +32,8 @@ def open_wfdb(path: Path) -> Continuous:
     import wfdb
 
     record = str(path.with_suffix(""))
-    try:
-        with _without_warnings():
-            header = wfdb.rdheader(record)
-    except OSError:
-        raise
-    except Exception as error:  # of a file that is none of theirs, its reader raises all kinds
-        raise ValueError(f"wfdb cannot read it ({str(error) or type(error).__name__})") from error
+    with read_by("wfdb"), _without_warnings():
+        header = wfdb.rdheader(record)
     if isinstance(header, wfdb.MultiRecord):
         raise ValueError(f"a record of {header.n_seg} segments: name one of them")
     if not header.n_sig or not header.sig_len or not header.units:
@@ -87,15 +82,12 @@ def _annotations(record: str, n_times: int, rate: float) -> Annotations:
     there = [annotator for annotator in _ANNOTATORS if Path(f"{record}.{annotator}").is_file()]
     if not there:
         return np.empty(0), np.empty(0), []
-    try:
-        with _without_warnings():
-            found = wfdb.rdann(record, there[0])
-    except OSError:
-        raise
-    except Exception as error:  # as above
-        raise ValueError(f"wfdb cannot read its annotations ({str(error) or type(error).__name__})") from error
+    with read_by("wfdb"), _without_warnings():
+        found = wfdb.rdann(record, there[0])
     # "2 HA": stage 2 with a hypopnea and an arousal.
     words = [(note.strip("\x00 ").split() or [""])[0] for note in found.aux_note]
+    if len(words) != len(found.sample):
+        raise ValueError(f"its file of annotations {there[0]!r} is damaged")
     stages = [i for i, word in enumerate(words) if parse_stage(word) is not None]
     # At sample 0 nothing can be written: what begins there stands at 1.
     onset = np.array([0 if found.sample[i] == 1 else found.sample[i] for i in stages], dtype=float)

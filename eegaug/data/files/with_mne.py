@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from eegaug.data.channels import Pick
-from eegaug.data.files.continuous import Annotations, Continuous, derived, is_trigger
+from eegaug.data.files.continuous import Annotations, Continuous, derived, is_trigger, read_by
 
 __all__ = ["open_raw", "open_with_mne"]
 
@@ -27,12 +27,8 @@ def open_with_mne(path: Path) -> Continuous:
     """
     import mne
 
-    try:
+    with read_by("MNE"):
         raw = mne.io.read_raw(path, verbose="error")
-    except OSError:
-        raise
-    except Exception as error:  # of a file that is none of theirs, MNE's readers raise all kinds
-        raise ValueError(f"MNE cannot read it ({str(error) or type(error).__name__})") from error
     return open_raw(raw, path.stem)
 
 

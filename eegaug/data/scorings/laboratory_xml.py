@@ -67,7 +67,7 @@ def read_xml(path: Path) -> Stretches:
     """
     try:
         root = _parsed(path)
-    except ET.ParseError as err:
+    except (ET.ParseError, LookupError) as err:  # of an encoding that nobody knows
         try:  # people and remarks may be written in Latin-1 whatever the file says of itself
             root = _parsed(path, "latin-1")
         except ET.ParseError:
@@ -90,7 +90,7 @@ def is_scoring(path: Path) -> bool:
     try:
         with open(path, "rb") as f:
             ET.XMLParser(target=elements).feed(f.read(4096))
-    except (ET.ParseError, ValueError, OSError):
+    except (ET.ParseError, LookupError, ValueError, OSError):
         pass
     return elements.root in _FORMS
 
