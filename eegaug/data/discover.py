@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eegaug.data.files.continuous import FORMS
+from eegaug.data.files.npz import read_npz
 from eegaug.data.scorings.pairing import (
     HYPNOGRAMS,
     MASS,
@@ -35,8 +37,8 @@ _UNREAD = (".hdf5", ".edf.gz", ".fif.gz")
 _NO_RAW = re.compile(r"[-_](epo|ave|evoked?|cov|ica|fwd|inv|src|bem|sol|proj|trans|eve|split-(?!0*1_)\d+_\w+)$")
 _PART = re.compile(r"(.+)-\d+$")
 _VISITS = (
-    r"(?:visit|ses|session|night|nuit|nacht|day|week|month|wave|t|time|timepoint|run|v|baseline|follow[ _-]?up|pre"
-    r"|post)[ _-]?\d*"
+    r"(?:visit|ses|session|night|nuit|nacht|day|week|month|wave|t|time|timepoint|run|part|nap|v|baseline|follow[ _-]?up"
+    r"|pre|post)[ _-]?\d*"
 )
 # Folders that are nights of many subjects rather than a subject.
 _VISIT = re.compile(_VISITS, re.IGNORECASE)
@@ -187,8 +189,7 @@ def names_of_nights(found: Iterable[Found]) -> list[str]:
     "p07_2", "p07_eeg"), or say nothing else ("night1", "night2"), or have parts each of which several share ("p07_1",
     "p07_2", "p08_1"), or they are in one of several folders that hold a few recordings each.
     """
-    # What an npz file is it says itself.
-    own = [one for one in found if one.path.suffix.lower() != ".npz" and one.subject == one.path.stem]
+    own = [one for one in found if one.subject == one.path.stem]
     alike: dict[str, list[str]] = {}
     folders: dict[Path, list[str]] = {}
     for one in own:
@@ -198,7 +199,7 @@ def names_of_nights(found: Iterable[Found]) -> list[str]:
             alike.setdefault(rest or str(one.path.parent), []).append(one.subject)
         folders.setdefault(one.path.parent, []).append(one.subject)
     for rest in list(alike):  # "p07_2" beside "p07"
-        if (first := re.sub(r"[ ._-]+\(?\d\)?$", "", rest)) != rest and first in alike:
+        for first in {rest[: between.start()] for between in re.finditer(r"[ ._-]+", rest)} & set(alike):
             alike[first] += alike[rest]
     if len({len(folder.parts) for folder in folders}) == 1 < len(folders) and len(own) <= 4 * len(folders):
         alike |= {str(folder): names for folder, names in folders.items() if not _VISIT.fullmatch(folder.name)}
@@ -206,7 +207,15 @@ def names_of_nights(found: Iterable[Found]) -> list[str]:
     parts = [re.split(r"[ ._-]+", base_name(one.path).lower()) for one in own]
     differing = [Counter(part) for part in zip(*parts, strict=False) if len(set(part)) > 1]
     crossed = len(set(map(len, parts))) == 1 and len(differing) > 1 and all(max(c.values()) > 1 for c in differing)
-    return list(told) or [one.subject for one in own if crossed]
+    told = list(told) or [one.subject for one in own if crossed]
+    known = {one.subject for one in own if one.subject in told and _says_whose(one.path)}
+    return [name for name in told if name not in known]
+
+
+def _says_whose(path: Path) -> bool:
+    with contextlib.suppress(ValueError, OSError):  # it is damaged, as is said of it elsewhere
+        return path.suffix.lower() == ".npz" and read_npz(path, signal=False).subject is not None
+    return False
 
 
 def _walk(folder: Path) -> list[Path]:

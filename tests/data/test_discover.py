@@ -363,6 +363,7 @@ def test_visits_of_nsrr_are_nights_of_a_subject(tmp_path):
         (["p07 day1_psg", "p07 day2_psg_raw", "p08 day1"], ["p07 day1_psg", "p07 day2_psg_raw"]),
         (["p07", "p07_night2", "p08", "p09", "p09_eeg"], ["p07", "p07_night2", "p09", "p09_eeg"]),
         (["night1", "night 2_eeg", "p08", "v1"], ["night 2_eeg", "night1", "v1"]),
+        (["p07_part1", "p07_part2", "p08_psg", "p08_headband"], ["p07_part1", "p07_part2", "p08_psg", "p08_headband"]),
         (["p07", "p07_2", "p08", "p09", "p09 (2)", "p10"], ["p07", "p07_2", "p09", "p09 (2)"]),
     ],
 )
@@ -385,6 +386,17 @@ def test_nights_are_told_by_the_names_of_files(tmp_path, names, told):
 def test_a_few_recordings_in_one_of_several_folders_may_be_of_one_subject(tmp_path, files, told):
     touch(tmp_path, *files)
     assert names_of_nights(find_recordings(tmp_path)[0]) == told
+
+
+def test_npz_nights_may_say_whose_they_are(tmp_path):
+    for name, about in [
+        ("p07_night1", {}),
+        ("p07_night2", {}),
+        ("p08_night1", {"subject": "p08"}),
+        ("p08_night2", {"subject": "p08"}),
+    ]:
+        np.savez(tmp_path / f"{name}.npz", X=np.ones((3, 1, 100)), ch_names=["C3"], sfreq=10.0, **about)
+    assert names_of_nights(find_recordings(tmp_path)[0]) == ["p07_night1", "p07_night2"]
 
 
 def test_a_subject_known_by_folders_of_visits_is_not_said_to_be_several(tmp_path):
