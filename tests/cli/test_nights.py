@@ -5,8 +5,7 @@ import os
 
 import pandas as pd
 import pytest
-
-from tests.data.edf_files import noise, pages, write_edf
+from data.edf_files import noise, pages, write_edf
 
 from .calls import run
 
