@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
 
+from pictures import rendered
+
 from eegaug import plotting
 from eegaug.comparison.methods import _BUILT_IN, get_method
 from eegaug.comparison.search_methods import SEARCHES
@@ -38,15 +40,6 @@ def curves(scores, seconds=1.0, method="none", fold=0):
             "test_balanced_accuracy": scores,
         }
     )
-
-
-def rendered(ax, tmp_path):
-    """Size in pixels of the picture, which must not be blank."""
-    path = tmp_path / "picture.png"
-    ax.figure.savefig(path, dpi=100)
-    image = matplotlib.image.imread(path)
-    assert image[..., :3].std() > 0.02
-    return image.shape[:2]
 
 
 class TestBestSoFar:

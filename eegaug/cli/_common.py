@@ -30,6 +30,7 @@ __all__ = [
     "USAGE",
     "complete_list",
     "complete_one",
+    "data_arg_option",
     "data_options",
     "default_jobs",
     "device_option",
@@ -169,6 +170,15 @@ output_options = options(
         help="Show where an error comes from.",
     ),
 )
+#: data_args.
+data_arg_option = click.option(
+    "--data-arg",
+    "data_args",
+    multiple=True,
+    callback=settings,
+    metavar="NAME=VALUE",
+    help="A further argument of the data; repeat it.",
+)
 #: data, root, data_args.
 data_options = options(
     click.option(
@@ -186,14 +196,7 @@ data_options = options(
         metavar="FOLDER",
         help="Folder of MASS, or of Sleep-EDF that is there already (else it is fetched).",
     ),
-    click.option(
-        "--data-arg",
-        "data_args",
-        multiple=True,
-        callback=settings,
-        metavar="NAME=VALUE",
-        help="A further argument of the data; repeat it.",
-    ),
+    data_arg_option,
 )
 #: channels, sfreq, l_freq, h_freq, wake_margin; see get_preprocessing.
 preprocessing_options = options(

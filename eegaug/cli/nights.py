@@ -21,14 +21,7 @@ if TYPE_CHECKING:
     metavar="C3,C4,…",
     help="Channels that are wanted (those of most recordings); C4=EEG where it is called so.",
 )
-@click.option(
-    "--data-arg",
-    "data_args",
-    multiple=True,
-    callback=common.settings,
-    metavar="NAME=VALUE",
-    help="A further argument of the data, such as subject_pattern or hypnograms; repeat it.",
-)
+@common.data_arg_option
 @click.option("--out", type=common.FILE, metavar="CSV", help="Write the table to a file, with all that is known.")
 @common.output_options
 def nights(

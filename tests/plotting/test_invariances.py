@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
 
+from pictures import rendered
+
 from eegaug import plotting
 from eegaug.operations import list_operations
 
@@ -43,15 +45,6 @@ def twice():
             "unit": ["Hz", "Hz", "probability", "Hz"],
         }
     )
-
-
-def rendered(ax, tmp_path):
-    """Size in pixels of the picture, which must not be blank."""
-    path = tmp_path / "picture.png"
-    ax.figure.savefig(path, dpi=100)
-    image = matplotlib.image.imread(path)
-    assert image[..., :3].std() > 0.02
-    return image.shape[:2]
 
 
 class TestInvariances:
