@@ -148,7 +148,8 @@ class _DifferentiableSum(torch.autograd.Function):
     ) -> Tensor:
         noises = [] if noise is None else [(noise, scale)]
         total, known = SignalSum(gain, flip, quadrature, response, matrix, noises).evaluate(X)
-        ctx.save_for_backward(X, gain, flip, quadrature, response, matrix, noise, scale, *known)
+        derived = (tensor for piece in known for tensor in piece)
+        ctx.save_for_backward(X, gain, flip, quadrature, response, matrix, noise, scale, *derived)
         return total
 
     @staticmethod
@@ -156,7 +157,7 @@ class _DifferentiableSum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         X, gain, flip, quadrature, response, matrix, noise, scale, *known = ctx.saved_tensors
         terms = SignalSum(gain, flip, quadrature, response, matrix)
-        gradient = SumGradient(terms, grad, X, Derived(*known))
+        gradient = SumGradient(terms, grad, X, Derived.each(known))
         need_X, *need = ctx.needs_input_grad
         found: list[Tensor | None] = []
         for name, needed in zip(("gain", "flip", "quadrature", "response", "matrix"), need, strict=False):

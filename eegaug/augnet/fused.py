@@ -77,7 +77,7 @@ class _LinearSum(torch.autograd.Function):
                 # Held in [0, 1], whatever the optimiser's last step has made of them; their gradient as they are.
                 terms = _Terms(X, weights, strengths.clamp(0.0, 1.0), layer.operations, draws)
             total, known = terms.sum.evaluate(X)
-        ctx.save_for_backward(X, weights, strengths, *known)
+        ctx.save_for_backward(X, weights, strengths, *(tensor for piece in known for tensor in piece))
         ctx.terms, ctx.layer, ctx.draws = terms, layer, draws
         return total
 
@@ -91,7 +91,7 @@ class _LinearSum(torch.autograd.Function):
             total = ctx.layer.sum_of(X, weights.unbind(), held(strengths).unbind(), ctx.draws)
             found = iter(torch.autograd.grad(total, wanted, grad, create_graph=True, allow_unused=True))
             return *(next(found) if needed else None for needed in ctx.needs_input_grad[:3]), None, None
-        gradient = _Gradient(ctx.terms, grad, X, Derived(*known))
+        gradient = _Gradient(ctx.terms, grad, X, Derived.each(known))
         to_weights = to_strengths = None
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             of_weights = [weights.new_zeros(())] * len(weights)

@@ -13,6 +13,7 @@ from torch import Tensor
 from eegaug._validation import ordered_names
 from eegaug._warning import warn
 from eegaug.functional.sampling import relaxed_bernoulli
+from eegaug.functional.signal_sum import in_pieces
 from eegaug.montage import electrode_positions
 from eegaug.operations.checks import as_windows, check_unit_interval, fit_noise, per_window
 from eegaug.operations.linear_form import LinearForm
@@ -219,7 +220,9 @@ class Operation(LinearForm):
             return X.clone()
         noise = fit_noise(self, noise or {}, work, repeats)
         written = self.product_form is not None and self.linear_form is not None and not self.parity
-        if written and strength is not None and strength.requires_grad and torch.is_grad_enabled():
+        learned = strength is not None and strength.requires_grad and torch.is_grad_enabled()
+        by_pieces = strength is not None and self.product_form in ("spectrum", "modulation") and in_pieces(work)
+        if written and (learned or by_pieces):
             out = apply_with_slope(self, work, strength, noise)
         else:
             out = self.transform(work, strength, noise)

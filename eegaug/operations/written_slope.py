@@ -48,10 +48,11 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, X: Tensor, magnitude: Tensor, op: Operation, noise: dict[str, Tensor]) -> Tensor:
         value, slope = op.product_and_slope(magnitude, noise, *X.shape[1:])
-        total, known = _terms(op.product_form, value, 1.0).evaluate(X)
+        total, known = _terms(op.product_form, value, 1.0).evaluate(X, keep=any(ctx.needs_input_grad))
         ctx.op, ctx.noise, ctx.value, ctx.slope = op, noise, value, slope
-        ctx.save_for_backward(X, magnitude, *known)
-        ctx.save_for_forward(X, magnitude, *known)
+        saved = X, magnitude, *(tensor for piece in known for tensor in piece)
+        ctx.save_for_backward(*saved)
+        ctx.save_for_forward(*saved)
         return total
 
     @staticmethod
@@ -65,13 +66,9 @@ class _Product(torch.autograd.Function):
             return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None, None
         value, slope = _coefficients(ctx)
         if ctx.needs_input_grad[1]:
-            change = slope.evaluate(X, Derived(*known))[0]
-            if len(magnitude) == 1:
-                to_magnitude = torch.dot(change.reshape(-1), grad.reshape(-1)).reshape(1)
-            else:
-                to_magnitude = (change * grad).sum((1, 2))
+            to_magnitude = slope.product(X, grad, Derived.each(known), each=len(magnitude) > 1)
         if ctx.needs_input_grad[0]:
-            to_X = SumGradient(value, grad, X, Derived(*known)).of_signal()
+            to_X = SumGradient(value, grad, X, Derived.each(known)).of_signal()
         return to_X, to_magnitude, None, None
 
     @staticmethod
@@ -80,7 +77,7 @@ class _Product(torch.autograd.Function):
         value, slope = _coefficients(ctx)
         total = torch.zeros_like(X)
         if magnitude_t is not None:
-            total = total + slope.evaluate(X, Derived(*known))[0] * magnitude_t[:, None, None]
+            total = total + slope.evaluate(X, Derived.each(known))[0] * magnitude_t[:, None, None]
         if X_t is not None:
             total = total + value.evaluate(X_t)[0]
         return total
