@@ -220,7 +220,7 @@ class SumGradient:
         total = _plus_product(total, grad, terms.gain, out)
         if terms.flip is not None:
             total = _plus_product(total, grad.flip(-1), terms.flip, out)
-        return torch.zeros_like(grad) if total is None else _in_place_of(total, out)
+        return _in_place_of(torch.zeros_like(grad) if total is None else total, out)
 
 
 @dataclass
@@ -278,9 +278,9 @@ def _plus_product(
         return total
     if total is None:
         return torch.mul(signal, factor, out=out)
-    return (
-        total.addcmul_(signal, factor) if out is None or total is out else torch.addcmul(total, signal, factor, out=out)
-    )
+    if out is None or total is out:
+        return total.addcmul_(signal, factor)
+    return torch.addcmul(total, signal, factor, out=out)
 
 
 def _in_place_of(total: Tensor, out: Tensor | None) -> Tensor:

@@ -99,13 +99,14 @@ def test_sums_with_weights_for_each_window_are_the_same_in_pieces(pieces):
         torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_forward_derivatives_are_the_same_in_pieces(pieces):
+@pytest.mark.parametrize("backward_too", [True, False])
+def test_forward_derivatives_are_the_same_in_pieces(pieces, backward_too):
     op, X = get_operation("frequency_shift", **SETTINGS), signal().detach()
     noise = {key: value.double() for key, value in op.draw(*SHAPE).items()}
 
     def found():
         with torch.autograd.forward_ad.dual_level():
-            strength = torch.full((1,), 0.3, dtype=torch.float64, requires_grad=True)
+            strength = torch.full((1,), 0.3, dtype=torch.float64, requires_grad=backward_too)
             dual = torch.autograd.forward_ad.make_dual(strength, torch.ones(1, dtype=torch.float64))
             return torch.autograd.forward_ad.unpack_dual(op.apply(X, dual, noise)).tangent
 
