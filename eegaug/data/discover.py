@@ -355,5 +355,16 @@ def _identity(path: Path, relative: str, pattern: re.Pattern | None) -> tuple[st
     return None
 
 
+def in_several_folders(found: Iterable[Found]) -> dict[str, list[str]]:
+    """Subjects of BIDS that are in several folders, such as data sets of other people that begin at ``sub-01``, too."""
+    folders: dict[str, dict[str, None]] = {}
+    for one in found:
+        if at := _BIDS.search(one.path.as_posix()):
+            above = one.path.as_posix()[: at.start()].rpartition("/")[2]
+            folders.setdefault(one.subject, {}).setdefault(above)
+    several = {subject: list(names) for subject, names in folders.items() if len(names) > 1}
+    return {subject: names for subject, names in several.items() if not all(map(_VISIT.fullmatch, names))}
+
+
 def _night(text: str | None) -> int | str:
     return 1 if text is None else int(text) if text.isdigit() else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from eegaug._progress import track
 from eegaug.data._problems import none_usable, note, reason_of, skipped
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Contents, Reading, look, names_in_files, scored_windows
-from eegaug.data.discover import RECORDINGS, Found, find_recordings, names_of_nights, unread_files
+from eegaug.data.discover import RECORDINGS, Found, find_recordings, in_several_folders, names_of_nights, unread_files
 from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.scorings.reading import OTHERS_SETTLE, four_is_n3, four_is_open
 from eegaug.data.stages import STAGES
@@ -130,6 +131,13 @@ def found_in(
         who = ", ".join(sorted({one.subject for one in guessed})[:8])
         reason = f"subjects were told by folders and file names ({who}); pass subject_pattern if that is wrong"
         problems.append(note(guessed[0].name, reason))
+    if several := {} if subject_pattern else in_several_folders(found):
+        who, where = ", ".join(list(several)[:4]), ", ".join(dict.fromkeys(itertools.chain(*several.values())))
+        reason = (
+            f"one person each, though in several folders ({where}): {who}; if these are other people, "
+            r"subject_pattern='(?P<subject>[^/]+/sub-[^/_]+)' tells them apart"
+        )
+        problems.append(note(next(one.name for one in found if one.subject in several), reason))
     if alike := [] if subject_pattern else names_of_nights(found):
         reason = f"each file is a subject of its own ({', '.join(alike[:4])}); pass subject_pattern if some are of one"
         problems.append(note(alike[0], reason))

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -95,6 +96,23 @@ def test_bids(tmp_path):
     nights = load_recordings(tmp_path)
     assert nights.y.tolist() == Y
     assert dict(nights.datasets[0].description)["subject"] == "sub-07" and nights.datasets[0].description["night"] == 2
+
+
+def test_data_sets_of_bids_whose_subjects_have_the_same_names(tmp_path):
+    for folder in ("ours/sub-01", "ours/sub-02", "theirs/sub-01"):
+        night(tmp_path / folder / "eeg" / f"{folder[-6:]}_task-sleep_eeg.edf", stages=STAGES)
+    said = (
+        "one person each, though in several folders (ours, theirs): sub-01; if these are other people, "
+        "subject_pattern='(?P<subject>[^/]+/sub-[^/_]+)' tells them apart"
+    )
+    with pytest.warns(UserWarning, match=re.escape(said)):
+        nights = load_recordings(tmp_path)
+    assert sorted(set(nights.subjects)) == ["sub-01", "sub-02"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nights = load_recordings(tmp_path, subject_pattern="(?P<subject>[^/]+/sub-[^/_]+)")
+        load_recordings(tmp_path / "ours")
+    assert sorted(set(nights.subjects)) == ["ours/sub-01", "ours/sub-02", "theirs/sub-01"]
 
 
 def test_one_five_in_the_folder_settles_what_four_is(tmp_path):
