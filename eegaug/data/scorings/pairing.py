@@ -7,6 +7,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from eegaug.data.scorings.reading import XML, holds_stages, is_of_stages
+from eegaug.data.scorings.wisconsin import is_wisconsin
 
 __all__ = [
     "HYPNOGRAMS",
@@ -24,8 +25,8 @@ __all__ = [
 
 HYPNOGRAMS = (".edf", ".csv", ".tsv", ".txt", ".annot", ".eannot", *XML)
 # Forms of one scoring, those first that say most about when stages are.
-_BETTER = (".edf", "nsrr.xml", *XML, ".annot")
-_WORDS = r"(?:hypnograms?|hypno|stages?|staging|scoring|scores?|labels?|events|annotations?)"
+_BETTER = (".edf", "nsrr.xml", *XML, ".annot", ".eannot", ".stg.txt", ".allscore.txt")
+_WORDS = r"(?:hypnograms?|hypno|stages?|stg|staging|scoring|allscore|scores?|labels?|events|annotations?)"
 _HYPNOGRAM_NAME = re.compile(rf"(^|[ ._-])((sleep)?{_WORDS}|hypnogram.*)$", re.IGNORECASE)
 _SUFFIX = re.compile(rf"[ ._-]+({_WORDS}|base)$", re.IGNORECASE)
 # "sleep" belongs to the word or to the name: "p07_sleep_scoring" is of "p07" or of "p07_sleep".
@@ -118,6 +119,8 @@ def _scored_as(path: Path) -> str:
     """A hypnogram's name without what only says of which form it is."""
     if path.suffix.lower() in (".annot", ".eannot", *XML):
         return _FORM.sub("", path.stem)
+    if is_wisconsin(path):
+        return _FORM.sub("", path.stem.rpartition(".")[0])
     # SHHS had its scorings in a third form, "annotations-staging/shhs1/shhs1-200001-staging.csv".
     return path.stem.removesuffix("-staging") if "annotations-staging" in path.parts else path.stem
 

@@ -16,6 +16,7 @@ from eegaug.data.scorings.hypnogram import Hypnogram, bare_number, fours_are_n3
 from eegaug.data.scorings.laboratory_xml import is_scoring, read_xml
 from eegaug.data.scorings.luna import read_annot, read_eannot
 from eegaug.data.scorings.text import Layout, read_layout
+from eegaug.data.scorings.wisconsin import is_wisconsin, read_wisconsin
 from eegaug.data.stages import parse_stage
 
 __all__ = ["four_is_n3", "four_is_open", "holds_stages", "is_of_stages", "read_hypnogram"]
@@ -39,7 +40,8 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
         ``events.tsv``): one stage per line and epoch, or a table with stages and their onsets and durations (or ends),
         in seconds or as times; those of the day wait for :meth:`Hypnogram.since`. Headers and comments (#) are fine.
         XML (``.xml``): NSRR's ``-nsrr.xml`` or Compumedics Profusion's, and Respironics' ``.rml`` with its stages by a
-        scorer. Luna's ``.annot`` (stages among other annotations) and ``.eannot`` (one label for each epoch).
+        scorer. Luna's ``.annot`` (stages among other annotations) and ``.eannot`` (one label for each epoch). The
+        Wisconsin Sleep Cohort's ``.stg.txt`` and ``.allscore.txt``.
     epoch_s : float
         Length of an epoch where the file does not say.
     numbers : {"auto", "r&k", "aasm"}
@@ -64,8 +66,8 @@ def read_hypnogram(path: str | os.PathLike, epoch_s: float = 30.0, numbers: str 
         return Hypnogram.from_labels(*open_recording(path).annotations(), numbers)
     if path.suffix.lower() in XML:
         return Hypnogram.from_labels(*read_xml(path), "r&k")
-    if path.suffix.lower() == ".annot":
-        *stages, clock_s = read_annot(path)
+    if path.suffix.lower() == ".annot" or is_wisconsin(path):
+        *stages, clock_s = (read_wisconsin if is_wisconsin(path) else read_annot)(path)
         return replace(Hypnogram.from_labels(*stages), clock_s=clock_s)
     return _from_text(path, epoch_s, numbers)
 
@@ -93,7 +95,7 @@ def four_is_open(path: str | os.PathLike) -> bool:
 
 def _labels(path: Path) -> Sequence[str]:
     """Labels of a hypnogram as they are written; none where they say what they mean, or where it cannot be read."""
-    if path.suffix.lower() in (".npz", ".annot", *XML):
+    if path.suffix.lower() in (".npz", ".annot", *XML) or is_wisconsin(path):
         return ()
     try:
         if path.suffix.lower() in FORMS:
