@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -47,6 +48,8 @@ STEPS = ("gradient", "normalised", "adam")
 PASSES = {"exact": 3, "finite_difference": 4}
 
 Parameters = Mapping[str, Tensor]
+#: Factors of a step, or what gives them from its gradient.
+Scale = Parameters | Callable[[Parameters], Parameters | None]
 
 
 class Unrolled(NamedTuple):
@@ -85,7 +88,8 @@ def unrolled_gradient(
     *,
     method: str = "exact",
     weight_decay: float = 0.0,
-    scale: Parameters | None = None,
+    decoupled: bool = False,
+    scale: Scale | None = None,
     normalised: bool = False,
 ) -> Unrolled:
     r"""Gradient of a validation loss after one step of gradient descent, to what the training loss depends on.
@@ -106,8 +110,11 @@ def unrolled_gradient(
         :math:`\theta \pm \epsilon v` with :math:`\epsilon = 0.01 / \|v\|`, as the papers do.
     weight_decay : float
         Of the step.
-    scale : dict of Tensor or None
-        Factors of the step, such as :func:`adam_scale`; held constant. None: one.
+    decoupled : bool
+        Whether the weight decay is no part of the gradient and goes without the factors, as in AdamW.
+    scale : dict of Tensor, callable or None
+        Factors of the step, or a function of its gradient that gives them, such as :func:`adam_scale`; held constant.
+        None: one.
     normalised : bool
         Whether the length of the gradient in the step is held constant, so that only its direction counts: that of
         :math:`\xi \ell \, g / \|g\|` with :math:`\ell = \|g\|`. Otherwise inputs are also rewarded for making the
@@ -148,12 +155,12 @@ def unrolled_gradient(
     gradient = {name: g for name, g in zip(names, found, strict=True) if g is not None}
     if exact:
         _refuse_cut_graph(gradient.values())
-    factors = {name: lr if scale is None else lr * scale[name] for name in names}
     with torch.no_grad():
-        moved = {
-            name: value - factors[name] * (gradient.get(name, 0.0) + weight_decay * value)
-            for name, value in theta.items()
-        }
+        within, beside = (0.0, weight_decay) if decoupled else (weight_decay, 0.0)
+        step = {name: gradient.get(name, 0.0) + within * value for name, value in theta.items()}
+        scale = scale(step) if callable(scale) else scale
+        factors = {name: lr if scale is None else lr * scale[name] for name in names}
+        moved = {name: value - factors[name] * step[name] - lr * beside * value for name, value in theta.items()}
     after = {name: value.requires_grad_() for name, value in moved.items()}
     loss_after = valid_loss(after)
     found = [None] * len(names)
@@ -220,7 +227,8 @@ def hypergradient(
     *,
     method: str = "exact",
     weight_decay: float = 0.0,
-    scale: Parameters | None = None,
+    decoupled: bool = False,
+    scale: Scale | None = None,
     normalised: bool = False,
     seed: int = 0,
 ) -> Hypergradient:
@@ -238,7 +246,7 @@ def hypergradient(
         Augmented windows (batch, channels, times) and classes (batch,).
     valid : tuple of Tensor
         Windows that are not augmented, and classes.
-    lr, method, weight_decay, scale, normalised
+    lr, method, weight_decay, decoupled, scale, normalised
         See :func:`unrolled_gradient`.
     seed : int
         Of dropout and whatever else is random in the network: the same for all evaluations of the training loss.
@@ -276,10 +284,10 @@ def hypergradient(
         with evaluating(trunk):
             return criterion(_call(trunk, theta, valid[0]), valid[1])
 
-    settings = {"method": method, "weight_decay": weight_decay, "scale": scale, "normalised": normalised}
+    step = {"weight_decay": weight_decay, "decoupled": decoupled, "scale": scale, "normalised": normalised}
     try:
         with twice_differentiable(trunk) if method == "exact" else nullcontext():
-            found = unrolled_gradient(train_loss, valid_loss, parameters, [X, weights], lr, **settings)
+            found = unrolled_gradient(train_loss, valid_loss, parameters, [X, weights], lr, method=method, **step)
     except RuntimeError as error:
         if not any(words in str(error) for words in ("not implemented", "once_differentiable")):
             raise
@@ -304,18 +312,19 @@ def step_of(optimizer: torch.optim.Optimizer, trunk: nn.Module, kind: str) -> di
     Returns
     -------
     dict
-        ``lr``, ``weight_decay``, ``normalised`` and ``scale``.
+        ``lr``, ``weight_decay``, ``decoupled``, ``normalised`` and ``scale``.
     """
     group = optimizer.param_groups[0]
     return {
         "lr": float(group["lr"]),
         "weight_decay": group.get("weight_decay", 0.0),
+        "decoupled": group.get("decoupled_weight_decay", isinstance(optimizer, torch.optim.AdamW)),
         "normalised": kind == "normalised",
-        "scale": adam_scale(optimizer, trunk) if kind == "adam" else None,
+        "scale": partial(adam_scale, optimizer, trunk) if kind == "adam" else None,
     }
 
 
-def adam_scale(optimizer: torch.optim.Optimizer, trunk: nn.Module) -> dict[str, Tensor] | None:
+def adam_scale(optimizer: torch.optim.Optimizer, trunk: nn.Module, gradient: Parameters) -> dict[str, Tensor] | None:
     """Factors by which Adam's next step differs from one of gradient descent; None where there is no history yet.
 
     Parameters
@@ -323,27 +332,28 @@ def adam_scale(optimizer: torch.optim.Optimizer, trunk: nn.Module) -> dict[str, 
     optimizer : torch.optim.Optimizer
         Adam or one of its kind, for the network's parameters.
     trunk : torch.nn.Module
+    gradient : dict of Tensor
+        Of the step, by name, which Adam's mean of squares takes in before it divides by it: a weight that had no
+        gradient so far would leap otherwise.
 
     Returns
     -------
     dict of Tensor or None
         For each parameter ``1 / (sqrt(v) + eps)``, with Adam's bias-corrected mean of squares ``v``.
     """
+    settings = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
     factors = {}
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            state = optimizer.state.get(parameter, {})
-            if "exp_avg_sq" not in state:
-                continue
-            corrected = state["exp_avg_sq"] / (1 - group["betas"][1] ** float(state["step"]))
-            factors[parameter] = 1.0 / (corrected.sqrt() + group["eps"])
+    for name, parameter in trunk.named_parameters():
+        state = optimizer.state.get(parameter, {})
+        if name not in gradient or "exp_avg_sq" not in state:
+            continue
+        beta, eps = settings[parameter]["betas"][1], settings[parameter]["eps"]
+        square = state["exp_avg_sq"].lerp(gradient[name].square(), 1 - beta)
+        corrected = square / (1 - beta ** (float(state["step"]) + 1))
+        factors[name] = 1.0 / (corrected.sqrt() + eps)
     if not factors:
         return None
-    return {
-        name: factors.get(parameter, torch.zeros_like(parameter))
-        for name, parameter in trunk.named_parameters()
-        if parameter.requires_grad
-    }
+    return {name: factors.get(name, torch.zeros_like(value)) for name, value in gradient.items()}
 
 
 def _call(trunk: nn.Module, parameters: Parameters, X: Tensor) -> Tensor:

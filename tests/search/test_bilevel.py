@@ -9,7 +9,7 @@ import torch
 from small import SmallNet, global_random_states
 from torch import nn
 
-from eegaug.search.bilevel import adam_scale, hypergradient, unrolled_gradient
+from eegaug.search.bilevel import hypergradient, step_of, unrolled_gradient
 
 F64 = torch.float64
 
@@ -265,18 +265,30 @@ def test_attention_and_recurrent_networks_are_differentiated_twice():
     assert (exact - differences).norm() < 0.01 * exact.norm()
 
 
-def test_factors_of_adam_turn_the_step_into_the_one_it_takes():
-    trunk, (train, _) = net(), batches()
-    optimiser = torch.optim.Adam(trunk.parameters(), lr=1e-3, betas=(0.0, 0.999))
-    assert adam_scale(optimiser, trunk) is None
-    for _ in range(3):
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_the_step_of_adam_is_the_one_that_it_takes(kind, weight_decay):
+    trunk, (train, valid) = net(), batches()
+    optimiser = kind(trunk.parameters(), lr=1e-3, betas=(0.0, 0.999), weight_decay=weight_decay)
+
+    def take_step():
         optimiser.zero_grad()
         CRITERION(trunk(train[0]), train[1]).backward()
-        before = copy.deepcopy(trunk)
         optimiser.step()
-    scale = adam_scale(optimiser, trunk)
-    for (name, new), old in zip(trunk.named_parameters(), before.parameters(), strict=True):
-        torch.testing.assert_close(new, old - 1e-3 * scale[name] * new.grad, rtol=1e-6, atol=1e-9)
+
+    no_history = step_of(optimiser, trunk, "adam")["scale"](dict(trunk.named_parameters()))
+    assert no_history is None
+    for _ in range(3):
+        trunk.norm.weight.data[1] = 0.0  # what the second filter finds has had no gradient so far
+        trunk.norm.bias.data[1] = -50.0
+        take_step()
+    trunk.norm.bias.data[1] = 0.5
+    trunk.norm.load_state_dict(trunk.norm.state_dict() | START)
+    found = hypergradient(trunk, CRITERION, train, valid, **step_of(optimiser, trunk, "adam"))
+    take_step()
+    trunk.norm.load_state_dict(trunk.norm.state_dict() | START)
+    after = CRITERION(trunk.eval()(valid[0]), valid[1])
+    assert found.valid_loss.item() == pytest.approx(after.item(), rel=1e-9)
 
 
 @pytest.mark.parametrize(
