@@ -154,10 +154,10 @@ EXPERIMENT = Experiment(
     figure,
     note=(
         f"{sleep.SOURCE} Test sets are frozen copies of the test nights, changed by one operation, as strong as in the "
-        "fixed policy; 'unseen' is the mean over operations not trained on. 'a + b': both, one after the other, in "
-        "each variant; 'a, b': one of them in each. Differences with the loss between variants (weight 1) to the same "
-        "two variants without it, paired by seed, mean ± SD. The paper has pictures (CIFAR-100, ResNet-32, random "
-        f"crops; accuracy in %, without to with the loss): {PAPER}; scores are not comparable, the signs of the "
-        "differences are."
+        "fixed policy; 'unseen' is the mean over operations not trained on. Each variant applies, with probability "
+        "0.5, one operation of its training set, drawn for each window; of 'a, b' each has its own. Differences with "
+        "the loss between variants (weight 1) to the same two variants without it, paired by seed, mean ± SD. The "
+        "paper has pictures (CIFAR-100, ResNet-32, random crops; accuracy in %, without to with the loss): "
+        f"{PAPER}; scores are not comparable, the signs of the differences are."
     ),
 )
