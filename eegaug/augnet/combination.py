@@ -165,7 +165,7 @@ class _DifferentiableSum(torch.autograd.Function):
             if needed:
                 value = getattr(terms, name)
                 of = getattr(gradient, name)
-                if of.is_complex() and not value.is_complex():
+                if not value.is_complex():
                     of = of.real
                 of = of.sum_to_size(value.shape)
             found.append(of)

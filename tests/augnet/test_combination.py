@@ -44,16 +44,19 @@ def terms(names, n, n_times, per_window, dtype=torch.float64):
 
 @pytest.mark.parametrize("per_window", [True, False])
 @pytest.mark.parametrize("n_times", [40, 41])
-@pytest.mark.parametrize("names", [[*FAMILIES["all"], "fading"], ["sign_flip", "channels_dropout"], ["time_reverse"]])
+@pytest.mark.parametrize(
+    "names",
+    [[*FAMILIES["all"], "fading"], ["sign_flip", "channels_dropout"], ["time_reverse"], ["gaussian_noise"] * 2],
+)
 def test_it_is_the_sum_of_its_terms(names, n_times, per_window):
-    X = torch.randn(4, 6, n_times, generator=rng(), dtype=torch.float64)
+    X = torch.randn(4, 6, n_times, generator=rng(), dtype=torch.float64, requires_grad=True)
     parts, identity = terms(names, 4, n_times, per_window), torch.rand(4, generator=rng(5), dtype=torch.float64)
     expected = X * identity[:, None, None]
     for op, weight, magnitude, noise in parts:
         expected = expected + op.apply(X, magnitude, noise) * weight.reshape(-1, 1, 1)
     found = combination(X, parts, identity)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
-    leaves = [t for part in parts for t in (part.weight, part.magnitude) if t is not None]
+    leaves = [X, *(t for part in parts for t in (part.weight, part.magnitude) if t is not None)]
     upstream = torch.randn(X.shape, generator=rng(6), dtype=torch.float64)
     for a, b in zip(*(torch.autograd.grad(Y, leaves, upstream) for Y in (expected, found)), strict=True):
         torch.testing.assert_close(b, a, rtol=1e-8, atol=1e-9)

@@ -41,6 +41,16 @@ def test_surrogate_hardens_as_it_cools():
     assert apart == sorted(apart, reverse=True) and apart[-1] < 1e-3
 
 
+@pytest.mark.parametrize(("p", "u", "slope"), [(0.0, 0.25, 3.0), (1.0, 0.75, 3.0)])
+def test_surrogate_on_the_border_has_its_limits(p, u, slope):
+    # sigmoid(logit p - logit u) = p (1 - u) / (p (1 - u) + u (1 - p)), of slope (1 - u) / u at 0, and its inverse at 1.
+    probability = torch.tensor(p, dtype=torch.float64, requires_grad=True)
+    soft = relaxed_bernoulli(probability, torch.tensor(u, dtype=torch.float64), 1.0, hard=False)
+    assert soft.item() == pytest.approx(p, abs=1e-12)
+    soft.backward()
+    assert probability.grad.item() == pytest.approx(slope)
+
+
 @pytest.mark.parametrize(("p", "between"), [(0.5, 0.11), (0.1, 0.04), (0.9, 0.04)])
 def test_share_of_soft_values_at_a_low_temperature(p, between):
     soft = relaxed_bernoulli(torch.tensor(p, dtype=torch.float64), uniform(200_000), 0.05, hard=False)
