@@ -123,7 +123,7 @@ def comparison_of_losses(layer: AugmentationLayer, losses: Tensor) -> Tensor:
         means = layer.running_sums[:, q] / seen.clamp(min=1.0)
         # Nothing is known before a whole window of each kind has been seen.
         slope = torch.where(seen.min() >= 1.0, means[1] - means[0], 0.0) * per_strength
-        total = total + layer.weights[q].detach() * slope * layer.strengths[q]
+        total = total + layer.weights[q] * slope * layer.strengths[q]
     layer.drawn = []
     return total - total.detach()
 

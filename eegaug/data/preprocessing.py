@@ -152,7 +152,7 @@ def nominal_rate(sfreq: float) -> Fraction:
     (Fraction(256, 1), Fraction(125, 2))
     """
     near = round(sfreq)
-    if near and abs(sfreq - near) <= 1e-3 * near:
+    if abs(sfreq - near) <= 1e-3 * near:
         return Fraction(near)
     return Fraction(sfreq).limit_denominator(1000)
 

@@ -31,6 +31,8 @@ def test_defaults_and_round_trip():
     )
     p = Preprocessing(l_freq=None, h_freq=None, wake_margin_min=None, standardise=None)
     assert p.describe() == "not filtered, 100 Hz, windows of 30 s, all wakefulness, in µV"
+    assert Preprocessing(h_freq=None).describe().startswith("above 0.3 Hz,")
+    assert Preprocessing(l_freq=None).describe().startswith("below 30 Hz,")
 
 
 @pytest.mark.parametrize(
@@ -53,12 +55,16 @@ def test_impossible_settings_are_refused(wrong, message):
         Preprocessing(**wrong)
 
 
-def test_band_pass_keeps_the_band_and_its_phase():
+@pytest.mark.parametrize("l_freq", [0.3, None])
+@pytest.mark.parametrize("h_freq", [30, None])
+def test_band_pass_keeps_the_band_and_its_phase(l_freq, h_freq):
     inside, above = sine(10, 120, 200), sine(48, 120, 200)
-    out, rate = filter_and_resample((inside + 500 + above)[None], 200, Preprocessing(sfreq=200))
+    p = Preprocessing(sfreq=200, l_freq=l_freq, h_freq=h_freq)
+    out, rate = filter_and_resample((inside + 500 + above)[None], 200, p)
     middle = slice(30 * 200, 90 * 200)
     assert rate == 200 and out.dtype == np.float32
-    np.testing.assert_allclose(out[0, middle], inside[middle], atol=0.5)  # of 50 µV, beside 500 and 50 µV
+    kept = inside + (0 if l_freq else 500) + (0 if h_freq else above)
+    np.testing.assert_allclose(out[0, middle], kept[middle], atol=0.5)  # of 50 µV, beside 500 and 50 µV
 
 
 @pytest.mark.parametrize(("old", "new"), [(256, 128), (300, 100), (100, 128), (200, 100), (62.5, 100)])
@@ -73,7 +79,7 @@ def test_resampling_keeps_time_and_amplitude(old, new):
 
 def test_rate_that_is_almost_an_integer_is_rounded_and_the_file_s_clock_kept():
     assert nominal_rate(255.9988) == 256 and nominal_rate(256.0015) == 256
-    assert nominal_rate(62.5) == Fraction(125, 2)
+    assert nominal_rate(62.5) == Fraction(125, 2) and nominal_rate(100.11) == Fraction(10011, 100)
     old = 256.02
     out, rate = filter_and_resample(sine(7, 600, old)[None], old, Preprocessing(sfreq=128, l_freq=None, h_freq=None))
     assert rate == pytest.approx(128.01)
@@ -98,9 +104,11 @@ def test_windows_start_where_they_should():
     # At the nearest sample: 0.29 s at 100 Hz is 28.999… samples, and a rate of 9.997 Hz is no grid of the onsets.
     assert cut_windows(signal, 100.0, [0.29, 1.13], 300)[:, 0, 0].tolist() == [29, 113]
     assert cut_windows(signal, 9.997, [30.0, 60.0], 300)[:, 0, 0].tolist() == [300, 600]
-    assert cut_windows(signal, 10.0, [70.1], 300)[0, 0, 0] == 700  # a sample late: rounding of the rate
-    with pytest.raises(ValueError, match="do not lie within the 100 s"):
-        cut_windows(signal, 10.0, [71.0], 300)
+    # Two samples early or late: rounding of the rate.
+    assert cut_windows(signal, 10.0, [-0.2, 70.2], 300)[:, 0, 0].tolist() == [0, 700]
+    for outside in (-0.3, 70.3):
+        with pytest.raises(ValueError, match="do not lie within the 100 s"):
+            cut_windows(signal, 10.0, [0, outside, 70], 300)
     with pytest.raises(ValueError, match=r"do not lie within the 29\.9 s"):
         cut_windows(signal[:, :299], 10.0, [0], 300)
 
