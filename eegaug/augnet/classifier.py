@@ -70,7 +70,7 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
     n_copies : int
         Copies at prediction; can be changed after training. 0: the trunk alone, on windows as they are.
     n_copies_train : int
-        Copies in training.
+        Copies in training, each of which counts in ``n_forward_backward_``.
     aggregate : {"log_probs", "probs", "logits"}
         How copies are averaged; see :class:`AugAveragedModel`.
     augmentation_lr : float | None
@@ -218,7 +218,9 @@ class AugNetClassifier(Judged, LearnedAugmentation, StagingClassifier):
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Forward and backward for one batch."""
         with self._comparing(self._learned_layers() if self.judge_batches_ is None else ()):
-            return super().train_step_single(batch, **fit_params)
+            step = super().train_step_single(batch, **fit_params)
+        self.n_forward_backward_ += self.module_.n_copies_train - 1
+        return step
 
     def get_loss(self, y_pred: torch.Tensor, y_true: Any, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         """Cross-entropy of a batch; `y_true` are labels as the user gave them."""

@@ -78,6 +78,12 @@ def test_history_keeps_cross_entropy_and_penalty_apart(fitted):
     assert fitted.history[-1, "n_forward_backward"] == fitted.n_forward_backward_ == 9
 
 
+@pytest.mark.parametrize(("settings", "passes"), [({}, 2), ({"selection": "single", "judge_share": 0.25}, 3)])
+def test_every_copy_in_training_counts_as_a_pass(settings, passes):
+    clf = augnet(layers=[["sign_flip"]], penalty=0.1, n_copies_train=2, max_epochs=1, batch_size=48, **settings)
+    assert clf.fit(X, Y).n_forward_backward_ == passes
+
+
 def test_validation_loss_is_the_cross_entropy_alone(fitted):
     Xv, yv = tones(24, seed=1)
     proba = fitted.predict_proba(Xv)
