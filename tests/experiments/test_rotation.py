@@ -83,6 +83,20 @@ def test_augerinos_group():
     torch.testing.assert_close(narrow(torch.as_tensor(X)), torch.as_tensor(X), atol=1e-4, rtol=0)
 
 
+def test_augerino_turns_by_up_to_half_its_width_either_way(monkeypatch):
+    maps = []
+    monkeypatch.setattr(pictures, "transformed", lambda X, matrices: maps.append(matrices) or X)
+    group = pictures.AffineGroup(initial_width=1.2)
+    with torch.no_grad():
+        group.raw[[0, 1, 3, 4, 5]] = -100.0
+    group(torch.zeros(20_000, 1, 1024), torch.Generator().manual_seed(0))
+    (matrices,) = maps
+    angle = torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0])
+    torch.testing.assert_close(matrices, pictures.turn(angle), atol=1e-5, rtol=0)
+    quantiles = torch.quantile(angle, torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
+    torch.testing.assert_close(quantiles, torch.tensor([-0.6, -0.3, 0.0, 0.3, 0.6]), atol=0.015, rtol=0)
+
+
 def test_plan():
     assert len(EXPERIMENT.plan(Settings())) == 30
     assert [entry["arm"] for entry in EXPERIMENT.plan(Settings(quick=True))] == list(rotation.ARMS)
