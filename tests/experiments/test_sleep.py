@@ -84,6 +84,14 @@ def test_wrong_labels():
     assert jumps[0] == 0 and (np.abs(jumps[1:] - 50) < 25).all()
 
 
+def test_with_four_in_five_wrong_labels_of_five_stages_say_nothing():
+    y = np.arange(50_000) % 5
+    wrong = with_wrong_labels(y, 0.8, seed=0)
+    shares = np.histogram2d(y, wrong, bins=5)[0] / 10_000
+    np.testing.assert_allclose(shares, 0.2, atol=0.02)
+    assert "At 80 % labels of five stages say nothing" in get_experiment("label-noise").note
+
+
 def test_wrong_labels_are_stages_that_there_are():
     y = np.array([0, 2, 3, 4])[np.arange(1000) % 4]  # nobody was in N1
     wrong = with_wrong_labels(y, 0.4, seed=0)
