@@ -17,12 +17,12 @@ from skorch.utils import to_tensor
 from torch import nn
 
 from eegaug._precision import widest
-from eegaug._transform_draws import reseed
+from eegaug._transform_draws import reseed, reseed_sampler
 from eegaug._validation import naming_a_batch_of_one
 from eegaug._warning import warn
 
-# Transforms of braindecode's AugmentedDataLoader.
-_TRANSFORMS = "iterator_train__transforms"
+# Transforms of braindecode's AugmentedDataLoader, and what says which windows are read.
+_TRANSFORMS, _SAMPLER = "iterator_train__transforms", "iterator_train__sampler"
 
 
 class StagingLoop:
@@ -72,18 +72,18 @@ class StagingLoop:
         for transform in given if isinstance(given, (list, tuple)) else [given]:
             if isinstance(transform, nn.Module):
                 reseed(transform)
+        reseed_sampler(vars(self).get(_SAMPLER))
 
     @contextmanager
-    def _transforms_copied(self) -> Iterator[None]:
-        """A training has transforms of its own in the data loader: what one draws does not hang on those before."""
-        given = vars(self).get(_TRANSFORMS)
-        if given is not None:
-            vars(self)[_TRANSFORMS] = copy.deepcopy(given)
+    def _loader_copied(self) -> Iterator[None]:
+        """A training has transforms and a sampler of its own: what they draw does not hang on trainings before."""
+        given = {name: vars(self)[name] for name in (_TRANSFORMS, _SAMPLER) if vars(self).get(name) is not None}
+        # Of a sampler only the generator is exchanged: its table of all windows is not copied.
+        vars(self).update({k: copy.copy(v) if k == _SAMPLER else copy.deepcopy(v) for k, v in given.items()})
         try:
             yield
         finally:
-            if given is not None:
-                vars(self)[_TRANSFORMS] = given
+            vars(self).update(given)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Write the terms of the loss into the history, before any callback looks at it."""

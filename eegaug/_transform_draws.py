@@ -1,8 +1,9 @@
-"""The draws of braindecode's transforms, made to follow torch's generator."""
+"""The draws of braindecode's transforms, and of samplers, made to follow torch's generator."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from eegaug.transforms import Generators
 
-__all__ = ["reseed", "transforms_of"]
+__all__ = ["reseed", "reseed_sampler", "transforms_of"]
 
 
 def reseed(module: nn.Module) -> None:
@@ -31,6 +32,14 @@ def reseed(module: nn.Module) -> None:
             transform.generators = Generators(seed, type(transform).__name__)
         else:
             transform.rng = np.random.RandomState(seed)
+
+
+def reseed_sampler(sampler: Any) -> None:
+    """Give a sampler that has a generator of its own, braindecode's or torch's, a new one; it is changed."""
+    if isinstance(getattr(sampler, "rng", None), (np.random.RandomState, np.random.Generator)):
+        sampler.rng = np.random.RandomState(int(torch.randint(2**31 - 1, ())))
+    elif isinstance(getattr(sampler, "generator", None), torch.Generator):
+        sampler.generator = torch.Generator().manual_seed(int(torch.randint(2**31 - 1, ())))
 
 
 def transforms_of(module: nn.Module) -> Iterator[Transform]:

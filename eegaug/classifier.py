@@ -59,9 +59,9 @@ class StagingClassifier(StagingData, StagingLoop, StagingPrediction, EEGClassifi
         Weights of the classes in the cross-entropy: inverse frequency in the training set, ``{label: weight}``, or
         none.
     random_state : int | RandomState | Generator | None
-        Seed of initial weights, shuffling, dropout and augmentation, also of braindecode's transforms in the data
-        loader, whatever seeds they have. The same int gives the same result on the same machine; None gives a fresh
-        one. Global random states are neither set nor consumed.
+        Seed of initial weights, shuffling, dropout and augmentation, also of braindecode's transforms and samplers in
+        the data loader, whatever seeds they have. The same int gives the same result on the same machine; None gives a
+        fresh one. Global random states are neither set nor consumed.
     optimizer, lr, max_epochs, batch_size
         As in skorch. Default: Adam with betas (0, 0.999) and learning rate 1e-3, 300 epochs, batches of 16.
     train_split : callable | None
@@ -326,7 +326,7 @@ class StagingClassifier(StagingData, StagingLoop, StagingPrediction, EEGClassifi
         self.signal_args_set_ = self.fitting_ = True
         self.starting_ = fresh
         try:
-            with contained_rng(derive_seed(self.seed_, epochs_done), self.device), self._transforms_copied():
+            with contained_rng(derive_seed(self.seed_, epochs_done), self.device), self._loader_copied():
                 yield windows, labels
         finally:
             self.fitting_ = self.starting_ = False
