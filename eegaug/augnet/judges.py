@@ -45,6 +45,11 @@ class Judged:
             return train, valid
         if any(layer.selection != "single" for layer in self._learned_layers()):
             raise ValueError(f"judge_share={share} goes with selection='single'.")
+        if vars(self).get("iterator_train__sampler") is not None:
+            raise ValueError(
+                f"judge_share={share} keeps windows apart, and iterator_train__sampler draws from all of them: leave "
+                "out one of both."
+            )
         n = len(train)
         n_judges = round(share * n)
         if not 0 < n_judges < n:

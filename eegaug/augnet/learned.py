@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -136,7 +137,7 @@ class LearnedAugmentation:
         train, valid = super().get_split_datasets(X, y, **fit_params)
         layers = self._learned_layers() if getattr(self, "fitting_", False) else []
         if layers and len(train) and self._default_penalty()[1] == "change":
-            batches = self.get_iterator(Subset(train, _spread(len(train))), training=False)
+            batches = self._batches_to_measure_on(train, range(len(train)))
             # Always the same draws, so that a training that goes on from a checkpoint has the same reward as before.
             generator = torch.Generator().manual_seed(0)
             measure_full_changes(layers, (to_tensor(X, device=self.device) for X, _ in batches), generator)
@@ -166,14 +167,28 @@ class LearnedAugmentation:
         trunk = getattr(self.module_, "trunk", self.module_)
         known = getattr(self, "judge_indices_", None) or self.train_indices_
         known = range(len(windows)) if known is None else known
-        some = np.asarray(known)[_spread(len(known))]
-        batches = self.get_iterator(Subset(self.get_dataset(windows, labels), some.tolist()), training=False)
+        batches = self._batches_to_measure_on(self.get_dataset(windows, labels), known)
         with evaluating(self.module_):
             measure_effects(
                 layers,
                 ((to_tensor(X, device=self.device), y) for X, y in batches),
                 lambda X, y: self.get_loss(trunk(X), y, X=X, training=False),
             )
+
+    def _batches_to_measure_on(self, dataset: Any, known: Sequence[int]) -> Any:
+        """Batches of what training sees, spread over all of it: of the windows that are known, or a sampler's draws."""
+        sampler = vars(self).get("iterator_train__sampler")
+        if sampler is None:
+            some = np.asarray(known)[_spread(len(known))].tolist()
+        else:
+            places = set(_spread(len(sampler)))
+            some = [index for i, index in enumerate(copy.deepcopy(sampler)) if i in places]
+        given = vars(self).pop("iterator_valid__sampler", None)  # of other windows
+        try:
+            return self.get_iterator(Subset(dataset, some), training=False)
+        finally:
+            if given is not None:
+                self.iterator_valid__sampler = given
 
     @property
     def invariances_(self) -> pd.DataFrame:

@@ -28,12 +28,14 @@ class Drawn(NamedTuple):
     """Who drew an operation that decides: its number, rows of the batch, and of each the share that was changed.
 
     ``per_strength``: how many changes of a window full strength makes on average, of one window or of its channels.
+    ``n_windows``: of the batch.
     """
 
     operation: int
     rows: Tensor
     changed: Tensor
     per_strength: float
+    n_windows: int
 
 
 def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -80,7 +82,8 @@ def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Gen
                 strength = strength.detach().clamp(_LEAST, _MOST if op.has_magnitude else 1.0)
                 draws, factor = decided_by
                 chosen = (draws < strength * factor).to(strength.dtype)
-                layer.drawn.append(Drawn(q, order[begin : begin + size], chosen.mean(1), factor * chosen.shape[1]))
+                per_strength = factor * chosen.shape[1]
+                layer.drawn.append(Drawn(q, order[begin : begin + size], chosen.mean(1), per_strength, n))
             group = layer.apply_operation(q, group, strength, noise, u)
         done.append(group)
         begin += size
@@ -104,7 +107,8 @@ def comparison_of_losses(layer: AugmentationLayer, losses: Tensor) -> Tensor:
         In training, after a batch, with ``compares_losses`` set. It may have made several copies of the batch, one
         after the other.
     losses : Tensor, shape (batch,)
-        What each window adds to the loss, times the number of windows; without a gradient.
+        What each window, or each sequence of windows with one label, adds to the loss, times their number; without a
+        gradient.
 
     Returns
     -------
@@ -112,12 +116,15 @@ def comparison_of_losses(layer: AugmentationLayer, losses: Tensor) -> Tensor:
         To be added to the loss; it is 0.
     """
     total = layer.strengths.new_zeros(())
-    for q, rows, changed, per_strength in layer.drawn:
+    for q, rows, changed, per_strength, n_windows in layer.drawn:
+        # Every window of a sequence with one label changes the loss of the sequence.
+        per_loss = n_windows // len(losses)
+        each = losses[rows // per_loss] * per_loss
         both = torch.stack([1.0 - changed, changed]).to(losses.dtype)
         counts = both.sum(1)
         keep = _MEMORY**counts
         with full_precision(losses):  # what counts is a small difference between sums
-            layer.running_sums[:, q] = layer.running_sums[:, q] * keep + both @ losses[rows]
+            layer.running_sums[:, q] = layer.running_sums[:, q] * keep + both @ each
         layer.running_counts[:, q] = layer.running_counts[:, q] * keep + counts
         seen = layer.running_counts[:, q]
         means = layer.running_sums[:, q] / seen.clamp(min=1.0)

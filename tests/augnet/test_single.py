@@ -154,6 +154,17 @@ def test_losses_of_changed_and_unchanged_windows_are_compared():
     assert layer.strengths.grad[:2].tolist() == [0.0, 0.0] and layer.strengths.grad[2] != 0
 
 
+def test_windows_of_a_sequence_with_one_label_share_its_loss():
+    """A loss of 2 for each of three windows that is flipped, whose derivative in the strength is 2 * 3 / 2."""
+    layer = AugmentationLayer(["sign_flip"], selection="single", initial_strength=0.5)
+    layer.compares_losses = True
+    out = layer(torch.ones(20_000, 3, 1, 4), seeded())
+    flipped = (out[:, :, 0, 0] < 0).sum(1)
+    assert flipped.float().mean() == pytest.approx(0.75, abs=0.02)
+    comparison_of_losses(layer, 2.0 * flipped).backward()
+    assert layer.strengths.grad.item() == pytest.approx(3.0, rel=0.1)
+
+
 @pytest.mark.parametrize("name", ["channels_dropout", "channels_shuffle"])
 @pytest.mark.parametrize("max_strength", [1.0, 0.8])
 def test_operations_on_single_channels_follow_the_expected_loss(name, max_strength):

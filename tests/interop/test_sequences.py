@@ -8,13 +8,16 @@ import torch
 from braindecode import EEGClassifier
 from braindecode.augmentation import AugmentedDataLoader
 from braindecode.models import USleep
+from braindecode.modules import TimeDistributed
 from braindecode.samplers import SequenceSampler
 from sklearn.metrics import accuracy_score
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
-from small import nights, tones
+from small import SmallNet, nights, tones
+from torch.utils.data import RandomSampler
 
 from eegaug import AugAveragedModel, AugmentationModule, AugNetClassifier, Policy, StagingClassifier, load_model
+from eegaug.checkpoint import TrainingCheckpoint
 from eegaug.transforms import FrequencyShift, SignFlip
 
 SFREQ, CHANNELS, N_CLASSES = 100, ["C3", "C4"], 3
@@ -87,6 +90,74 @@ def test_sampler_of_sequences_over_nights():
     assert proba.shape == (18, 5, 4)
     np.testing.assert_allclose(proba, clf.set_params(iterator_valid__sampler=None).predict_proba(expected), atol=1e-6)
     assert accuracy_score(data.y, proba.argmax(1).ravel()) > 0.6
+
+
+@pytest.mark.parametrize("kind", ["braindecode", "torch"])
+def test_a_sampler_draws_alike_in_every_training_and_after_a_checkpoint(kind, tmp_path):
+    data = nights(X_FLAT, Y_FLAT, n=3, ch_names=CHANNELS, sfreq=SFREQ)
+    if kind == "braindecode":
+        sampler = SequenceSampler(data.get_metadata(), 4, 4, randomize=True, random_state=0)
+    else:
+        sampler = RandomSampler(data, num_samples=24, generator=torch.Generator().manual_seed(0))
+    settings = {"iterator_train__sampler": sampler, "iterator_train__shuffle": False}
+    clf = usleep(max_epochs=2, **settings)
+    proba = clf.fit(data).predict_proba(data)
+    assert np.array_equal(clf.fit(data).predict_proba(data), proba)
+    assert np.array_equal(usleep(max_epochs=2, **settings).fit(data).predict_proba(data), proba)
+    for n in (1, 2):
+        begun = usleep(max_epochs=n, callbacks=[TrainingCheckpoint(tmp_path / "c.pt")], **settings).fit(data)
+    assert len(begun.history) == 2 and np.array_equal(begun.predict_proba(data), proba)
+    assert clf.iterator_train__sampler is sampler
+
+
+class OneLabel(torch.nn.Module):
+    """Windows of a sequence side by side, for the label of the one in the middle, as braindecode's tutorials do."""
+
+    def __init__(self):
+        super().__init__()
+        features = SmallNet(2, 8)
+        self.network = torch.nn.Sequential(TimeDistributed(features), torch.nn.Flatten(1), torch.nn.Linear(24, 3))
+
+    def forward(self, X):
+        return self.network(X)
+
+
+def one_label(label):
+    return label[1] if np.ndim(label) else label
+
+
+@pytest.mark.parametrize(("selection", "kind"), [("single", "log"), ("single", "change"), ("weighted", "change")])
+def test_samplers_and_one_label_for_each_sequence(selection, kind):
+    data = nights(X_FLAT, Y_FLAT, n=4, ch_names=CHANNELS, sfreq=SFREQ, target_transform=one_label)
+    train, valid = data.select(["s0", "s1", "s2"]), data.select(["s3"])
+    sampler = SequenceSampler(train.get_metadata(), 3, 2, randomize=True, random_state=0)
+    every = SequenceSampler(valid.get_metadata(), 3, 1)
+    clf = AugNetClassifier(
+        OneLabel,
+        layers=[["sign_flip", "channels_dropout"]],
+        selection=selection,
+        penalty_kind=kind,
+        iterator_train__sampler=sampler,
+        iterator_train__shuffle=False,
+        iterator_valid__sampler=every,
+        train_split=predefined_split(valid),
+        classes=[0, 1, 2],
+        max_epochs=3,
+        random_state=0,
+        verbose=0,
+    )
+    clf.fit(train)
+    assert clf.predict(valid).shape == (len(every),)
+    layer = clf.module_.augmentation.layers[0]
+    if kind == "change":  # a change of sign is twice the signal, at even odds
+        assert layer.full_changes[0].item() == pytest.approx(2 * np.sqrt(0.5), rel=1e-4)
+    if selection == "single":
+        assert clf.invariances_["loss_rise"].notna().all()
+        assert float(layer.running_counts.sum()) > len(sampler)
+    assert clf.iterator_valid__sampler is every
+    clf.set_params(selection="single", penalty_kind="log", judge_share=0.2)
+    with pytest.raises(ValueError, match=r"judge_share=0.2 keeps windows apart, and iterator_train__sampler draws"):
+        clf.fit(train)
 
 
 def test_what_sequences_cannot_be():
