@@ -249,7 +249,8 @@ def in_pieces(X: Tensor) -> bool:
 
 def _n_pieces(X: Tensor, size: int) -> int:
     """Into how many pieces of some windows a signal is taken apart."""
-    if X.device.type != "cpu" or len(X) < 2 or torch.compiler.is_compiling():
+    # First: an exported graph, which takes batches of any size, must not look at this one's.
+    if torch.compiler.is_compiling() or X.device.type != "cpu" or len(X) < 2:
         return 1
     n_threads = max(1, torch.get_num_threads() // 2)
     if X.nbytes <= _PIECE * n_threads:
