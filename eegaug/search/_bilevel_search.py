@@ -169,6 +169,7 @@ class BilevelSearch(PolicySearch):
             task.next_batch("valid"),
             method=self.hypergradient,
             seed=int(torch.randint(2**62, (), generator=task.generator("dropout", "cpu"))),
+            plain=None if choices is None else X,
             **step_of(state.trunk_optimizer, state.trunk, self.inner_step),
         )
         state.policy_optimizer.zero_grad()
@@ -176,7 +177,8 @@ class BilevelSearch(PolicySearch):
             augmented.backward(found.X)
         if choices is not None:
             parameters = list(state.policy.parameters())
-            more = state.relax.learn(found.examples, choices, parameters, state.relax_optimizer)
+            values = state.relax.beyond(found.examples, found.plain_examples)
+            more = state.relax.learn(values, choices, parameters, state.relax_optimizer)
             for parameter, grad in zip(parameters, more, strict=True):
                 parameter.grad = grad if parameter.grad is None else parameter.grad + grad
         state.policy.forget_absent(y)

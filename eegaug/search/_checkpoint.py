@@ -21,7 +21,7 @@ from eegaug.checkpoint import _checksum, _describe, _describe_data, estimator_se
 __all__ = ["SearchFile", "own_settings", "search_settings"]
 
 _FORMAT = "eegaug-search"
-_VERSION = 1
+_VERSION = 2
 
 
 class SearchFile:

@@ -19,6 +19,8 @@ __all__ = ["Choices", "Relax", "draw_choices"]
 # Decisions stay this far from certain: one that never falls tells nothing.
 _MARGIN = 0.02
 _TEMPERATURE = 0.5
+# How much of what it knows from earlier batches a batch leaves.
+_MEMORY = 0.95
 
 
 class Choices(NamedTuple):
@@ -102,6 +104,8 @@ class Relax(nn.Module):
         super().__init__()
         self.control = ControlVariate(sum(n_categories) + n_decisions + n_context)
         self.register_buffer("mean_square", torch.zeros(()))
+        # Of what windows were worth: products with what they were worth as they are, and squares of the latter.
+        self.register_buffer("products", torch.zeros(2))
 
     def gradient(
         self, values: Tensor, choices: Choices, parameters: Sequence[Tensor], create_graph: bool = False
@@ -149,6 +153,32 @@ class Relax(nn.Module):
             create_graph,
         )
         return tuple(a + b for a, b in zip(of_choices, of_decisions, strict=True))
+
+    @torch.no_grad()
+    def beyond(self, values: Tensor, plain: Tensor | None) -> Tensor:
+        """What windows were worth beyond what could be told without knowing what was done to them.
+
+        Parameters
+        ----------
+        values : Tensor, shape (batch,)
+            What each window was worth.
+        plain : Tensor, shape (batch,), or None
+            What each would have been worth as it is: most of the differences between windows have nothing to do with
+            what was drawn for them, and would be noise in the gradient.
+
+        Returns
+        -------
+        Tensor, shape (batch,)
+            What a regression on `plain`, by the batches before, leaves: whatever its coefficient, the gradient has the
+            same expectation.
+        """
+        if plain is None:
+            return values
+        product, square = self.products
+        left = values - torch.where(square > 0, product / square, 0.0) * plain
+        a, b = values - values.mean(), plain - plain.mean()
+        self.products.mul_(_MEMORY).add_(torch.stack([(a * b).sum(), (b * b).sum()]))
+        return left
 
     def scale(self, values: Tensor) -> Tensor:
         """Root mean square of the values of batches before; of this one where it is the first."""

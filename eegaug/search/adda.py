@@ -71,7 +71,8 @@ class ADDASearch(BilevelSearch):
     -----
     A window takes one of the sub-policies, drawn uniformly. What a class has learned takes no step for batches without
     a window of it. For ``choice="relax"`` the worth of a window is the derivative of the validation loss to its weight
-    in the training loss, which tells the windows of a batch apart.
+    in the training loss, which tells the windows of a batch apart, beyond what the same window is worth without
+    augmentation, as far as earlier batches tell: that is most of it, and no matter of the policy.
 
     In a sum of operations a window and its inverted or reversed self cancel, so that ``"softmax"`` may find sign flip
     and time reverse worse than they are while weights are even; choices that are drawn do not mix them. ``"gumbel"``

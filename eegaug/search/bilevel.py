@@ -53,11 +53,15 @@ Scale = Parameters | Callable[[Parameters], Parameters | None]
 
 
 class Unrolled(NamedTuple):
-    """Gradients of the validation loss after one step, one for each input, and both losses."""
+    """Gradients of the validation loss after one step, one for each input, both losses, and the direction :math:`v`.
+
+    The latter is in the units of the step, where it is the derivative of the validation loss to minus the step.
+    """
 
     gradients: tuple[Tensor, ...]
     train_loss: Tensor
     valid_loss: Tensor
+    direction: dict[str, Tensor]
 
 
 class Hypergradient(NamedTuple):
@@ -71,12 +75,15 @@ class Hypergradient(NamedTuple):
         Derivative to the weight of each window in the training loss. Negative: training on it helps.
     train_loss, valid_loss : Tensor
         Of the training batch before, and of the validation batch after the step.
+    plain_examples : Tensor, shape (batch,), or None
+        As `examples`, of windows without augmentation.
     """
 
     X: Tensor
     examples: Tensor
     train_loss: Tensor
     valid_loss: Tensor
+    plain_examples: Tensor | None = None
 
 
 def unrolled_gradient(
@@ -175,9 +182,11 @@ def unrolled_gradient(
         outputs, weights = [gradient[name] for name in both], [-v[name] for name in both]
         to = torch.autograd.grad(outputs, list(inputs), weights, allow_unused=True) if both else [None] * len(inputs)
     else:
-        to = _central_difference(train_loss, parameters, v, inputs)
+        to = _central_difference(
+            lambda there: torch.autograd.grad(train_loss(there), list(inputs), allow_unused=True), parameters, v
+        ) or [None] * len(inputs)
     to = tuple(torch.zeros_like(i) if g is None else g for i, g in zip(inputs, to, strict=True))
-    return Unrolled(to, loss.detach(), loss_after.detach())
+    return Unrolled(to, loss.detach(), loss_after.detach(), v)
 
 
 def _without_direction(v: dict[str, Tensor], gradient: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -205,16 +214,16 @@ def _refuse_cut_graph(gradients: Iterable[Tensor]) -> None:
 
 
 def _central_difference(
-    train_loss: Callable[[Parameters], Tensor], parameters: Parameters, v: Parameters, inputs: Sequence[Tensor]
-) -> list[Tensor | None]:
+    function: Callable[[Parameters], Sequence[Tensor | None]], parameters: Parameters, v: Parameters
+) -> list[Tensor | None] | None:
+    """Derivatives of what a function of the parameters gives along `-v`; None where `v` has no length."""
     length = torch.sqrt(sum((one.to(widest(one.device)) ** 2).sum() for one in v.values())) if v else 0.0
     if not length > 0:
-        return [None] * len(inputs)
-    step = float(0.01 / length)
-    sides = []
+        return None
+    step, sides = float(0.01 / length), []
     for sign in (1.0, -1.0):
         there = {k: p.detach() + sign * step * v[k] if k in v else p.detach() for k, p in parameters.items()}
-        sides.append(torch.autograd.grad(train_loss(there), list(inputs), allow_unused=True))
+        sides.append(function(there))
     return [None if a is None else (b - a) / (2 * step) for a, b in zip(*sides, strict=True)]
 
 
@@ -231,6 +240,7 @@ def hypergradient(
     scale: Scale | None = None,
     normalised: bool = False,
     seed: int = 0,
+    plain: Tensor | None = None,
 ) -> Hypergradient:
     """What the validation loss of a network, after one step on augmented windows, owes to these windows.
 
@@ -250,6 +260,9 @@ def hypergradient(
         See :func:`unrolled_gradient`.
     seed : int
         Of dropout and whatever else is random in the network: the same for all evaluations of the training loss.
+    plain : Tensor or None
+        The training windows without augmentation, to be told what they would be worth after the same step: by the
+        difference of two forward passes.
 
     Returns
     -------
@@ -284,6 +297,15 @@ def hypergradient(
         with evaluating(trunk):
             return criterion(_call(trunk, theta, valid[0]), valid[1])
 
+    @torch.no_grad()
+    def worth_as_they_are(v: Parameters) -> Tensor | None:
+        def losses(theta: Parameters) -> list[Tensor]:
+            with contained_rng(seed, X.device):
+                return [each(_call(trunk, theta, plain), y) / total]
+
+        found = None if plain is None else _central_difference(losses, parameters, v)
+        return found and found[0]
+
     step = {"weight_decay": weight_decay, "decoupled": decoupled, "scale": scale, "normalised": normalised}
     try:
         with twice_differentiable(trunk) if method == "exact" else nullcontext():
@@ -295,7 +317,7 @@ def hypergradient(
             f"{type(trunk).__name__} cannot be differentiated twice ({error}); use "
             "hypergradient='finite_difference', which takes first derivatives only."
         ) from error
-    return Hypergradient(*found.gradients, found.train_loss, found.valid_loss)
+    return Hypergradient(*found.gradients, found.train_loss, found.valid_loss, worth_as_they_are(found.direction))
 
 
 def step_of(optimizer: torch.optim.Optimizer, trunk: nn.Module, kind: str) -> dict[str, Any]:

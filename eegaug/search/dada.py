@@ -54,7 +54,8 @@ class DADASearch(BilevelSearch):
 
     Notes
     -----
-    The paper draws one pair for a whole batch; here each window draws its own, so that a batch tells of as many pairs.
+    The paper draws one pair for a whole batch; here each window draws its own, so that a batch tells of as many pairs,
+    and is judged by what training on it is worth beyond what it would be without augmentation, see `ADDASearch`.
     The gradient to the magnitudes is their own, through the operations. ``"gumbel"`` judges the pairs that were not
     drawn by the slope at the one that was, which says little of operations that change a window much: where useful and
     destructive operations were known, it told them apart no better than chance.

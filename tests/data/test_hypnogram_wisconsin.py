@@ -36,7 +36,10 @@ def test_epochs_by_the_scorer(tmp_path, header):
     write_text(tmp_path / f"{NAME}.log.txt", "23:58:00 1\tRecording Started\n")
     nights = load_recordings(tmp_path, **RAW)
     assert windows_of(nights) == ([i + 1 for i in PLACES], [STAGES[i] for i in PLACES])
-    assert (nights.datasets[0].description["subject"], nights.datasets[0].description["night"]) == ("wsc-10119", "visit2")
+    assert (nights.datasets[0].description["subject"], nights.datasets[0].description["night"]) == (
+        "wsc-10119",
+        "visit2",
+    )
 
 
 def test_epochs_that_are_left_out_have_no_stage(tmp_path):

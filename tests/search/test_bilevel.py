@@ -308,3 +308,32 @@ def test_losses_of_either_reduction_and_without_weights(reduction):
     criterion = nn.CrossEntropyLoss(reduction=reduction, label_smoothing=0.1)
     found = hypergradient(trunk, criterion, train, valid, 0.1)
     torch.testing.assert_close(found.train_loss, criterion(trunk(train[0]), train[1]).detach())
+
+
+@pytest.mark.parametrize("method", ["exact", "finite_difference"])
+def test_what_windows_would_be_worth_as_they_are(method):
+    trunk, (train, valid) = net(drop_prob=0.5), batches()
+    settings = {"lr": 0.1, "seed": 3, "method": method, "normalised": True}
+    found = hypergradient(trunk, CRITERION, train, valid, **settings, plain=train[0])  # nothing was done to them
+    assert (found.plain_examples - found.examples).norm() < 1e-3 * found.examples.norm()
+    assert hypergradient(trunk, CRITERION, train, valid, **settings).plain_examples is None
+
+
+def test_windows_as_they_are_are_judged_by_the_step_on_augmented_ones():
+    trunk, (train, valid), lr = net(), batches(), 0.1
+    trunk.norm.eval()  # so that windows are worth something one by one
+    augmented = train[0] + normal(*train[0].shape, seed=4)
+    found = hypergradient(trunk, CRITERION, (augmented, train[1]), valid, lr, plain=train[0])
+    stepped, parameters = copy.deepcopy(trunk), list(trunk.parameters())
+    gradient = torch.autograd.grad(CRITERION(trunk(augmented), train[1]), parameters)
+    with torch.no_grad():
+        for parameter, g in zip(stepped.parameters(), gradient, strict=True):
+            parameter -= lr * g
+    wanted = torch.autograd.grad(CRITERION(stepped.eval()(valid[0]), valid[1]), list(stepped.parameters()))
+    for i in range(len(train[0])):
+        loss = (
+            CRITERION(trunk(train[0][i : i + 1]), train[1][i : i + 1]) * WEIGHTS[train[1][i]] / WEIGHTS[train[1]].sum()
+        )
+        own = torch.autograd.grad(loss, parameters)
+        worth = -lr * sum((a * b).sum() for a, b in zip(own, wanted, strict=True))
+        assert found.plain_examples[i].item() == pytest.approx(worth.item(), rel=1e-3, abs=1e-8)

@@ -110,3 +110,25 @@ def test_decisions_that_are_certain_still_fall_either_way():
     # And so they can be learned away from: what is applied always, or never, has a gradient.
     _, of_p = relax().gradient(worth(choices), choices, [logits, p])
     assert (of_p != 0).all()
+
+
+def test_what_has_nothing_to_do_with_the_draws_is_left_out_of_what_windows_were_worth():
+    made, (logits, p) = relax(), law()
+    generator = torch.Generator().manual_seed(0)
+    plain = 5.0 * torch.randn(400, 100, generator=generator, dtype=F64)
+    found, without = [], []
+    for seed, own in enumerate(plain):
+        choices = drawn(logits, p, 100, seed=seed)
+        values = worth(choices) + 0.8 * own
+        left = made.beyond(values, own)
+        if seed == 0:
+            assert torch.equal(left, values)  # nothing is known yet
+        for kept, into in ((left, found), (values, without)):
+            gradient = made.gradient(kept, choices, [logits, p])
+            into.append(torch.stack([g.flatten() * made.scale(kept) / 100 for g in gradient]))
+    coefficient = made.products[0] / made.products[1]
+    assert coefficient.item() == pytest.approx(0.8, abs=0.02)
+    found, without, true = torch.stack(found[20:]), torch.stack(without[20:]), torch.stack(true_gradient())
+    assert ((found.mean(0) - true).abs() < 4 * found.std(0) / len(found) ** 0.5).all()
+    assert found.var(0).sum() < 0.2 * without.var(0).sum()
+    assert torch.equal(made.beyond(values, None), values)
