@@ -216,15 +216,16 @@ def _refuse_cut_graph(gradients: Iterable[Tensor]) -> None:
 def _central_difference(
     function: Callable[[Parameters], Sequence[Tensor | None]], parameters: Parameters, v: Parameters
 ) -> list[Tensor | None] | None:
-    """Derivatives of what a function of the parameters gives along `-v`; None where `v` has no length."""
-    length = torch.sqrt(sum((one.to(widest(one.device)) ** 2).sum() for one in v.values())) if v else 0.0
-    if not length > 0:
+    """Derivatives of what a function of the parameters gives along `-v`; None where no parameter is in `v`."""
+    if not v:
         return None
-    step, sides = float(0.01 / length), []
+    length = torch.sqrt(sum((one.to(widest(one.device)) ** 2).sum() for one in v.values()))
+    # Without a length nothing moves; the host does not wait to be told.
+    step, sides = 0.01 / length.clamp(min=torch.finfo(torch.float32).tiny), []
     for sign in (1.0, -1.0):
-        there = {k: p.detach() + sign * step * v[k] if k in v else p.detach() for k, p in parameters.items()}
+        there = {k: p.detach() + (sign * step).to(p) * v[k] if k in v else p.detach() for k, p in parameters.items()}
         sides.append(function(there))
-    return [None if a is None else (b - a) / (2 * step) for a, b in zip(*sides, strict=True)]
+    return [None if a is None else (b - a) / (2 * step).to(a) for a, b in zip(*sides, strict=True)]
 
 
 def hypergradient(
