@@ -13,6 +13,7 @@ import torch
 
 from eegaug._plain_data import plain_numbers
 from eegaug._version import __version__
+from eegaug.data.atomic import replace
 
 __all__ = ["DamagedError", "check_settings", "check_writable", "read_state", "write_state"]
 
@@ -28,7 +29,7 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
             torch.save(plain_numbers(state), file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        replace(part, path)
     except BaseException as error:
         part.unlink(missing_ok=True)
         # Of a full disk or of Ctrl-C in the middle of a file, torch itself tells nothing.

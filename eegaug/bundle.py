@@ -24,7 +24,7 @@ from eegaug._plain_data import decode, keep, plain
 from eegaug._trunk import describe_trunk, resolve_trunk, uncompiled_network
 from eegaug._version import __version__
 from eegaug._warning import warn
-from eegaug.data.atomic import write_atomically
+from eegaug.data.atomic import replace, write_atomically
 
 __all__ = ["load_model", "save_model"]
 
@@ -104,7 +104,7 @@ def save_model(
             if path.is_file():
                 place = folder / path.relative_to(part)
                 place.parent.mkdir(exist_ok=True)
-                os.replace(path, place)
+                replace(path, place)
     except OSError as error:
         raise OSError(f"the model cannot be written to {folder}: {error.strerror or error}") from error
     finally:

@@ -169,8 +169,8 @@ def _name(run: RunSpec) -> str:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The document, or None where it is not there."""
+    """The document, or None where it is not there, or is being replaced, which NFS and Windows may make an error."""
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None

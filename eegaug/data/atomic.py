@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["is_readable", "plain", "read_json", "remove_leftovers", "write_atomically", "write_json"]
+__all__ = ["is_readable", "plain", "read_json", "remove_leftovers", "replace", "write_atomically", "write_json"]
+
+# Seconds for which a file that others have open is waited for.
+_PATIENCE_S = 2.0
 
 
 def plain(value: Any) -> Any:
@@ -31,17 +35,30 @@ def plain(value: Any) -> Any:
 
 def write_atomically(path: Path, data: bytes | np.ndarray) -> None:
     """Write `data` so that `path` is either absent (or as before) or whole, whenever the process dies."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # The same process id may be at work on another machine, or in another container, that shares the folder.
+    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with open(part, "wb") as f:
             f.write(data if isinstance(data, bytes) else memoryview(data).cast("B"))
             f.flush()
             os.fsync(f.fileno())
-        os.replace(part, path)
+        replace(part, path)
     except OSError as err:  # of a full disk the system does not say which file it was
         raise type(err)(err.errno, err.strerror, str(path)) from err
     finally:
         part.unlink(missing_ok=True)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Put a file in the place of another; on Windows, once no other process has that one open, to read it, say."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def remove_leftovers(folder: Path, older_than_s: float = 3600) -> None:

@@ -37,6 +37,11 @@ class _OpenFiles:
             if (f := self.files.pop(path, None)) is not None:
                 f.close()
 
+    def close_in(self, folder: Path) -> None:
+        """Close what is open of a folder: on Windows a file that is open can be neither replaced nor removed."""
+        for path in [path for path in tuple(self.files) if Path(path).parent == folder.absolute()]:
+            self.forget(path)
+
     def read_into(self, path: str, out: np.ndarray, offset: int) -> None:
         """Fill the contiguous array `out` from byte `offset` of the file."""
         with self.lock:

@@ -8,6 +8,7 @@ count as memory of the process, so a training run over mapped nights grows with 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -105,6 +106,7 @@ class NightWriter:
         index = self.store_dir / "store.json"
         if index.exists():
             self._check_same(read_json(index))
+            _FILES.close_in(self.store_dir)  # nights may be written anew by other processes
             remove_leftovers(self.store_dir)
             entries = sorted(p for p in self.store_dir.glob("*.json") if p.name != "store.json")
             self._known = {read_json(path)["recording"] for path in entries}
@@ -198,10 +200,12 @@ class NightWriter:
         }
         index = self._entry(recording)
         before = read_json(index)["signal"] if index.exists() else signal
+        _FILES.close_in(self.store_dir)
         write_atomically(self.store_dir / signal, X)
         write_json(index, entry)
         if before != signal:
-            (self.store_dir / before).unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # another process reads it, on Windows
+                (self.store_dir / before).unlink(missing_ok=True)
         return recording
 
     def add(self, X: np.ndarray, y: Sequence[int], *, subject: str, night: int | str = 1, **options: Any) -> None:
@@ -328,6 +332,7 @@ def _check_size(signal: Path, entry: dict, header: dict) -> None:
 
 def remove_damaged(store_dir: Path) -> None:
     """Remove what cannot be read of a store that can be made again: the other nights stay."""
+    _FILES.close_in(store_dir)
     if not is_readable(store_dir / "store.json"):
         shutil.rmtree(store_dir)
         return

@@ -17,6 +17,7 @@ from eegaug._plain_data import plain_numbers
 from eegaug._version import __version__
 from eegaug._warning import warn
 from eegaug.checkpoint import _checksum, _describe, _describe_data, estimator_settings
+from eegaug.data.atomic import replace
 
 __all__ = ["SearchFile", "own_settings", "search_settings"]
 
@@ -65,8 +66,8 @@ class SearchFile:
         write_state(new, state)
         try:
             if self.path.exists():
-                os.replace(self.path, self.before)
-            os.replace(new, self.path)
+                replace(self.path, self.before)
+            replace(new, self.path)
         except FileNotFoundError as error:
             raise OSError(
                 f"another process writes the checkpoint {self.path} too: give each process one of its own."
@@ -82,7 +83,7 @@ class SearchFile:
         """
         new = self.beside("new")
         if new.exists() and not self.path.exists():  # killed between the two replacements of `write`
-            os.replace(new, self.path)
+            replace(new, self.path)
         damaged = False
         try:
             found = read_state(self.path, _FORMAT, _VERSION, "search")
@@ -98,7 +99,7 @@ class SearchFile:
             warn(f"{self.path} is damaged: the checkpoint before it, {self.before}, is used instead.")
             # A copy, so that at any moment one of the two can be gone on from.
             shutil.copyfile(self.path, self.beside("damaged"))
-            os.replace(self.before, self.path)
+            replace(self.before, self.path)
         return found
 
     def _read_before(self) -> dict[str, Any]:

@@ -307,9 +307,10 @@ def open_storage(optuna: Any, storage: Any) -> Any:
     except OSError as error:
         raise OSError(f"trials cannot be written to storage {path}: {error.strerror or error}") from error
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-    return JournalStorage(JournalFileBackend(str(path)))
+    # Optuna's usual lock is a symbolic link, which Windows and some shared folders refuse.
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
 
 
 def _create(optuna: Any, storage: Any, name: str | None, pruner: Any = None) -> Any:

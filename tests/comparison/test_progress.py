@@ -44,3 +44,18 @@ def test_files_of_runs_that_have_not_begun_are_not_asked_for(tmp_path, monkeypat
         assert "another-plan" not in asked
         assert "1/2000  none, fold 8, seed 0 failed: none left" in stream.getvalue()
         assert reporter._epochs() == (15, "none, fold 7, seed 0: epoch 5/10")
+
+
+def test_a_file_that_is_being_replaced_ends_nothing(tmp_path, monkeypatch):
+    (run,) = make_plan(["none"], 1).runs
+    write_json(run_folder(tmp_path, run) / PROGRESS, {"epoch": 3})
+    reporter = ProgressReporter(tmp_path, [run], 10, io.StringIO())
+    with reporter:
+        assert reporter._epochs() == (3, "none, fold 0, seed 0: epoch 3/10")
+
+        def stale(path, **options):
+            raise OSError(116, "Stale file handle", str(path))
+
+        monkeypatch.setattr("pathlib.Path.read_text", stale)
+        assert reporter._epochs() == (0, "")
+        reporter._look()

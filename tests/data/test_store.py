@@ -50,6 +50,45 @@ def test_what_is_written_is_read_back(tmp_path):
     np.testing.assert_array_equal(again[8][0], want[8])
 
 
+def test_a_file_that_is_open_is_neither_replaced_nor_removed(tmp_path, monkeypatch):
+    # Windows refuses both.
+    def closed(path):
+        if str(Path(path).absolute()) in _FILES.files:
+            raise PermissionError(13, "used by a process", str(path))
+
+    remove, put = Path.unlink, os.replace
+    monkeypatch.setattr(Path, "unlink", lambda path, **options: [closed(path), remove(path, **options)][1])
+    monkeypatch.setattr(os, "replace", lambda part, path: [closed(path), put(part, path)][1])
+    nights = fill(tmp_path, n_nights=2)
+    w = writer(tmp_path)
+    nights.read()
+    w.write(windows(seed=0), [0] * 6, subject="s0", night=1)  # the same signal
+    nights.read()
+    w.write(windows(seed=5), [1] * 6, subject="s1", night=1)  # another one
+    assert len(list(tmp_path.glob("*.f32"))) == 2
+    np.testing.assert_array_equal(open_store(tmp_path).read(), np.concatenate([windows(seed=0), windows(seed=5)]))
+
+
+def test_what_another_process_has_open_is_left(tmp_path, monkeypatch):
+    def refuse(path, **options):
+        if path.suffix == ".f32":
+            raise PermissionError(13, "used by another process", str(path))
+
+    fill(tmp_path, n_nights=1)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    writer(tmp_path).write(windows(seed=5), [1] * 6, subject="s0", night=1)
+    np.testing.assert_array_equal(open_store(tmp_path).read(), windows(seed=5))
+
+
+def test_a_writer_closes_what_this_process_has_open(tmp_path):
+    # The files may be replaced by processes that work for it.
+    other = fill(tmp_path / "other", n_nights=1)
+    nights = fill(tmp_path / "store")
+    nights.read(), other.read()
+    writer(tmp_path / "store")
+    assert {Path(path).parent.name for path in _FILES.files} & {"store", "other"} == {"other"}
+
+
 def test_other_processes_can_write(tmp_path):
     w = writer(tmp_path)
     other = pickle.loads(pickle.dumps(w))

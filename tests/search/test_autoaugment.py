@@ -101,6 +101,20 @@ def test_a_relative_storage_stays_where_it_was(tmp_path, monkeypatch):
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
+def test_a_storage_where_there_are_no_symbolic_links(tmp_path, monkeypatch):
+    # Windows keeps them for administrators.
+    def refuse(*args, **options):
+        raise OSError(22, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    study = PolicyStudy(OPERATIONS, 1, 2, 0, storage=tmp_path / "trials.log", study_name="one")
+    trial, _ = study.ask()
+    study.tell(trial, score=0.5)
+    again = PolicyStudy(OPERATIONS, 1, 2, 0, storage=tmp_path / "trials.log", study_name="one")
+    assert [one.value for one in again.finished()] == [0.5]
+    assert [path.name for path in tmp_path.iterdir()] == ["trials.log"]
+
+
 def test_storage_of_another_search_is_refused(tmp_path):
     url = f"sqlite:///{tmp_path}/trials.db"
     search(storage=url, max_steps=2).fit(X, Y, groups=GROUPS)
