@@ -33,13 +33,14 @@ def remembered(path: Path, look: Callable[[], Any]) -> Any:
     from eegaug.data.recordings import cache_folder
 
     of = [[q.name, (s := q.stat()).st_size, s.st_mtime_ns] for q in files_of(path)] + [__version__]
-    kept = cache_folder() / "files" / f"{hashlib.sha1(str(path.absolute()).encode()).hexdigest()}.json"
+    name = f"{hashlib.sha1(str(path.absolute()).encode(errors='surrogateescape')).hexdigest()}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):  # there is none, or it is damaged
-        known = json.loads(kept.read_text(encoding="utf-8"))
+        known = json.loads((cache_folder() / "files" / name).read_text(encoding="utf-8"))
         if known["of"] == of:
             return known["found"]
     found = look()
     with suppress(OSError):  # it is found anew each time, then
+        kept = cache_folder() / "files" / name
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_json(kept, {"of": of, "found": found})
     return json.loads(json.dumps(found))

@@ -18,6 +18,7 @@ from eegaug.data.scorings.pairing import (
     MASS,
     SLEEP_EDF,
     Filed,
+    as_text,
     base_name,
     best_form,
     hypnogram_keys,
@@ -131,7 +132,7 @@ def find_recordings(
     again = _in_other_forms(paths)
     repeated = set().union(*again.values())
     paths = [p for p in paths if p not in repeated]
-    stems, found = Counter(p.stem for p in paths), []
+    stems, found = Counter(as_text(p.stem) for p in paths), []
     within = _subjects_by_folder(root, paths, stems)
     named = {key for path in paths if path.suffix.lower() != ".npz" for key in recording_keys(path)}
     by_key: dict[str, list[Path]] = {}
@@ -142,25 +143,30 @@ def find_recordings(
     others = first - set(paths)
     for p in sorted(known.values()):
         # Among hypnograms, an EDF file is one by any name if it holds stages.
-        scored = p in others and p.suffix.lower() == ".edf" and p.stem.lower() in named and holds_stages(p)
+        scored = p in others and p.suffix.lower() == ".edf" and as_text(p.stem).lower() in named and holds_stages(p)
         if key := next((key for key in hypnogram_keys(p, scored) if key in named), None):
             by_key.setdefault(key, []).append(p)
+    given: set[str] = set()
     for path in paths:
-        relative = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-        unique = stems[path.stem] == 1
+        stem, written = as_text(path.stem), path.relative_to(root) if path.is_relative_to(root) else path
+        relative = as_text(written.as_posix())
+        name = stem if stems[stem] == 1 else relative
+        if name in given:  # another file's, which is the same but for the bytes it is written in
+            name = ascii(written.as_posix())[1:-1]
+        given.add(name)
         known_as = _identity(path, relative, pattern)
         guessed = known_as is None and path in within
-        subject, night = known_as or within.get(path, (path.stem, 1))
+        subject, night = known_as or within.get(path, (stem, 1))
         more = {"guessed": guessed, "again": tuple(again.get(path, ()))}
-        one = Found(path.stem if unique else relative, path, None, subject, night, **more)
+        one = Found(name, path, None, as_text(subject), night, **more)
         if path.suffix.lower() != ".npz":
-            if path.stem not in filed:
+            if stem not in filed:
                 alike = called[base_name(path).lower()]
                 namesakes = alike if len({p.parent for p in alike}) > 1 else []
                 tops = [Path(top) for top in (hypnograms, root) if top is not None]
-                filed[path.stem] = Filed(hypnograms_of(path, by_key, first), namesakes, tops)
+                filed[stem] = Filed(hypnograms_of(path, by_key, first), namesakes, tops)
             # Another folder's file counts only where its name, or its folders' names, say which recording it is.
-            near = best_form(of_stages(filed[path.stem].near(path), path))
+            near = best_form(of_stages(filed[stem].near(path), path))
             if len(near) > 1:
                 names = ", ".join(sorted(p.name if near[0].parent == near[1].parent else str(p) for p in near))
                 one = replace(one, problem=f"several hypnograms could be its own: {names}")
@@ -189,7 +195,7 @@ def names_of_nights(found: Iterable[Found]) -> list[str]:
     "p07_2", "p07_eeg"), or say nothing else ("night1", "night2"), or have parts each of which several share ("p07_1",
     "p07_2", "p08_1"), or they are in one of several folders that hold a few recordings each.
     """
-    own = [one for one in found if one.subject == one.path.stem]
+    own = [one for one in found if one.subject == as_text(one.path.stem)]
     alike: dict[str, list[str]] = {}
     folders: dict[Path, list[str]] = {}
     for one in own:
@@ -308,7 +314,7 @@ def _subjects_by_folder(root: Path, paths: list[Path], stems: Counter) -> dict[P
     The folders are the subjects, unless their names are those of visits: then folders within them or the files' names
     are. Of folders within folders it is the outermost that differ.
     """
-    folders = {p.parent for p in paths if stems[p.stem] > 1}
+    folders = {p.parent for p in paths if stems[as_text(p.stem)] > 1}
     inside = [p for p in paths if p.parent in folders and p.parent != root and p.is_relative_to(root)]
     if not inside:
         return {}

@@ -176,6 +176,11 @@ def cache_folder() -> Path:
 
     Stores there, and ``files``, what recordings that take long to open said about themselves, can be deleted at any
     time; they are made again when they are needed.
+
+    Raises
+    ------
+    OSError
+        If there is no home folder, as in some containers, and no variable names another.
     """
     if folder := os.environ.get("EEGAUG_CACHE"):
         return Path(folder).expanduser()  # for where no shell has done so
@@ -183,7 +188,12 @@ def cache_folder() -> Path:
         return Path(folder) / "eegaug"
     if sys.platform == "win32" and (folder := os.environ.get("LOCALAPPDATA")):
         return Path(folder) / "eegaug"
-    return Path.home() / ".cache" / "eegaug"
+    try:
+        return Path.home() / ".cache" / "eegaug"
+    except RuntimeError as err:
+        raise OSError(
+            "there is no home folder to keep stores of recordings in (HOME is not set): pass store= or set EEGAUG_CACHE"
+        ) from err
 
 
 def build(

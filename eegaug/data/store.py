@@ -35,6 +35,11 @@ def _night_stem(recording: str) -> str:
     return f"{slug}-{hashlib.sha1(recording.encode()).hexdigest()[:8]}"
 
 
+def _entries(store_dir: Path) -> list[Path]:
+    """Files of the nights; on drives of other systems macOS puts a ``._`` file beside each."""
+    return sorted(p for p in store_dir.glob("*.json") if p.name != "store.json" and not p.name.startswith("."))
+
+
 class NightWriter:
     """Write nights into a store folder, one at a time; a build that was killed goes on where it stopped.
 
@@ -108,7 +113,7 @@ class NightWriter:
             self._check_same(read_json(index))
             _FILES.close_in(self.store_dir)  # nights may be written anew by other processes
             remove_leftovers(self.store_dir)
-            entries = sorted(p for p in self.store_dir.glob("*.json") if p.name != "store.json")
+            entries = _entries(self.store_dir)
             self._known = {read_json(path)["recording"] for path in entries}
         else:
             self.store_dir.mkdir(parents=True, exist_ok=True)
@@ -377,7 +382,7 @@ def opened(store_dir: Path, header: dict) -> Nights:
     if header.get("complete"):
         paths = [store_dir / f"{_night_stem(r)}.json" for r in header["nights"]]
     else:
-        paths = sorted(p for p in store_dir.glob("*.json") if p.name != "store.json")
+        paths = _entries(store_dir)
         warn(f"The store {store_dir} was not finished: {len(paths)} nights are there so far.")
         if not paths:
             raise ValueError(f"The store {store_dir} was not finished and holds no night yet.")

@@ -93,7 +93,8 @@ def save_night(night: Any, folder: str | os.PathLike, *, page: bool = True, made
     document = json.dumps(
         night_document(night) | {"made_from": made_from}, indent=1, ensure_ascii=False, allow_nan=False
     )
-    write_atomically(folder / "night.json", document.encode("utf-8"))
+    # A path that is not UTF-8 is written as JSON's escapes.
+    write_atomically(folder / "night.json", document.encode("utf-8", errors="backslashreplace"))
     return [*written, folder / "night.json"]
 
 

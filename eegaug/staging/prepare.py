@@ -21,6 +21,7 @@ from eegaug.data.files.with_mne import open_raw
 from eegaug.data.nights import NightDataset, Nights
 from eegaug.data.preprocessing import FLAT_UV, Preprocessing, standardise
 from eegaug.data.scorings.hypnogram import Hypnogram
+from eegaug.data.scorings.pairing import as_text
 from eegaug.data.stages import UNSCORED
 from eegaug.staging.channels import match_channels
 
@@ -148,7 +149,7 @@ def _from_continuous(
     X = windows_at(lambda start_s, stop_s: recording.read(picks, start_s, stop_s), onset_s, p)
     when, _, text = recording.annotations()
     more = {"start": recording.start, "lights_s": _lights(when, text)}
-    return _finished(recording.name, X, onset_s, p, table, notes, **more)
+    return _finished(as_text(recording.name), X, onset_s, p, table, notes, **more)
 
 
 def _from_npz(path: Path, p: Preprocessing, channels: Sequence[str] | Mapping[str, str] | None) -> Prepared:
@@ -161,7 +162,7 @@ def _from_npz(path: Path, p: Preprocessing, channels: Sequence[str] | Mapping[st
     raw = p.model_copy(update={"ch_names": tuple(names), "standardise": None})
     windows = convert(Found(path.stem, path, None, path.stem, 1), raw, Reading(labels="ignore"))
     scored = header.y if header.y is not None and (header.y >= 0).any() else None
-    return _finished(path.stem, windows.X, windows.onset_s, p, table, [], scored=scored)
+    return _finished(as_text(path.stem), windows.X, windows.onset_s, p, table, [], scored=scored)
 
 
 def _from_night(night: NightDataset, p: Preprocessing) -> Prepared:

@@ -1,3 +1,6 @@
+import os
+import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -422,3 +425,30 @@ def test_links_are_followed_once(tmp_path):
     assert [one.subject for one in find_recordings(tmp_path / "annex")[0]] == ["c"]
     a = tmp_path / "data" / "s1" / "a.edf"
     assert len(find_recordings([a, a])[0]) == 1
+
+
+def test_letters_of_macos_are_those_of_others(tmp_path):
+    one, two = (unicodedata.normalize(form, "José") for form in ("NFC", "NFD"))
+    assert one != two
+    touch(tmp_path, f"{two}_night1.edf", f"{one}_night1.csv", f"{one}_night2.edf", f"{two}_night2-Hypnogram.edf")
+    found = pairs(tmp_path, subject_pattern=r"^(?P<subject>José)_night(?P<night>\d)")
+    assert found == {
+        f"{one}_night1": (f"{one}_night1.csv", one, 1),
+        f"{one}_night2": (f"{two}_night2-Hypnogram.edf", one, 2),
+    }
+    assert names_of_nights(find_recordings(tmp_path)[0]) == [f"{one}_night1", f"{one}_night2"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text")
+def test_names_that_differ_in_their_bytes_alone_are_two(tmp_path):
+    one, two = (unicodedata.normalize(form, "José") for form in ("NFC", "NFD"))
+    touch(tmp_path, f"{one}.edf", f"{two}.edf")
+    found, _ = find_recordings(tmp_path)
+    assert sorted(f.name for f in found) == ["Jos\\xe9.edf", f"{one}.edf"] and {f.subject for f in found} == {one}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text")
+def test_a_name_that_is_not_utf8_is_read_as_latin1(tmp_path):
+    touch(tmp_path, *(os.fsdecode(name) for name in (b"M\xfcller.edf", b"M\xfcller.csv")))
+    ((name, (hypnogram, subject, _)),) = pairs(tmp_path).items()
+    assert (name, subject) == ("Müller", "Müller") and os.fsencode(hypnogram) == b"M\xfcller.csv"

@@ -395,3 +395,14 @@ def test_a_change_of_a_file_beside_the_header_is_noticed(tmp_path, kind, beside)
         np.testing.assert_allclose(after.read([3])[0], 2 * SIGNAL[:, 9000:12000], atol=0.01)
     else:
         assert after.y.tolist() == [0] * 5 + [4] * 4
+
+
+def test_what_takes_long_to_open_is_opened_anew_where_there_is_no_home_folder(tmp_path, monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("EEGAUG_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pathlib.Path.home", nowhere)
+    path = write_fif(tmp_path / "anna_raw.fif", pages(STAGES))
+    assert load_recordings(path, store=tmp_path / "store", **PLAIN).y.tolist() == Y

@@ -522,6 +522,19 @@ def test_cache_folder(monkeypatch, tmp_path):
     assert cache_folder() == Path.home() / "cache"
 
 
+def test_without_a_home_folder_a_store_has_to_be_named(monkeypatch, tmp_path):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    night(tmp_path / "in" / "a.edf")
+    for name in ("EEGAUG_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(OSError, match=r"no home folder .* pass store= or set EEGAUG_CACHE$"):
+        load_recordings(tmp_path / "in")
+    assert len(load_recordings(tmp_path / "in", store=tmp_path / "store")) > 0
+
+
 def test_jobs_side_by_side_give_the_same(tmp_path):
     for k in range(3):
         night(tmp_path / f"n{k}.edf", seed=k)

@@ -80,13 +80,26 @@ def test_what_another_process_has_open_is_left(tmp_path, monkeypatch):
     np.testing.assert_array_equal(open_store(tmp_path).read(), windows(seed=5))
 
 
+def test_files_that_macos_puts_beside_others_are_none_of_the_store(tmp_path):
+    fill(tmp_path)
+    for path in list(tmp_path.iterdir()):  # as on a drive of Windows
+        (tmp_path / f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\xb0Mac OS X")
+    w = writer(tmp_path)
+    assert w.has("s0-1") and len(w.close(["s0-1", "s1-1"])) == 12
+    (tmp_path / "store.json").write_text(json.dumps(w.header))  # not finished
+    with pytest.warns(UserWarning, match="3 nights are there so far"):
+        assert len(open_store(tmp_path)) == 18
+
+
 def test_a_writer_closes_what_this_process_has_open(tmp_path):
     # The files may be replaced by processes that work for it.
     other = fill(tmp_path / "other", n_nights=1)
     nights = fill(tmp_path / "store")
     nights.read(), other.read()
     writer(tmp_path / "store")
-    assert {Path(path).parent.name for path in _FILES.files} & {"store", "other"} == {"other"}
+    assert {Path(path).parent for path in _FILES.files} & {tmp_path / "store", tmp_path / "other"} == {
+        tmp_path / "other"
+    }
 
 
 def test_other_processes_can_write(tmp_path):

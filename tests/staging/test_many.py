@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -154,6 +155,17 @@ class TestStageFiles:
         result = stage_files(find_tasks([folder], tmp_path / "out"), bundle, out=tmp_path / "out", page=False)
         assert [one["recording"].split("/")[-1] for one in result.failed] == ["cut.edf", "dora.edf", "eyes.edf"]
         assert "dora.edf" in result.failed[1]["reason"] and len(result.done) == 2
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="names of files are text")
+    def test_a_file_whose_name_is_not_utf8(self, recording, bundle, tmp_path):
+        path = recording.with_name(os.fsdecode(b"M\xfcller.edf"))
+        recording.rename(path)
+        for n_kept in (0, 1):
+            result = stage_files(find_tasks([path], tmp_path / "out"), bundle, out=tmp_path / "out", page=False)
+            assert (result.failed, result.n_kept) == ([], n_kept)
+        (one,) = result.done
+        assert one["recording"] == "Müller" and one["made_from"]["file"] == str(path)
+        assert pd.read_csv(tmp_path / "out" / "summary.csv")["recording"].tolist() == ["Müller"]
 
     def test_subjects_that_the_model_has_seen_are_named(self, folder, model, tmp_path):
         saved = model.save(tmp_path / "model", splits={"train": ["anna"], "valid": [], "test": None})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import unicodedata
 from collections.abc import Container
 from pathlib import Path
 
@@ -14,6 +16,7 @@ __all__ = [
     "MASS",
     "SLEEP_EDF",
     "Filed",
+    "as_text",
     "base_name",
     "best_form",
     "hypnogram_keys",
@@ -36,6 +39,18 @@ _FORM = re.compile(r"[ ._-]+(nsrr|profusion|edf)$", re.IGNORECASE)
 _IS_ONE = r"[ ._-](?:psg|eeg|signals?|raw)"
 SLEEP_EDF = re.compile(r"^(SC4\d\d|ST7\d\d)(\d)([A-Z])", re.IGNORECASE)
 MASS = re.compile(r"^(01-0[1-5]-\d{4})(?: (.*))?$")
+
+
+def as_text(name: str) -> str:
+    """A file's name as text that can be compared and written.
+
+    The letter é is one character, of which macOS makes two; what is not UTF-8, as in old archives, is Latin-1.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(name).decode("latin-1")
+    return unicodedata.normalize("NFC", name)
 
 
 def hypnograms_of(path: Path, by_key: dict[str, list[Path]], first: Container[Path]) -> list[Path]:
@@ -88,7 +103,7 @@ class Filed:
 
     def _folders(self, file: Path) -> tuple[str, ...]:
         top = next((top for top in self.tops if file.is_relative_to(top)), None)
-        return file.parent.parts if top is None else file.parent.relative_to(top).parts
+        return tuple(map(as_text, file.parent.parts if top is None else file.parent.relative_to(top).parts))
 
     def _told(self, file: Path) -> tuple[str, ...]:
         return tuple(name for name in self._folders(file) if name in self.telling)
@@ -138,12 +153,12 @@ def is_hypnogram(path: Path) -> bool:
 
 def base_name(path: Path) -> str:
     """A recording's name without words that say it is one."""
-    return re.sub(rf"({_IS_ONE})+$", "", path.stem, flags=re.IGNORECASE)
+    return re.sub(rf"({_IS_ONE})+$", "", as_text(path.stem), flags=re.IGNORECASE)
 
 
 def recording_keys(path: Path) -> list[str]:
     """Names under which a recording's hypnogram may be filed, in lower case."""
-    stem = path.stem.lower()
+    stem = as_text(path.stem).lower()
     keys = [stem, re.sub(f"{_IS_ONE}$", "", stem), base_name(path).lower()]
     if path.suffix.lower() == ".rec":  # ISRUC-Sleep: 1.rec with 1_1.txt and 1_2.txt by two scorers
         keys.append(f"{stem}_1")
@@ -154,14 +169,14 @@ def recording_keys(path: Path) -> list[str]:
 
 def hypnogram_keys(path: Path, scored: bool = False) -> list[str]:
     """Names of recordings that a hypnogram may belong to, in lower case, the likelier first."""
-    stem = path.stem.lower()
+    stem = as_text(path.stem).lower()
     if SLEEP_EDF.match(stem) and "-hypnogram" in stem:
         # SC4001E0-PSG.edf and SC4001EC-Hypnogram.edf: the eighth letter says who scored.
         return [f"{stem[:7]}*"]
     if match := re.match(r"hypnogram(?:aasm)?_(.+)", stem):  # DREAMS
         return [match[1]]
     # Else an EDF file of the same name is the recording itself.
-    keys = dict.fromkeys([stem, _SUFFIX.sub("", stem), _SLEEP_SUFFIX.sub("", stem), _scored_as(path).lower()])
+    keys = dict.fromkeys([stem, _SUFFIX.sub("", stem), _SLEEP_SUFFIX.sub("", stem), as_text(_scored_as(path)).lower()])
     if path.suffix.lower() == ".edf" and not scored:
         keys.pop(stem)
     return list(keys)
