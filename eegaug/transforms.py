@@ -50,7 +50,7 @@ class Generators:
         self._seed = derive_seed(resolve_seed(random_state), zlib.crc32(label.encode()))
         self._worker: int | None = None
         self._generators: dict[str, torch.Generator] = {}
-        self._states: dict[str, Tensor] = {}
+        self._states: dict[str, np.ndarray] = {}
 
     def get(self, device: torch.device) -> torch.Generator:
         """The generator for draws on `device`."""
@@ -63,12 +63,13 @@ class Generators:
             generator = torch.Generator(device)
             generator.manual_seed(self._seed if worker is None else derive_seed(self._seed, worker))
             if key in self._states:
-                generator.set_state(self._states.pop(key))
+                generator.set_state(torch.as_tensor(self._states.pop(key)))
             self._generators[key] = generator
         return self._generators[key]
 
     def __getstate__(self) -> dict[str, Any]:
-        states = {key: generator.get_state() for key, generator in self._generators.items()}
+        # No tensors: a process that is spawned shares their memory, which is gone when it begins.
+        states = {key: generator.get_state().numpy() for key, generator in self._generators.items()}
         return {**self.__dict__, "_generators": {}, "_states": {**self._states, **states}}
 
 

@@ -246,6 +246,17 @@ class TestLoader:
 
         assert torch.equal(run(), run())
 
+    def test_a_worker_that_is_spawned_gets_no_shared_memory_of_the_state(self):
+        # Of a tensor that is made for the copy, the memory is gone before the worker has begun.
+        transform = GaussianNoise(1.0, 0.5, random_state=0)
+        transform(torch.zeros(1, 2, 50))
+        states = transform.generators.__getstate__()["_states"]
+        assert [type(state) for state in states.values()] == [np.ndarray]
+        again = pickle.loads(pickle.dumps(transform))
+        X = torch.zeros(3, 2, 50)
+        out = again(X)
+        assert torch.equal(out, transform(X)) and out.any()
+
     def test_in_this_process(self):
         first, second = (
             SignFlip(0.5, learnable=False, random_state=0),
