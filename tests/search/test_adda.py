@@ -158,6 +158,50 @@ def test_a_policy_update_leaves_the_network_and_its_optimiser_alone(choice):
     assert not all(torch.equal(value, policy[key]) for key, value in state.policy.state_dict().items())
 
 
+@pytest.mark.parametrize("class_wise", [False, True])
+def test_the_policy_follows_the_validation_loss_after_a_step_of_the_network(class_wise, monkeypatch):
+    X, y, subjects = bumps()
+    known = {"sfreq": 50.0, "ch_names": ["C3", "C4"]}
+    noisy = [get_operation(name, **known) for name in ("gaussian_noise", "time_masking", "sign_flip")]
+    settings = {"operations": noisy, "mask": "soft", "inner_step": "gradient", "class_wise": class_wise}
+    begun = search(SmallNet, max_steps=1, **settings).fit(X, y, subjects)
+    task, state = begun._running.task, begun._running.state
+    trunk, policy, criterion = state.trunk.double(), state.policy.double(), task.new_criterion().double()
+    lr = state.trunk_optimizer.param_groups[0]["lr"]
+    (X, y), (V, w) = next(task.batches(task.train)), task.next_batch("valid")
+    X, V = X.double(), V.double()
+    y = torch.ones_like(y)  # the other class is missing
+    draw = policy.draw(X, y, torch.Generator().manual_seed(0))
+    monkeypatch.setattr(policy, "draw", lambda *_: draw)
+    monkeypatch.setattr(task, "next_batch", lambda _: (V, w))
+    state.policy_optimizer = torch.optim.SGD(policy.parameters(), lr=0.0)
+    found = begun.update_policy(task, state, criterion, (X, y))
+
+    def after() -> float:
+        network = copy.deepcopy(trunk)
+        logits = network(policy.augment(X, draw).detach())
+        weights = criterion.weight[y]
+        losses = logits.logsumexp(1) - logits[torch.arange(len(y)), y]
+        grads = torch.autograd.grad((losses * weights).sum() / weights.sum(), list(network.parameters()))
+        with torch.no_grad():
+            for parameter, grad in zip(network.parameters(), grads, strict=True):
+                parameter -= lr * grad
+            return criterion(network.eval()(V), w).item()
+
+    assert found.valid_loss.item() == pytest.approx(after(), rel=1e-12)
+    for parameters in (policy.weight_logits, policy.probabilities, policy.magnitudes):
+        one = parameters[-1]
+        assert parameters[0].grad is None or not class_wise
+        for place in [(0, 0, 0), (2, 0, 1), (4, 1, 1)]:
+            start, values = one.data[place].item(), []
+            for step in (1e-5, -1e-5):
+                one.data[place] = start + step
+                values.append(after())
+            one.data[place] = start
+            slope = (values[0] - values[1]) / 2e-5
+            assert one.grad[place].item() == pytest.approx(slope, rel=1e-3, abs=1e-10)
+
+
 @pytest.mark.parametrize("settings", [{"choice": c} for c in CHOICES] + [{"class_wise": True}], ids=str)
 def test_a_search_that_was_stopped_ends_as_one_that_was_not(settings, tmp_path):
     X, y, subjects = bumps()
