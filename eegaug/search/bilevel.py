@@ -381,9 +381,18 @@ def adam_scale(optimizer: torch.optim.Optimizer, trunk: nn.Module, gradient: Par
 
 def _call(trunk: nn.Module, parameters: Parameters, X: Tensor) -> Tensor:
     # Statistics that the network keeps while it looks at a batch are kept for real training steps only.
-    buffers = {name: value.clone() for name, value in trunk.named_buffers()}
+    values = {buffer: buffer.clone() for buffer in trunk.buffers()}
+    values |= {tensor: parameters[name] for name, tensor in trunk.named_parameters() if name in parameters}
+    # Each module by one of its names, but each tensor in all modules that have it: of a module that goes by two names
+    # torch does not put back what it has replaced.
+    replaced = {
+        f"{place}.{name}" if place else name: values[tensor]
+        for place, module in trunk.named_modules()
+        for name, tensor in (*module._parameters.items(), *module._buffers.items())
+        if tensor is not None and tensor in values
+    }
     with spatial_products():
-        return functional_call(trunk, {**parameters, **buffers}, (X,))
+        return functional_call(trunk, replaced, (X,), tie_weights=False)
 
 
 def _per_example(criterion: nn.Module, y: Tensor) -> tuple[nn.Module, Tensor | float]:

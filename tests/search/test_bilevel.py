@@ -197,6 +197,34 @@ def test_network_optimiser_and_random_states_are_left_alone(method):
     assert not trunk.drop.training
 
 
+class Doubled(Net):
+    """The same network, whose parts go by two names, beside a weight that two modules share."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.ModuleList([self.conv, self.norm])
+        self.again = nn.Linear(3, 3)
+        self.again.weight = self.final_layer.weight
+
+    def forward(self, X):
+        features = nn.functional.softplus(self.parts[1](self.parts[0](X))).mean(-1)
+        return nn.functional.linear(features, self.again.weight, self.final_layer.bias) + 0.0 * self.again(features)
+
+
+@pytest.mark.parametrize("method", ["exact", "finite_difference"])
+def test_parts_of_a_network_may_go_by_two_names(method):
+    plain, (train, valid) = net(), batches()
+    trunk = Doubled().double()
+    trunk.load_state_dict(plain.state_dict(), strict=False)
+    state = copy.deepcopy(trunk.state_dict())
+    parameters = list(trunk.parameters())
+    found, expected = (hypergradient(one, CRITERION, train, valid, 0.1, method=method) for one in (trunk, plain))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-12)
+    assert all(one is other for one, other in zip(trunk.parameters(), parameters, strict=True))
+    assert all(torch.equal(value, state[name]) for name, value in trunk.state_dict().items())
+
+
 def test_windows_that_show_what_validation_shows_help():
     with torch.random.fork_rng():
         torch.manual_seed(0)
