@@ -191,7 +191,7 @@ def check_labels(y: Any, n_windows: int, per_sequence: int | None = None) -> np.
     n_windows : int
         Windows, or sequences of windows.
     per_sequence : int or None
-        Windows of a sequence; the labels then have shape (n_windows, per_sequence).
+        Windows of a sequence; the labels then have shape (n_windows, per_sequence), or (n_windows,): one for each.
 
     Raises
     ------
@@ -205,7 +205,7 @@ def check_labels(y: Any, n_windows: int, per_sequence: int | None = None) -> np.
         if any(v is None or (isinstance(v, float) and np.isnan(v)) for v in y.ravel()):
             raise ValueError("y has missing labels (None or NaN): drop the windows without a label.")
         y = np.asarray(y.tolist())
-    if per_sequence is not None:
+    if per_sequence is not None and y.shape != (n_windows,):
         return _check_sequence_labels(y, (n_windows, per_sequence))
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
@@ -222,7 +222,8 @@ def check_labels(y: Any, n_windows: int, per_sequence: int | None = None) -> np.
 def _check_sequence_labels(y: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     if y.shape != shape:
         raise ValueError(
-            f"y has shape {y.shape}; {shape[0]} sequences of {shape[1]} windows call for one label per window, {shape}."
+            f"y has shape {y.shape}; {shape[0]} sequences of {shape[1]} windows call for one label per window, "
+            f"{shape}, or one per sequence, ({shape[0]},)."
         )
     if y.dtype.kind not in "iu":
         raise ValueError(f"y holds {y.dtype}; labels of sequences are integers, for instance 0 to 4 for W to REM.")

@@ -169,6 +169,8 @@ class StagingLoop:
                     f"n_outputs={n}, or pass classes=… with all labels there are."
                 )
         codes = self._codes(y_true)
+        if isinstance(codes, torch.Tensor) and isinstance(self.criterion_, nn.CrossEntropyLoss):
+            _check_answers(tuple(y_pred.shape), tuple(codes.shape))
         if isinstance(codes, tuple) and isinstance(self.criterion_, nn.CrossEntropyLoss):
             codes = _mixed(*(part.to(y_pred.device) for part in codes), y_pred.shape[1]).to(y_pred.dtype)
         return super().get_loss(y_pred, codes, *args, **kwargs)
@@ -193,6 +195,17 @@ class StagingLoop:
             if value is not None:
                 total, count = sums.get(name, (0.0, 0))
                 sums[name] = (total + value.detach().to(widest(value.device)) * n, count + n)
+
+
+def _check_answers(answers: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    """Refuse one label for a sequence whose windows the network answers for one by one, and the other way round."""
+    if len(answers) < 2 or (answers[0], *answers[2:]) == labels:
+        return
+    wanted = f"(n_sequences, {answers[2]})" if len(answers) == 3 else "(n,)"
+    raise ValueError(
+        f"the network's answers for a batch have shape {answers}, (windows or sequences, classes, windows of a "
+        f"sequence), its labels {labels}: this network asks for y of shape {wanted}, or these labels for another one."
+    )
 
 
 def _mixed(first: torch.Tensor, second: torch.Tensor, share: torch.Tensor, n_classes: int) -> torch.Tensor:

@@ -57,11 +57,26 @@ class StagingPrediction:
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Accuracy of :meth:`predict`; ``y=None`` takes the labels of the dataset. Unscored windows do not count."""
-        y = labels_of(X) if y is None else y
-        if y is None:
-            raise ValueError("score requires y to be passed: the windows have no labels of their own.")
-        y = check_labels(y, count_windows(X), signal_of(X).n_windows)
-        y, predicted = y.ravel(), self.predict(X).ravel()
+        sampler = vars(self).get("iterator_valid__sampler")
+        if sampler is None:
+            y = labels_of(X) if y is None else y
+            if y is None:
+                raise ValueError("score requires y to be passed: the windows have no labels of their own.")
+            y, predicted = check_labels(y, count_windows(X), signal_of(X).n_windows), self.predict(X)
+        else:  # its draws, once for both: another time they may be others
+            drawn = list(sampler)
+            if y is None:
+                dataset = self.get_dataset(X)
+                y = [dataset[index][1] for index in drawn]
+            y = np.asarray(y)
+            self.iterator_valid__sampler = drawn
+            try:
+                predicted = self.predict(X)
+            finally:
+                self.iterator_valid__sampler = sampler
+        if y.size != predicted.size:
+            raise ValueError(f"y has labels of shape {y.shape}, and the network gives answers of {predicted.shape}.")
+        y, predicted = y.ravel(), predicted.ravel()
         sample_weight = None if sample_weight is None else np.asarray(sample_weight).ravel()
         if is_nights(X):
             scored = y >= 0

@@ -292,8 +292,8 @@ class StagingClassifier(StagingData, StagingLoop, StagingPrediction, EEGClassifi
             Windows, in µV or standardised. A braindecode dataset or :class:`eegaug.data.Nights` is read batch by batch.
             For a network of sequences such as USleep, shape (n_sequences, n_windows, n_channels, n_times).
         y : array of shape (n_windows,) | None
-            Labels, numbers or strings. None: those of the dataset, or the event codes of the epochs. Of sequences:
-            integers of shape (n_sequences, n_windows).
+            Labels, numbers or strings. None: those of the dataset, or the event codes of the epochs. Of sequences: one
+            for each, of shape (n_sequences,), or integers of shape (n_sequences, n_windows), as the network answers.
 
         Returns
         -------

@@ -160,13 +160,66 @@ def test_samplers_and_one_label_for_each_sequence(selection, kind):
         clf.fit(train)
 
 
+def test_one_label_for_each_sequence_of_an_array():
+    names = np.array(["N2", "REM", "W"])[Y[:, 1]]
+    clf = AugNetClassifier(
+        OneLabel,
+        layers=LAYERS,
+        sfreq=SFREQ,
+        ch_names=CHANNELS,
+        penalty=0.01,
+        lr=0.01,
+        max_epochs=40,
+        random_state=0,
+        verbose=0,
+    )
+    proba = clf.fit(X, names).predict_proba(X)
+    assert proba.shape == (24, 3)
+    np.testing.assert_allclose(proba.sum(1), 1, atol=1e-5)
+    assert clf.score(X, names) == np.mean(clf.predict(X) == names) > 0.8
+
+
+@pytest.mark.parametrize("label", [None, one_label])
+def test_score_is_that_of_what_a_sampler_draws(label):
+    data = nights(X_FLAT, Y_FLAT, n=3, ch_names=CHANNELS, sfreq=SFREQ, target_transform=label)
+    every = SequenceSampler(data.get_metadata(), 3, 1, randomize=True, random_state=0)
+    module = {"module": OneLabel} if label else {"module": "USleep", "module__depth": 3}
+    clf = StagingClassifier(
+        **module,
+        iterator_train__sampler=every,
+        iterator_train__shuffle=False,
+        classes=[0, 1, 2],
+        lr=0.01,
+        max_epochs=8,
+        iterator_valid__sampler=every,
+        batch_size=8,
+        random_state=0,
+        verbose=0,
+    ).fit(data)
+    rows = [range(night * 24 + i, night * 24 + i + 3) for night in range(3) for i in range(22)]
+    y = np.array([data.y[row] if label is None else data.y[row[1]] for row in rows])
+    clf.iterator_valid__sampler = [tuple(row) for row in rows]
+    expected = np.mean(clf.predict(data) == y)
+    assert 0.4 < expected == clf.score(data, y)
+    clf.iterator_valid__sampler = every
+    assert clf.score(data) == pytest.approx(expected) and clf.iterator_valid__sampler is every
+    with pytest.raises(ValueError, match=r"y has labels of shape \(72,\), and the network gives answers of \(66"):
+        clf.score(data, data.y)
+
+
 def test_what_sequences_cannot_be():
     bad = X.copy()
     bad[2, 1, 0, 7] = np.nan
     with pytest.raises(ValueError, match=r"window 1 of sequence 2 .*NaN at sample 7 of channel 'C3'"):
         usleep().fit(bad, Y)
-    with pytest.raises(ValueError, match=r"y has shape \(24,\); 24 sequences of 3 windows call for .*\(24, 3\)"):
+    with pytest.raises(ValueError, match=r"y has shape \(24, 2\); 24 sequences of 3 windows call for .*\(24, 3\), or"):
+        usleep().fit(X, Y[:, :2])
+    with pytest.raises(ValueError, match=r"answers .* shape \(8, 3, 3\), .* its labels \(8,\): .* \(n_sequences, 3\)"):
         usleep().fit(X, Y[:, 0])
+    with pytest.raises(ValueError, match=r"answers .* shape \(16, 3\), .* its labels \(16, 3\): .* shape \(n,\)"):
+        StagingClassifier(OneLabel, max_epochs=1, verbose=0).fit(X, Y)
+    with pytest.raises(ValueError, match=r"y has shape \(20,\); 24 sequences .* or one per sequence, \(24,\)"):
+        usleep().fit(X, Y[:20, 0])
     flat = X.copy()
     flat[:, :, 1] = 4.0
     with pytest.raises(ValueError, match=r"channel 'C4' of the training set is flat"):
