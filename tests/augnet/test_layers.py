@@ -312,6 +312,11 @@ def test_copies_differ_and_seeds_differ():
     assert not torch.allclose(module.transform(X, 0, 4, 0), module.transform(X, 0, 4, 1))
 
 
+def test_a_layer_alone_predicts_as_the_first_copy_of_one():
+    layer = mass_layer(["gaussian_noise"], initial_strength=1.0).eval()
+    assert torch.equal(layer(windows()), AugmentationModule([layer]).eval().transform(windows(), copy=0, n_copies=1))
+
+
 def test_prediction_uses_neither_global_randomness_nor_what_came_before():
     module = AugmentationModule(["time-frequency"], sfreq=SFREQ)
     X = windows()

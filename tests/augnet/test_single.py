@@ -65,6 +65,10 @@ def test_sizes_of_groups(shares, n):
     np.testing.assert_allclose(sizes.mean(0), wanted, atol=0.002 * n)
 
 
+def test_no_window_is_lost_to_shares_that_are_rounded():
+    assert group_sizes([0.3333333] * 3, 16, start=1 - 1e-7) == [5, 5, 6]
+
+
 def test_gradient_comes_from_the_windows_that_an_operation_has_changed():
     layer = offsets(3, initial_strength=0.5)
     X = torch.zeros(7, 1, 1)

@@ -169,9 +169,16 @@ class TestSummary:
             for (fold, seed), gain in gains.items()
             for method, more in (("none", 0.0), ("net", gain))
         ]
-        table = pd.DataFrame(rows).assign(test_kappa=0.0, train_seconds=1.0)
+        table = pd.DataFrame(rows)
+        table["test_kappa"] = table["test_balanced_accuracy"] / 2
+        table["train_seconds"] = table["seed"] + 10.0 * (table["method"] == "none")
         empty = pd.DataFrame()
         summary = Comparison(table, empty, empty, empty, {}, Path(".")).summary().set_index("method")
+        # The method's scores of the three folds are the mean of 0.1 and 0.3, 0.2, and the mean of 0.7 and 0.9.
+        values = {"runs": 5, "folds": 3, "median": 0.2, "mean": 0.4, "sd": np.sqrt(0.12), "kappa": 0.1}
+        for name, value in (values | {"train_seconds": 1.0}).items():
+            assert summary.loc["net", name] == pytest.approx(value), name
+        assert summary.loc["none", "train_seconds"] == 11.0 and np.isnan(summary.loc["none", "gain"])
         assert summary.loc["net", "gain"] == pytest.approx(0.3)
         assert summary.loc["net", "gain_sd"] == pytest.approx(np.std([0.2, 0.1, 0.6], ddof=1))
         assert summary.loc["net", "folds_paired"] == 3

@@ -50,17 +50,21 @@ class TestPairs:
         assert row["p"] == pytest.approx(wilcoxon(a, b).pvalue)
         assert row["p_holm"] == row["p"]
         assert row["median_difference"] == pytest.approx(np.median(a - b))
-        assert row["better_in"] == (a > b).sum()
+        assert (row["better_in"], row["worse_in"]) == ((a > b).sum(), (a < b).sum())
 
     @pytest.mark.parametrize(
         "ties",
-        [[1, 1, 1], [1, 1, 2, -2, 3, 3], [1, -1, 2, 2, 2, 3, 4, 4, 5, 0], [2, 2, -1, 1], [0, 0, 4, -1, -1, 2, 2]],
+        [
+            *([1, 1, 1], [1, 1, 2, -2, 3, 3], [1, -1, 2, 2, 2, 3, 4, 4, 5, 0], [2, 2, -1, 1], [0, 0, 4, -1, -1, 2, 2]),
+            *([1, 1, -2, -2, -3], [-1, -1, 2, 2, 3], [-2, -2, -2, -2, 3], [-2, -2, 2, 1, 2, -1, 2, 2]),
+        ],
     )
     def test_tied_ranks_are_counted_out(self, ties):
         ranks = rankdata(np.abs([t for t in ties if t]))
         sums = np.array([ranks @ signs for signs in product([-1, 1], repeat=len(ranks))])
         seen = ranks @ np.sign([t for t in ties if t])
-        row = compare_pairs(scores(a=0.5 + np.array(ties) / 100, b=[0.5] * len(ties))).iloc[0]
+        base = np.linspace(0.2, 0.9, len(ties))  # differences that are equal but for arithmetic
+        row = compare_pairs(scores(a=base + np.array(ties) / 100, b=base)).iloc[0]
         assert row["p"] == pytest.approx(np.mean(np.abs(sums) >= abs(seen)))
 
     def test_one_tie_among_many_subjects_changes_little(self):
@@ -73,9 +77,10 @@ class TestPairs:
         assert compare_pairs(scores(a=0.5 + more, b=[0.5] * 60))["p"].item() == pytest.approx(wilcoxon(more).pvalue)
 
     def test_seeds_of_a_subject_are_averaged(self):
-        table = compare_pairs(scores(a=[[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]], b=[[0.1, 0.2, 0.3]] * 2))
-        assert table["subjects"].item() == 3
-        assert table["mean_difference"].item() == pytest.approx(0.1)
+        each = scores(a=[[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]], b=[[0.1, 0.2, 0.3]] * 2)
+        for table in (compare_pairs(each), compare_pairs(each.drop(columns="seed"))):
+            assert table["subjects"].item() == 3
+            assert table["mean_difference"].item() == pytest.approx(0.1)
 
     def test_only_subjects_that_both_were_tested_on(self):
         table = compare_pairs(scores(a=[0.1, 0.2, 0.3, 0.4], b=[0.0, 0.1]))

@@ -131,8 +131,9 @@ def test_standardise():
 
 def test_wake_around_sleep():
     y, onset = np.zeros(200, int), np.arange(200) * 30.0
-    y[[100, 120]] = 2, 4
+    y[[100, 120]] = 1, 4
     keep = keep_around_sleep(y, onset, 30, 30)
+    np.testing.assert_array_equal(keep_around_sleep(y, onset + 0.3, 30, 30), keep)  # which floats do not hold
     assert np.flatnonzero(keep)[[0, -1]].tolist() == [40, 180]
     assert keep_around_sleep(y, onset, 30, 0).sum() == 21
     assert keep_around_sleep(y, onset, 30, None).all()
