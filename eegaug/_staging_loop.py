@@ -163,6 +163,11 @@ class StagingLoop:
                 )
         if isinstance(self.criterion_, nn.CrossEntropyLoss) and y_pred.ndim > 1:
             n, n_outputs, weights = len(self.classes_), y_pred.shape[1], self.criterion_.weight
+            if weights is not None and len(weights) != n_outputs == n:
+                raise ValueError(
+                    f"the loss has weights for {len(weights)} classes, and there are {n}, {self.classes_.tolist()}: "
+                    "give one for each, or leave criterion__weight out, and class_weight='balanced' finds them."
+                )
             if n_outputs < n or (weights is not None and n_outputs != len(weights)):  # more may stand for later classes
                 raise ValueError(
                     f"the network has {n_outputs} outputs for {n} classes, {self.classes_.tolist()}: build it with "

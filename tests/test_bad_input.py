@@ -8,6 +8,7 @@ import warnings
 import mne
 import numpy as np
 import pytest
+import torch
 from braindecode.augmentation import AugmentedDataLoader, Compose, SignFlip
 from braindecode.samplers import SequenceSampler
 from sklearn.exceptions import NotFittedError
@@ -163,6 +164,8 @@ def test_a_network_with_another_number_of_outputs():
     for n_outputs, class_weight in ((2, None), (2, "balanced"), (4, "balanced")):
         with pytest.raises(ValueError, match=rf"{n_outputs} outputs for 3 classes, \[0, 1, 2\].* n_outputs=3"):
             staging(SmallNet(4, n_outputs), class_weight=class_weight).fit(X, Y)
+    with pytest.raises(ValueError, match=r"the loss has weights for 2 classes, and there are 3, \[0, 1, 2\]"):
+        staging(SmallNet, criterion__weight=torch.ones(2)).fit(X, Y)
     clf = staging(SmallNet(4, 4), classes=[0, 1, 2, 3]).fit(X, Y)
     assert clf.predict_proba(X).shape == (48, 4)
 
