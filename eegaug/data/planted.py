@@ -86,9 +86,10 @@ class Planted(BaseModel):
         Returns
         -------
         list of dict
-            ``operation``, ``magnitude`` in [0, 1], ``strength`` and its ``unit``: the columns of ``invariances_``. Of
-            an operation without magnitude the strength is its probability, and magnitude 1 is a probability of 1/2
-            (both versions equally likely). The gain has no operation and is left out.
+            ``operation``, ``magnitude``, ``strength`` and its ``unit``: the columns of ``invariances_``. Of an
+            operation without magnitude the strength is its probability, and magnitude 1 is a probability of 1/2 (both
+            versions equally likely). A cap that turns by more than 30 degrees has a magnitude above 1, out of the
+            operation's reach. The gain has no operation and is left out.
         """
         rows = [("frequency_shift", self.frequency_jitter_hz, "Hz", self.frequency_jitter_hz / MAX_SHIFT_HZ)]
         for name, p in (("sign_flip", self.polarity), ("channels_symmetry", self.left_right)):
