@@ -30,6 +30,7 @@ def test_hard_draws_are_one_with_their_probability(draw, p):
     b = draw(torch.tensor(p, dtype=torch.float64), uniform(N))
     assert set(b.unique().tolist()) <= {0.0, 1.0}
     assert abs(b.mean().item() - p) <= 3 * (p * (1 - p) / N) ** 0.5
+    assert draw(torch.tensor(p), torch.tensor(p)).item() == 0.0  # a draw may be 0, too
 
 
 def test_the_probability_of_a_hard_draw_does_not_depend_on_the_temperature():

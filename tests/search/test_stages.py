@@ -262,3 +262,12 @@ def test_wrong_settings_are_refused_by_name(settings, message):
         stages(**settings)
     with pytest.raises(ValueError, match="operations is empty"):
         Stages([])
+
+
+def test_the_start_is_that_of_its_generator():
+    first, same, other = (
+        Stages([get_operation("sign_flip")], generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    )
+    for name in ("probabilities", "magnitudes"):
+        at_first = getattr(first, name)[0]
+        assert torch.equal(at_first, getattr(same, name)[0]) and not torch.equal(at_first, getattr(other, name)[0])
