@@ -34,7 +34,7 @@ def read_error(folder: Path) -> dict[str, Any] | None:
 
 def _read_run(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     return found if isinstance(found, dict) and "method" in found else None

@@ -10,14 +10,18 @@ from filelock import FileLock
 
 __all__ = ["in_use", "one_at_a_time", "remove_left"]
 
+# Far more than a command takes. On a file system without locks, as of some clusters, filelock puts a file in the place
+# of one, which stays for ever if its process is killed on another machine.
+_LONGEST_WAIT_S = 120.0
+
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Let other processes that ask for the same folder wait.
 
-    The system gives the lock back when a process dies. Where the file system knows no locks nobody waits.
+    The system gives the lock back when a process dies. Where the file system knows no locks nobody waits for ever.
     """
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / ".lock", timeout=_LONGEST_WAIT_S)
     with suppress(OSError, NotImplementedError):
         lock.acquire()
     try:
@@ -29,7 +33,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 @contextmanager
 def in_use(path: Path) -> Iterator[None]:
     """Remove a file in the end; of a process that is killed before, :func:`remove_left` finds it."""
-    lock = FileLock(f"{path}.lock")
+    lock = FileLock(f"{path}.lock", timeout=0)
     with suppress(OSError, NotImplementedError):
         lock.acquire()
     try:

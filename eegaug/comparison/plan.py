@@ -257,7 +257,7 @@ def changed_methods(path: Path, settings: Mapping[str, Any]) -> list[str]:
 def read_settings(path: Path) -> dict[str, Any]:
     """The ``settings.json`` of a comparison; SettingsMismatchError if it is none, or of another format version."""
     try:
-        there = json.loads(path.read_text())
+        there = json.loads(path.read_text(encoding="utf-8"))
         if there["format"] != SETTINGS_FORMAT:
             raise KeyError("format")
         there.setdefault("labels", {})

@@ -147,8 +147,8 @@ def _superseded(out: str | os.PathLike, method: Method, settings: Mapping[str, A
     A run that goes on elsewhere when its command is stopped, as on a cluster, must not be taken for one with those.
     """
     try:
-        there = json.loads((Path(out) / SETTINGS).read_text())["methods"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        there = json.loads((Path(out) / SETTINGS).read_text(encoding="utf-8"))["methods"]
+    except (OSError, ValueError, KeyError, TypeError):  # it may just be replaced, which NFS and Windows make an error
         return False
     own = json.loads(json.dumps(settings["methods"][method.name]))  # lists, where tuples were given
     return there.get(method.name, own) != own
@@ -193,7 +193,7 @@ def _new_folder(parent: Path, name: str) -> Path:
 def _deaths(folder: Path, session: str | None) -> int:
     """How often this run was begun in this session by processes that did not come to tell of its end."""
     try:
-        found = json.loads((folder / ATTEMPT).read_text())
+        found = json.loads((folder / ATTEMPT).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return 0
     return found["number"] if session is not None and found.get("session") == session else 0

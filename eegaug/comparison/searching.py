@@ -133,7 +133,7 @@ class _SearchRun:
         found = []
         for path in (self.folder / SEARCH).glob(f"step-*/{_POINT}"):
             with suppress(ValueError):  # of a damaged one: it is made again where the search still comes by
-                found.append(json.loads(path.read_text()))
+                found.append(json.loads(path.read_text(encoding="utf-8")))
         return sorted(found, key=lambda point: point["step"])
 
     def _place(self, step: int) -> Path:

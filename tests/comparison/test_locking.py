@@ -45,6 +45,16 @@ def test_a_killed_process_gives_the_folder_back(tmp_path):
     assert not (tmp_path / "done").exists()
 
 
+def test_nobody_waits_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr("eegaug.comparison.locking._LONGEST_WAIT_S", 0.2)
+    process = holder(tmp_path)
+    start = time.monotonic()
+    with one_at_a_time(tmp_path):
+        assert 0.2 <= time.monotonic() - start < 30 and process.poll() is None
+    process.kill()
+    process.communicate(timeout=60)
+
+
 def test_one_process_may_ask_again(tmp_path):
     for _ in range(2):
         with one_at_a_time(tmp_path):
