@@ -80,6 +80,7 @@ def test_resampling_keeps_time_and_amplitude(old, new):
 def test_rate_that_is_almost_an_integer_is_rounded_and_the_file_s_clock_kept():
     assert nominal_rate(255.9988) == 256 and nominal_rate(256.0015) == 256
     assert nominal_rate(62.5) == Fraction(125, 2) and nominal_rate(100.11) == Fraction(10011, 100)
+    assert nominal_rate(99.89) == Fraction(9989, 100)
     old = 256.02
     out, rate = filter_and_resample(sine(7, 600, old)[None], old, Preprocessing(sfreq=128, l_freq=None, h_freq=None))
     assert rate == pytest.approx(128.01)
@@ -109,6 +110,7 @@ def test_windows_start_where_they_should():
     for outside in (-0.3, 70.3):
         with pytest.raises(ValueError, match="do not lie within the 100 s"):
             cut_windows(signal, 10.0, [0, outside, 70], 300)
+    assert cut_windows(signal[:, :300], 10.0, [0], 300).shape == (1, 2, 300)
     with pytest.raises(ValueError, match=r"do not lie within the 29\.9 s"):
         cut_windows(signal[:, :299], 10.0, [0], 300)
 
@@ -122,6 +124,7 @@ def test_standardise():
     out = standardise(X, "recording")
     np.testing.assert_allclose(out.mean((0, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(out.std((0, 2)), 1, atol=1e-5)
+    np.testing.assert_allclose(out, (X - X.mean((0, 2), keepdims=True)) / X.std((0, 2), keepdims=True), atol=1e-4)
     assert np.ptp(out.std(-1)) > 0.01  # windows still differ
     assert standardise(X, None) is X
     np.testing.assert_allclose(standardise(X / 1000, "window"), standardise(X, "window"), atol=1e-5)  # weak, not flat
