@@ -7,7 +7,7 @@ drawn given the choices, so that the decisions about operations that were not ch
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -106,6 +106,10 @@ class Relax(nn.Module):
         self.register_buffer("mean_square", torch.zeros(()))
         # Of what windows were worth: products with what they were worth as they are, and squares of the latter.
         self.register_buffer("products", torch.zeros(2))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        state_dict.setdefault(f"{prefix}products", torch.zeros(2))  # checkpoints of format 1 have none
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def gradient(
         self, values: Tensor, choices: Choices, parameters: Sequence[Tensor], create_graph: bool = False

@@ -132,3 +132,11 @@ def test_what_has_nothing_to_do_with_the_draws_is_left_out_of_what_windows_were_
     assert ((found.mean(0) - true).abs() < 4 * found.std(0) / len(found) ** 0.5).all()
     assert found.var(0).sum() < 0.2 * without.var(0).sum()
     assert torch.equal(made.beyond(values, None), values)
+
+
+def test_a_state_from_before_windows_were_compared_with_themselves_is_loaded():
+    made, before = relax(), relax(3)
+    before.products.fill_(1.0)
+    state = {name: value for name, value in before.state_dict().items() if name != "products"}
+    made.load_state_dict(state)
+    assert torch.equal(made.products, torch.zeros(2, dtype=F64)) and made.mean_square == before.mean_square
