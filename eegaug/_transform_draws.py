@@ -36,8 +36,9 @@ def reseed(module: nn.Module) -> None:
 
 def reseed_sampler(sampler: Any) -> None:
     """Give a sampler that has a generator of its own, braindecode's or torch's, a new one; it is changed."""
-    if isinstance(getattr(sampler, "rng", None), (np.random.RandomState, np.random.Generator)):
-        sampler.rng = np.random.RandomState(int(torch.randint(2**31 - 1, ())))
+    kinds = {np.random.RandomState: np.random.RandomState, np.random.Generator: np.random.default_rng}
+    if new := kinds.get(type(getattr(sampler, "rng", None))):
+        sampler.rng = new(int(torch.randint(2**31 - 1, ())))
     elif isinstance(getattr(sampler, "generator", None), torch.Generator):
         sampler.generator = torch.Generator().manual_seed(int(torch.randint(2**31 - 1, ())))
 

@@ -92,11 +92,26 @@ def test_sampler_of_sequences_over_nights():
     assert accuracy_score(data.y, proba.argmax(1).ravel()) > 0.6
 
 
-@pytest.mark.parametrize("kind", ["braindecode", "torch"])
+class WholeNumbers(torch.utils.data.Sampler):
+    """Draws with numpy's newer generator, which has other methods than the older one."""
+
+    def __init__(self, n):
+        self.n, self.rng = n, np.random.default_rng(0)
+
+    def __len__(self):
+        return 24
+
+    def __iter__(self):
+        yield from self.rng.integers(self.n, size=len(self)).tolist()
+
+
+@pytest.mark.parametrize("kind", ["braindecode", "torch", "numpy"])
 def test_a_sampler_draws_alike_in_every_training_and_after_a_checkpoint(kind, tmp_path):
     data = nights(X_FLAT, Y_FLAT, n=3, ch_names=CHANNELS, sfreq=SFREQ)
     if kind == "braindecode":
         sampler = SequenceSampler(data.get_metadata(), 4, 4, randomize=True, random_state=0)
+    elif kind == "numpy":
+        sampler = WholeNumbers(len(data))
     else:
         sampler = RandomSampler(data, num_samples=24, generator=torch.Generator().manual_seed(0))
     settings = {"iterator_train__sampler": sampler, "iterator_train__shuffle": False}
