@@ -42,6 +42,7 @@ class BilevelSearch(PolicySearch):
         *,
         choice: str = "",
         class_wise: bool = False,
+        pooled: bool = True,
         max_steps: int = 20,
         warm_start: int = 0,
         policy_lr: float = 5e-4,
@@ -53,6 +54,7 @@ class BilevelSearch(PolicySearch):
         super().__init__(estimator, max_steps=max_steps, **shared)
         self.choice = choice
         self.class_wise = class_wise
+        self.pooled = pooled
         self.warm_start = warm_start
         self.policy_lr = policy_lr
         self.policy_betas = policy_betas
@@ -62,7 +64,7 @@ class BilevelSearch(PolicySearch):
     # To be written by a searcher -------------------------------------------------------------------------------------
 
     def _new_policy(self, task: SearchTask) -> nn.Module:
-        """The learnable policy: ``augment_choices(X, y, generator)``, ``project_()``, ``forget_absent(y)``."""
+        """The learnable policy: ``augment_choices(X, y, generator)`` and what `PerClass` has."""
         raise NotImplementedError
 
     def _new_relax(self, task: SearchTask, policy: nn.Module) -> Relax:
@@ -181,7 +183,10 @@ class BilevelSearch(PolicySearch):
             more = state.relax.learn(values, choices, parameters, state.relax_optimizer)
             for parameter, grad in zip(parameters, more, strict=True):
                 parameter.grad = grad if parameter.grad is None else parameter.grad + grad
-        state.policy.forget_absent(y)
+        if self.class_wise and self.pooled:
+            state.policy.pool()
+        else:
+            state.policy.forget_absent(y)
         state.policy_optimizer.step()
         state.policy.project_()
         task.n_forward_backward += PASSES[self.hypergradient]

@@ -113,10 +113,12 @@ class SearchFile:
 
 def _told_apart(saved: str, settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Saved and present settings; of two different searchers only which they are."""
-    searcher = json.loads(saved)["searcher"]
-    if searcher == settings["searcher"]:
-        return saved, settings
-    return json.dumps({"searcher": searcher}), {"searcher": settings["searcher"]}
+    before = json.loads(saved)
+    if before["searcher"] != settings["searcher"]:
+        return json.dumps({"searcher": before["searcher"]}), {"searcher": settings["searcher"]}
+    if "pooled" in settings:  # before there was a choice, classes were apart
+        before.setdefault("pooled", settings["pooled"] and not settings["class_wise"])
+    return json.dumps(before), settings
 
 
 def own_settings(search: Any, free: frozenset[str]) -> dict[str, Any]:

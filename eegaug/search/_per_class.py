@@ -33,6 +33,15 @@ class PerClass(nn.Module):
         for one in (*self.probabilities, *self.magnitudes):
             one.clamp_(0.0, 1.0)
 
+    def pool(self) -> None:
+        """Add to the gradients of each class those of all: each value is a sum of one for all classes and its own."""
+        for parameters in self.children():
+            if parameters[0].grad is None:  # magnitudes, where no operation has one
+                continue
+            total = torch.stack([one.grad for one in parameters]).sum(0)
+            for one in parameters:
+                one.grad = one.grad + total
+
     def forget_absent(self, y: Tensor) -> None:
         """Remove the gradients of classes that a batch has no window of, so that an optimiser leaves them alone."""
         if self.n_classes is None:

@@ -35,6 +35,10 @@ class ADDASearch(BilevelSearch):
         unbiased gradient from what training on the window was worth.
     class_wise : bool
         Whether each class has a policy of its own; then `policy_` is a :class:`eegaug.policy.ClassPolicy`.
+    pooled : bool
+        Whether classes learn from each other: each value of a class is its own plus one that all have in common, and
+        both learn, so that a class differs from the others as far as its windows ask for it. False, as in the paper:
+        each class from its own windows, and none where a batch has no window of it. Of no account for one policy.
     max_steps : int
         Epochs of the search.
     warm_start : int
@@ -69,10 +73,10 @@ class ADDASearch(BilevelSearch):
 
     Notes
     -----
-    A window takes one of the sub-policies, drawn uniformly. What a class has learned takes no step for batches without
-    a window of it. For ``choice="relax"`` the worth of a window is the derivative of the validation loss to its weight
-    in the training loss, which tells the windows of a batch apart, beyond what the same window is worth without
-    augmentation, as far as earlier batches tell: that is most of it, and no matter of the policy.
+    A window takes one of the sub-policies, drawn uniformly. For ``choice="relax"`` the worth of a window is the
+    derivative of the validation loss to its weight in the training loss, which tells the windows of a batch apart,
+    beyond what the same window is worth without augmentation, as far as earlier batches tell: that is most of it, and
+    no matter of the policy.
 
     In a sum of operations a window and its inverted or reversed self cancel, so that ``"softmax"`` may find sign flip
     and time reverse worse than they are while weights are even; choices that are drawn do not mix them. ``"gumbel"``

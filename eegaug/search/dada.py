@@ -35,6 +35,8 @@ class DADASearch(BilevelSearch):
         straight-through gradient to the weights of all pairs.
     class_wise : bool
         Whether each class has a policy of its own; then `policy_` is a :class:`eegaug.policy.ClassPolicy`.
+    pooled : bool
+        Whether classes learn from each other, see :class:`ADDASearch`.
     max_steps : int
         Epochs of the search.
     warm_start : int

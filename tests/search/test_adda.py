@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import json
 import math
 import warnings
 from types import SimpleNamespace
@@ -164,6 +165,7 @@ def test_the_policy_follows_the_validation_loss_after_a_step_of_the_network(clas
     known = {"sfreq": 50.0, "ch_names": ["C3", "C4"]}
     noisy = [get_operation(name, **known) for name in ("gaussian_noise", "time_masking", "sign_flip")]
     settings = {"operations": noisy, "mask": "soft", "inner_step": "gradient", "class_wise": class_wise}
+    settings["pooled"] = False
     begun = search(SmallNet, max_steps=1, **settings).fit(X, y, subjects)
     task, state = begun._running.task, begun._running.state
     trunk, policy, criterion = state.trunk.double(), state.policy.double(), task.new_criterion().double()
@@ -253,17 +255,39 @@ def test_each_class_has_a_policy_of_its_own():
     assert out.shape == X.shape
 
 
+@pytest.mark.parametrize("pooled", [False, True])
 @pytest.mark.parametrize("choice", CHOICES)
-def test_a_class_that_a_batch_has_no_window_of_takes_no_step(choice):
+def test_a_class_that_a_batch_has_no_window_of_takes_the_step_of_the_others_or_none(choice, pooled):
     X, y, subjects = bumps()
-    found = search(class_wise=True, choice=choice).fit(X, y, subjects)
+    found = search(class_wise=True, choice=choice, pooled=pooled).fit(X, y, subjects)
     task, state = found._running.task, found._running.state
     windows, labels = next(task.batches(task.train, batch_size=64))
     before = copy.deepcopy(state.policy)
     # Adam, which has been at work, would go on by its momentum.
     found.update_policy(task, state, task.new_criterion(), (windows[labels == 1], labels[labels == 1]))
     for now, then in zip(state.policy.children(), before.children(), strict=True):
-        assert torch.equal(now[0], then[0]) and not torch.equal(now[1], then[1])
+        assert torch.equal(now[0], then[0]) == (not pooled) and not torch.equal(now[1], then[1])
+
+
+def test_pooling_is_of_no_account_for_one_policy():
+    X, y, subjects = bumps()
+    apart = search(pooled=False).fit(X, y, subjects)
+    assert search().fit(X, y, subjects).policy_.sub_policies == apart.policy_.sub_policies
+
+
+def test_searches_from_before_classes_were_pooled_go_on_as_they_were_begun(tmp_path):
+    X, y, subjects = bumps()
+    for class_wise in (False, True):
+        path = tmp_path / f"{class_wise}.pt"
+        search(class_wise=class_wise, pooled=not class_wise, checkpoint=path, max_steps=1).fit(X, y, subjects)
+        saved = torch.load(path, weights_only=True)
+        settings = json.loads(saved["settings"])
+        del settings["pooled"]
+        torch.save(saved | {"settings": json.dumps(settings)}, path)
+    assert len(search(checkpoint=tmp_path / "False.pt").fit(X, y, subjects).history_) == 3
+    with pytest.raises(ValueError, match="of another search: pooled was False, is True"):
+        search(class_wise=True, checkpoint=tmp_path / "True.pt").fit(X, y, subjects)
+    search(class_wise=True, pooled=False, checkpoint=tmp_path / "True.pt").fit(X, y, subjects)
 
 
 def test_the_policy_is_trained_with():

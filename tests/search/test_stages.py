@@ -159,6 +159,29 @@ def test_a_class_touches_its_own_parameters_only():
     assert [torch.equal(a, b) for a, b in zip(before, policy.magnitudes, strict=True)] == [False, True, False]
 
 
+def test_pooled_classes_are_a_common_value_and_one_of_their_own():
+    y, rate = torch.tensor([0, 2, 2, 0, 2, 0]), 0.1
+    policy, _ = class_wise(y)
+    own = [[one.grad.clone() for one in parameters] for parameters in policy.children()]
+    before = [[one.detach().clone() for one in parameters] for parameters in policy.children()]
+    policy.pool()
+    torch.optim.SGD(policy.parameters(), lr=rate).step()
+    for parameters, starts, grads in zip(policy.children(), before, own, strict=True):
+        # The same step on `common + own[c]`: the derivative to what is common is the sum of those to the classes.
+        common = -rate * sum(grads)
+        for one, start, grad in zip(parameters, starts, grads, strict=True):
+            torch.testing.assert_close(one.detach(), start + common - rate * grad)
+    assert grads[1].abs().max() == 0 and not torch.equal(parameters[1], starts[1])
+
+
+def test_pooling_leaves_alone_what_has_no_gradient():
+    policy = stages([get_operation("sign_flip"), get_operation("time_reverse")], n_classes=2)
+    X, y = windows(n=4, dtype=torch.float32), torch.tensor([0, 1, 1, 0])
+    policy(X, y, rng(0)).square().sum().backward()
+    policy.pool()
+    assert all(one.grad is None for one in policy.magnitudes)
+
+
 def test_permuted_classes_permute_the_policies():
     y = torch.tensor([0, 1, 2, 0, 1, 2])
     turn = torch.tensor([1, 2, 0])
