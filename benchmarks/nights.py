@@ -266,8 +266,8 @@ def note(result: Comparison, options: argparse.Namespace) -> str:
         f"{training['trunk']} {training['trunk_args']}, Adam {training['lr']:g}, batches of {training['batch_size']}, "
         f"at most {training['max_epochs']} epochs{budget}, the network best on validation{penalty}. Scores: mean ± SD "
         "over folds, seeds of a fold averaged first; the gain is paired by fold and seed. p: Wilcoxon's signed-"
-        "rank test over test subjects, Holm-corrected over the methods; subjects of a fold are staged by the same "
-        "networks, so that it flatters. Seconds are medians of training alone."
+        "rank test over test subjects or over trainings, whichever is larger, Holm-corrected over the methods. "
+        "Seconds are medians of training alone."
     )
     if options.method_arg:
         text += f" Told to single methods: {', '.join(options.method_arg)}; all else as by default."

@@ -59,7 +59,9 @@ sorted(set(result.table["method"]))
 # What to make of it
 # ------------------
 #
-# Differences within subjects say more than means of folds: ``compare_pairs`` pairs methods on the same test subjects.
+# Differences within subjects say more than means of folds: ``compare_pairs`` pairs methods on the same test subjects,
+# and asks whether they differ by more than subjects do, and by more than one training does from the next. Two folds
+# with one seed are two trainings, from which nothing can be told.
 
 from eegaug.comparison import compare_pairs
 

@@ -280,10 +280,13 @@ def _pair_lines(result: Comparison) -> list[str]:
         blocks += ["", *block] if blocks and block else block
     if not blocks:
         return []
-    most = pairs.groupby("fraction").size().max()
+    most, n = pairs.groupby("fraction").size().max(), int(pairs["trainings"].max())
     each = "all pairs of methods at one fraction" if several else f"all {most} pairs of methods"
     correction = f"; Holm's correction for {each}" if most > 1 else ""
-    return [*blocks, f"(Wilcoxon signed-rank tests{correction})", ""]
+    # Exact p of a test over n trainings is 2 / 2ⁿ at least.
+    few = f"; {n} trainings each: p is {2 / 2**n:.2g} at least, more seeds or folds tell more" if n < 6 else ""
+    tests = "Wilcoxon signed-rank tests over subjects and over trainings, the larger p"
+    return [*blocks, f"({tests}{correction}{few})", ""]
 
 
 def _pair_block(result: Comparison, pairs: Any, where: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whether methods differ, subject by subject."""
+"""Whether methods differ by more than subjects and trainings do."""
 
 from __future__ import annotations
 
@@ -14,40 +14,47 @@ _COLUMNS = (
     "method",
     "other",
     "subjects",
+    "trainings",
     "mean_difference",
     "median_difference",
     "better_in",
     "worse_in",
+    "p_subjects",
+    "p_trainings",
     "p",
     "p_holm",
 )
 
 
-#: Subjects up to whom p is counted out; of more the normal approximation is good.
+#: Differences up to which p is counted out; of more the normal approximation is good.
 _MOST_EXACT = 50
 
 
 def compare_pairs(scores: Any, metric: str = "balanced_accuracy") -> Any:
     """Test each method against each other on the scores of the subjects that both were tested on.
 
-    Folds of one comparison share training subjects, so that differences between folds say too little about other
-    subjects; here each tested subject counts once: scores of several seeds are averaged (and of several folds, where
-    folds given by hand test somebody twice). Subjects of one fold are staged by the same networks, which the test takes
-    for independent: its p is somewhat too small.
+    A difference has to be larger than two kinds of chance. *Whom it was tested on*: each tested subject counts once,
+    with its scores of several seeds averaged (and of several folds, where folds given by hand test somebody twice).
+    *How the training happened to go*: one more training of the same method gives other scores, to all subjects of a
+    fold alike, so that subjects by themselves take the luck of a few trainings for the worth of a method; here each
+    fold and seed counts once, with the mean over its subjects. ``p`` is the larger of the two. With few trainings it
+    cannot be small: with n of them it is 2 / 2ⁿ at least, so that it takes six, by folds or seeds, to get below 0.05.
 
     Parameters
     ----------
     scores : DataFrame
-        One row per run and test subject, with columns method, subject and the metric.
+        One row per run and test subject, with columns method, fold, seed, subject and the metric. Without a column
+        fold nothing is known of trainings, and ``p`` is that over subjects alone.
     metric : str
 
     Returns
     -------
     DataFrame
-        One row per pair: ``method``, ``other``, number of ``subjects``, ``mean_difference`` and ``median_difference``
-        (method minus other), in how many subjects the method is ``better_in`` and ``worse_in``, ``p`` of the two-sided
-        Wilcoxon signed-rank test (nan for fewer than two subjects; 1 where nobody differs) and ``p_holm``, corrected
-        for the number of pairs.
+        One row per pair: ``method``, ``other``, number of ``subjects`` and of ``trainings`` (folds and seeds) that both
+        have, ``mean_difference`` and ``median_difference`` over subjects (method minus other), in how many subjects the
+        method is ``better_in`` and ``worse_in``, ``p_subjects`` and ``p_trainings`` of two-sided Wilcoxon signed-rank
+        tests (nan for fewer than two; 1 where nothing differs), ``p``, the larger, and ``p_holm``, corrected for the
+        number of pairs.
 
     References
     ----------
@@ -57,10 +64,11 @@ def compare_pairs(scores: Any, metric: str = "balanced_accuracy") -> Any:
     Examples
     --------
     >>> import pandas as pd
-    >>> scores = pd.DataFrame({"method": ["none"] * 6 + ["augnet"] * 6, "subject": list("abcdef") * 2,
+    >>> scores = pd.DataFrame({"method": ["none"] * 6 + ["augnet"] * 6, "fold": [0, 0, 1, 1, 2, 2] * 2, "seed": 0,
+    ...                        "subject": list("abcdef") * 2,
     ...                        "balanced_accuracy": [0.50, 0.52, 0.54, 0.5, 0.4, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.8]})
-    >>> compare_pairs(scores)[["method", "other", "subjects", "p"]].values.tolist()
-    [['none', 'augnet', 6, 0.03125]]
+    >>> compare_pairs(scores)[["subjects", "trainings", "p_subjects", "p_trainings", "p"]].values.tolist()
+    [[6.0, 3.0, 0.03125, 0.25, 0.25]]
     """
     import pandas as pd
 
@@ -72,26 +80,35 @@ def compare_pairs(scores: Any, metric: str = "balanced_accuracy") -> Any:
     rows = []
     for method, other in combinations(dict.fromkeys(scores["method"]), 2):
         of_runs = (runs[method] - runs[other]).dropna()
-        # Rounded, so that differences that are equal but for arithmetic are tied.
-        difference = np.round(of_runs.groupby("subject", sort=False).mean().to_numpy(dtype=float), 12)
+        difference = _means(of_runs, ["subject"])
+        of_trainings = _means(of_runs, axes[1:]) if "fold" in scores else np.array([])
+        p_subjects, p_trainings = _signed_rank(difference), _signed_rank(of_trainings)
         rows.append(
             {
                 "method": method,
                 "other": other,
                 "subjects": len(difference),
+                "trainings": len(of_trainings),
                 "mean_difference": difference.mean() if len(difference) else np.nan,
                 "median_difference": np.median(difference) if len(difference) else np.nan,
                 "better_in": int((difference > 0).sum()),
                 "worse_in": int((difference < 0).sum()),
-                "p": _signed_rank(difference),
+                "p_subjects": p_subjects,
+                "p_trainings": p_trainings,
+                "p": np.maximum(p_subjects, p_trainings) if "fold" in scores else p_subjects,
             }
         )
     table = pd.DataFrame(rows, columns=list(_COLUMNS[:-1]))
     return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
 
 
+def _means(differences: Any, axes: list[str]) -> np.ndarray:
+    """Mean difference of each subject or training; rounded, so that what is equal but for arithmetic is tied."""
+    return np.round(differences.groupby(axes, sort=False).mean().to_numpy(dtype=float), 12)
+
+
 def _signed_rank(difference: np.ndarray) -> float:
-    """Two-sided p of the Wilcoxon signed-rank test; exact up to 50 subjects, also where ranks are tied."""
+    """Two-sided p of the Wilcoxon signed-rank test; exact up to 50 differences, also where ranks are tied."""
     from scipy.stats import rankdata, wilcoxon
 
     if len(difference) < 2:

@@ -128,7 +128,7 @@ class Comparison:
         return pd.DataFrame(rows)
 
     def pairs(self, metric: str = "balanced_accuracy", fraction: float | None = None) -> pd.DataFrame:
-        """Methods against each other, subject by subject; see :func:`eegaug.comparison.statistics.compare_pairs`.
+        """Methods against each other; see :func:`eegaug.comparison.statistics.compare_pairs`.
 
         Parameters
         ----------

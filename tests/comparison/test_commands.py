@@ -32,6 +32,7 @@ class TestPairs:
         assert lines[start + 1].split() == ["a", "+0.140", "5", "of", "5", "0.062", "0.19"]
         assert lines[start + 2].split()[:4] == ["b", "-0.048", "2", "of"]
         assert "all 3 pairs of methods" in lines[start + 3]
+        assert "5 trainings each: p is 0.062 at least" in lines[start + 3]
 
     def test_against_the_first_method_where_there_is_no_other(self):
         lines = comparison_lines(comparison({name: self.SCORES[name] for name in ("b", "a")}))

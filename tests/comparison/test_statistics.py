@@ -109,3 +109,47 @@ def test_sums_in_another_order_are_no_difference():
     scores = pd.DataFrame(rows, columns=["method", "seed", "balanced_accuracy"]).assign(subject="s")
     (row,) = compare_pairs(scores).to_dict("records")
     assert (row["better_in"], row["worse_in"]) == (0, 0)
+
+
+def luck(rng, n_folds, n_subjects, n_seeds, gain=0.0, of_training=0.06, of_window=0.065):
+    """Two methods whose trainings differ by luck, which all subjects of a fold share, as on simulated nights."""
+    rows = []
+    for fold, seed in product(range(n_folds), range(n_seeds)):
+        for method, more in (("none", 0.0), ("other", gain)):
+            score = 0.5 + more + rng.normal(0, of_training / np.sqrt(2))
+            rows += [
+                (method, fold, seed, f"{fold}-{i}", score + rng.normal(0, of_window / np.sqrt(2)))
+                for i in range(n_subjects)
+            ]
+    return pd.DataFrame(rows, columns=["method", "fold", "seed", "subject", "balanced_accuracy"])
+
+
+class TestLuckOfTrainings:
+    def test_a_method_against_itself_is_told_apart_in_one_of_twenty(self):
+        rng = np.random.default_rng(0)
+        tables = [compare_pairs(luck(rng, 5, 6, 3)) for _ in range(200)]
+        told = {name: np.mean([table[name].item() < 0.05 for table in tables]) for name in ("p", "p_subjects")}
+        assert told["p"] <= 0.06 and told["p_subjects"] > 0.25
+
+    def test_a_gain_larger_than_luck_is_told(self):
+        rng = np.random.default_rng(0)
+        assert np.mean([compare_pairs(luck(rng, 5, 6, 3, gain=0.06))["p"].item() < 0.05 for _ in range(50)]) > 0.75
+
+    def test_p_is_the_larger_over_subjects_and_over_trainings(self):
+        scores = luck(np.random.default_rng(3), 4, 3, 2, gain=0.05)
+        wide = scores.pivot(index=["fold", "seed", "subject"], columns="method", values="balanced_accuracy")
+        difference = wide["none"] - wide["other"]
+        (row,) = compare_pairs(scores).to_dict("records")
+        by = {"p_subjects": "subject", "p_trainings": ["fold", "seed"]}
+        expected = {name: wilcoxon(difference.groupby(axes).mean()).pvalue for name, axes in by.items()}
+        assert {name: row[name] for name in by} == pytest.approx(expected)
+        assert row["p"] == max(expected.values()) and (row["subjects"], row["trainings"]) == (12, 8)
+        # Many trainings on few subjects say no more of other subjects.
+        few = compare_pairs(scores[scores["subject"].str.endswith("-0")]).iloc[0]
+        assert few["p"] == few["p_subjects"] >= 2 / 2**4
+
+    def test_what_few_trainings_can_say(self):
+        rng = np.random.default_rng(0)
+        p = {n: compare_pairs(luck(rng, n, 20, 1, gain=0.5)) for n in (1, 3, 5, 6)}
+        assert [p[n]["p"].item() for n in (3, 5, 6)] == [0.25, 0.0625, 0.03125]
+        assert np.isnan(p[1]["p"].item()) and p[1]["p_subjects"].item() < 1e-5
