@@ -18,6 +18,11 @@ __all__ = ["electrode_name", "electrode_positions", "symmetry_permutation"]
 _OLD_NAMES = {"t3": "T7", "t4": "T8", "t5": "P7", "t6": "P8"}
 _PREFIX = re.compile(r"^(EEG|POL)[\s:_]+", re.IGNORECASE)
 _SEPARATOR = re.compile(r"\s*[-–/:_]\s*|\s+")
+# References beside the head, whose partner or absence matters little: ears and mastoids.
+_ASIDE = {"A1", "A2", "M1", "M2"}
+# Caps and probes that count their electrodes by letters, as BioSemi's with A1 to D32: C3 is then not that of 10-20.
+_COUNTED = re.compile(r"[A-D]\d\d?", re.IGNORECASE)
+_ONLY_COUNTED = re.compile(r"A([3-9]|\d\d)|[BD]\d\d?", re.IGNORECASE)
 
 
 @lru_cache(maxsize=1)
@@ -53,6 +58,8 @@ def _electrodes(ch_name: str) -> tuple[str | None, ...]:
         raise TypeError(f"channel names must be str, got {ch_name!r} of type {type(ch_name).__name__}")
     label = separated(_PREFIX.sub("", ch_name.strip()))
     parts = [part.strip(".'\"") for part in _SEPARATOR.split(label)]
+    if len(parts) > 1 and parts[-1].isdigit():  # MNE numbers channels of one name: "T8-P8-0", "T8-P8-1"
+        parts.pop()
     return tuple(_spelling().get(part.lower()) for part in parts)
 
 
@@ -166,6 +173,35 @@ def _mirror(electrode: str | None) -> str | None:
     return f"{letters}{number + 1 if number % 2 else number - 1}{half}"
 
 
+def _scalp_references(electrodes: tuple[str | None, ...]) -> tuple[str, ...]:
+    """Of what is taken off a channel's first electrode, the electrodes on the head."""
+    return tuple(part for part in electrodes[1:] if part is not None and part not in _ASIDE)
+
+
+def bipolar_channels(ch_names: Sequence[str]) -> list[str]:
+    """Channels that are the difference of two electrodes on the head, which is at no one place.
+
+    Parameters
+    ----------
+    ch_names : sequence of str
+        Channel labels.
+
+    Returns
+    -------
+    list of str
+        Empty where all channels have one reference (``C3-Cz`` and ``C4-Cz``); ears and mastoids are references, too.
+
+    Examples
+    --------
+    >>> from eegaug.montage import bipolar_channels
+    >>> bipolar_channels(["Fp1-F7", "F7-T3", "C3-A2"])
+    ['Fp1-F7', 'F7-T3']
+    """
+    named = {name: parts for name in ch_names if (parts := _electrodes(name))[0] is not None}
+    references = {name: _scalp_references(parts) for name, parts in named.items()}
+    return [] if len(set(references.values())) == 1 else [name for name in ch_names if references.get(name)]
+
+
 def symmetry_permutation(ch_names: Sequence[str]) -> np.ndarray:
     """Permutation of channels that exchanges the left and the right side of the head.
 
@@ -183,7 +219,9 @@ def symmetry_permutation(ch_names: Sequence[str]) -> np.ndarray:
     Notes
     -----
     A derivation is mirrored as a whole where that exists (``C3-A2`` with ``C4-A1``, ``Fp1-F7`` with ``Fp2-F8``), else
-    by its first electrode (``C3-A2`` with ``C4-A2``).
+    by its first electrode where both have the same reference (``C3-Fz`` with ``C4-Fz``) or one beside the head
+    (``C3-A2`` with ``C4-A2``). What is the other way round on the other side (``C3-Cz`` and ``Cz-C4``) stays. Labels
+    that count electrodes by letters (BioSemi's ``A1`` to ``D32``) are none of the 10-20 system.
 
     Examples
     --------
@@ -194,15 +232,20 @@ def symmetry_permutation(ch_names: Sequence[str]) -> np.ndarray:
     [0, 1]
     """
     whole = [_electrodes(name) for name in ch_names]
+    if any(_ONLY_COUNTED.fullmatch(name) for name in ch_names):
+        whole = [(None,) if _COUNTED.fullmatch(name) else parts for name, parts in zip(ch_names, whole, strict=True)]
     permutation = np.arange(len(whole))
-    for key in (lambda parts: parts, lambda parts: parts[:1]):
+    for n_parts in (None, 1):
         free = [i for i in range(len(whole)) if permutation[i] == i and whole[i][0] is not None]
-        keys = {i: key(whole[i]) for i in free}
+        keys = {i: whole[i][:n_parts] for i in free}
         for i in free:
             mirrored = tuple(_mirror(part) for part in keys[i])
             partners = [j for j in free if keys[j] == mirrored]
             rivals = [j for j in free if keys[j] == keys[i]]
             # Only a pair that chooses each other keeps the permutation its own inverse.
-            if mirrored != keys[i] and len(partners) == 1 and len(rivals) == 1:
-                permutation[i] = partners[0]
+            if mirrored == keys[i] or not len(partners) == len(rivals) == 1:
+                continue
+            (partner,) = partners
+            if n_parts is None or _scalp_references(whole[i]) == _scalp_references(whole[partner]):
+                permutation[i] = partner
     return permutation

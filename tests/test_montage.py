@@ -4,7 +4,7 @@ import mne
 import numpy as np
 import pytest
 
-from eegaug.montage import electrode_name, electrode_positions, symmetry_permutation
+from eegaug.montage import bipolar_channels, electrode_name, electrode_positions, symmetry_permutation
 
 # MNE's name of it since 1.13, and before.
 TEMPLATE = "colin27_1020" if "colin27_1020" in mne.channels.get_builtin_montages() else "standard_1020"
@@ -109,6 +109,15 @@ class TestSymmetry:
             (["C3-A2", "C3-Cz", "C4-Ref"], [0, 1, 2]),
             (["AFF1h", "AFF2h", "Fp1", "Fp2", "PO10", "PO9"], [1, 0, 3, 2, 5, 4]),
             (["A1", "M2", "A2", "M1"], [2, 3, 0, 1]),
+            (["C3-Fz", "C4-Fz"], [1, 0]),
+            # Chains across the head: what starts at the mirrored electrode and leads elsewhere is no partner.
+            (["T3-C3", "T4-A2", "C3-Cz", "C4-T4"], [0, 1, 2, 3]),
+            (["T7-FT9", "FT9-FT10", "FT10-T8"], [0, 1, 2]),
+            (["C3-Cz", "C4"], [0, 1]),
+            (["T7-P7", "T8-P8-0"], [1, 0]),
+            # Not the 10-20 system's: BioSemi's cap of 128, contacts of depth electrodes.
+            (["A1", "A2", "B1", "C3", "C4"], [0, 1, 2, 3, 4]),
+            (["A1", "A2", "A3", "C1", "C2"], [0, 1, 2, 3, 4]),
         ],
     )
     def test_permutation(self, names, permutation):
@@ -131,3 +140,16 @@ class TestSymmetry:
 )
 def test_own_positions_are_found_however_they_are_spelled(channel, key):
     assert electrode_positions([channel], {key: (0, 1, 0)}).tolist() == [[0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("names", "bipolar"),
+    [
+        (["EEG C3-REF", "C4-A1", "Cz", "ROC-M1"], []),
+        (["C3-Cz", "C4-Cz", "O1-Cz", "EMG1-EMG2"], []),
+        (["Fp1-F7", "F7-T3", "Cz"], ["Fp1-F7", "F7-T3"]),
+        (["EEG Fpz-Cz", "EEG Pz-Oz"], ["EEG Fpz-Cz", "EEG Pz-Oz"]),
+    ],
+)
+def test_bipolar_channels(names, bipolar):
+    assert bipolar_channels(names) == bipolar
