@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.polynomial import legendre
+from scipy.special import gammaln
 from torch import Tensor
 
 __all__ = [
@@ -138,20 +139,45 @@ _STIFFNESS = 4
 _RIDGE = 1e-5
 
 
-def _spline(cosine: np.ndarray) -> np.ndarray:
-    """Spherical spline of Perrin et al. as a function of the cosine between two places."""
-    n = np.arange(1, _N_LEGENDRE + 1)
-    factors = (2 * n + 1) / (n.astype(float) ** _STIFFNESS * (n + 1.0) ** _STIFFNESS * 4 * np.pi)
-    return legendre.legval(cosine, np.r_[0.0, factors])
+def _spline_weights() -> np.ndarray:
+    """Weights of the Legendre polynomials of degree 1 to 50 in the spherical spline of Perrin et al."""
+    n = np.arange(1.0, _N_LEGENDRE + 1)
+    return (2 * n + 1) / (n**_STIFFNESS * (n + 1) ** _STIFFNESS * 4 * np.pi)
 
 
-def _turn(axis: str, angle: np.ndarray) -> np.ndarray:
-    """Right-handed rotation matrices about one axis, shape (n_angles, 3, 3)."""
-    i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
-    matrix = np.tile(np.eye(3), (len(angle), 1, 1))
-    matrix[:, i, i] = matrix[:, j, j] = np.cos(angle)
-    matrix[:, j, i], matrix[:, i, j] = np.sin(angle), -np.sin(angle)
-    return matrix
+def _associated_legendre(x: np.ndarray) -> np.ndarray:
+    """Associated Legendre functions at `x`, without the sign of Condon and Shortley, shape (51, 51, len(x)).
+
+    The first index is the degree, the second the order. scipy's take longer for six electrodes than all else together.
+    """
+    found = np.zeros((_N_LEGENDRE + 1, _N_LEGENDRE + 1, len(x)))
+    found[0, 0] = 1.0
+    for n in range(1, _N_LEGENDRE + 1):
+        order = np.arange(n)[:, None]
+        two_before = found[n - 2, :n] if n > 1 else 0.0
+        found[n, :n] = ((2 * n - 1) * x * found[n - 1, :n] - (n + order - 1) * two_before) / (n - order)
+        found[n, n] = (2 * n - 1) * np.sqrt(1.0 - x**2) * found[n - 1, n - 1]
+    return found
+
+
+def _waves_of_rotation(positions: np.ndarray, axis: str) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients of cos(k a) and sin(k a), k = 1 … 50, in the spline between places turned by `a` and as they are.
+
+    Each of shape (50, n_channels, n_channels). By the addition theorem a Legendre polynomial of the cosine between two
+    places is a sum, over orders k, of what depends on their heights above the equator times cos(k difference in
+    longitude): a turn about the axis adds to the longitude.
+    """
+    i, j, up = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}[axis]
+    height, longitude = positions[:, up].clip(-1, 1), np.arctan2(positions[:, j], positions[:, i])
+    difference = longitude[:, None] - longitude
+    degrees, weights, of_height = np.arange(1, _N_LEGENDRE + 1), _spline_weights(), _associated_legendre(height)
+    cosines, sines = np.empty((2, _N_LEGENDRE, len(positions), len(positions)))
+    for k in degrees:
+        n = degrees[k - 1 :]
+        scale = 2.0 * weights[n - 1] * np.exp(gammaln(n - k + 1) - gammaln(n + k + 1))
+        together = of_height[n, k].T @ (scale[:, None] * of_height[n, k])
+        cosines[k - 1], sines[k - 1] = together * np.cos(k * difference), -together * np.sin(k * difference)
+    return cosines, sines
 
 
 def rotation_table(positions: np.ndarray, axis: str, exact_identity: bool = True) -> tuple[Tensor, Tensor]:
@@ -197,24 +223,17 @@ def rotation_table(positions: np.ndarray, axis: str, exact_identity: bool = True
     (torch.Size([2, 3, 3]), torch.Size([100, 2, 3, 3]))
     """
     n = len(positions)
+    between = legendre.legval(np.clip(positions @ positions.T, -1, 1), np.r_[0.0, _spline_weights()])
     system = np.ones((n + 1, n + 1))
-    system[:n, :n] = _spline(np.clip(positions @ positions.T, -1, 1)) + _RIDGE * np.eye(n)
+    system[:n, :n] = between + _RIDGE * np.eye(n)
     system[n, n] = 0.0
     inverse = np.linalg.inv(system)[:, :n]
-
-    def read(angle: np.ndarray) -> np.ndarray:
-        turned = np.einsum("aij,cj->aci", _turn(axis, angle), positions)
-        return _spline(np.clip(turned @ positions.T, -1, 1))
-
-    n_angles = 2 * _N_LEGENDRE + 2
-    spectrum = np.fft.rfft(read(2 * np.pi * np.arange(n_angles) / n_angles), axis=0)[1 : _N_LEGENDRE + 1]
-    weights = (spectrum * (2 / n_angles)) @ inverse[:n]
-    cosines, sines = weights.real, -weights.imag
+    cosines, sines = (waves @ inverse[:n] for waves in _waves_of_rotation(positions, axis))
     orders = np.arange(1, _N_LEGENDRE + 1)[:, None, None]
     # cos(k a) = 1 - 2 sin(k a / 2)^2
     values = np.concatenate([-2.0 * cosines, sines])
     slopes = np.concatenate([-2.0 * orders * sines, -orders * cosines])
-    still = np.eye(n) if exact_identity else read(np.zeros(1))[0] @ inverse[:n] + inverse[n]
+    still = np.eye(n) if exact_identity else between @ inverse[:n] + inverse[n]
     base = np.stack([still, (orders * sines).sum(0)])
     return torch.from_numpy(base), torch.from_numpy(np.stack([values, slopes], axis=1))
 

@@ -35,7 +35,7 @@ def test_shuffle_by_hand():
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
 def test_rotation_table_is_exact(axis):
     # Against the interpolation matrix computed directly for each angle.
-    positions = electrode_positions(["C3", "C4", "F3", "F4", "O1", "O2", "Cz"])
+    positions = electrode_positions(["C3", "C4", "F3", "F4", "O1", "O2", "Cz"], {"Cz": (0, 0, 1)})
     base, table = F.rotation_table(positions, axis, exact_identity=False)
     assert table.shape == (100, 2, 7, 7)
     angles = np.deg2rad([-170.0, -30.0, -1e-3, 0.0, 12.5, 90.0])
@@ -62,3 +62,13 @@ def test_rotation_of_a_whole_turn():
     base, table = F.rotation_table(electrode_positions(["C3", "C4", "F3", "F4"]), "z")
     whole = F.rotation_matrices(torch.tensor([2 * np.pi], dtype=torch.float64), base, table)[0]
     torch.testing.assert_close(whole, torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-10)
+
+
+def test_a_cap_of_many_electrodes_is_prepared_without_a_spline_for_each_angle(monkeypatch):
+    # For 256 electrodes that took a minute for each axis.
+    evaluated = []
+    legval = np.polynomial.legendre.legval
+    monkeypatch.setattr(np.polynomial.legendre, "legval", lambda x, c: (evaluated.append(np.size(x)), legval(x, c))[1])
+    positions = np.random.default_rng(0).standard_normal((40, 3))
+    F.rotation_table(positions / np.linalg.norm(positions, axis=1, keepdims=True), "y")
+    assert sum(evaluated) <= 40**2
