@@ -10,7 +10,7 @@ from torch import Tensor
 from eegaug import functional as F
 from eegaug.functional.sampling import differentiated
 from eegaug.functional.sensors import rotation_waves, turned
-from eegaug.montage import electrode_positions, symmetry_permutation
+from eegaug.montage import bipolar_channels, electrode_positions, symmetry_permutation
 from eegaug.operations.base import Operation
 from eegaug.operations.linear_form import own_names
 
@@ -116,7 +116,8 @@ class ChannelsSymmetry(SensorsOperation):
 
     def void_reason(self, n_channels: int) -> str | None:
         if self._permutation == tuple(range(len(self._permutation))):
-            return f"none of {list(self.ch_names)} has its left-right partner among them, so no channel would move"
+            names = f"{list(self.ch_names[:8])}" + (f" … ({len(self.ch_names)} in all)" if n_channels > 8 else "")
+            return f"none of {names} has its left-right partner among them, so no channel would move"
         return None
 
     def mixing_matrix(self, magnitude: Tensor | None, noise: dict[str, Tensor], n_channels: int) -> Tensor:
@@ -315,6 +316,12 @@ class SensorsRotation(SensorsOperation):
     def void_reason(self, n_channels: int) -> str | None:
         if n_channels < 4:
             return f"it has {n_channels} of the 4 electrodes that are needed to tell how the field looks between them"
+        if self.positions is None and (bipolar := bipolar_channels(self.ch_names)):
+            shown = ", ".join(bipolar[:3]) + (" …" if len(bipolar) > 3 else "")
+            return (
+                f"{shown} are differences between electrodes of the cap, which are at no one place (positions=… says "
+                "where channels are)"
+            )
         positions = electrode_positions(self.ch_names, self.positions)
         _, spread, directions = np.linalg.svd(positions, full_matrices=False)
         off_axis = abs(directions[2]["xyz".index(self.axis)]) < 0.9

@@ -300,6 +300,19 @@ def test_three_electrodes_tell_too_little_of_the_field():
     few = get_operation("sensors_rotation_x", ch_names=["C3", "C4", "O1"], warn=False)
     assert "it has 3 of the 4 electrodes" in few.void_reason(3)
     assert get_operation("sensors_rotation_x", ch_names=["C3", "C4", "O1", "O2"]).void_reason(4) is None
+    chain = ["Fp1-F7", "F7-T3", "Fp2-F8", "F8-T4", "Cz-Pz"]
+    bipolar = get_operation("sensors_rotation_x", ch_names=chain, warn=False)
+    assert "Fp1-F7, F7-T3, Fp2-F8 … are differences between electrodes of the cap" in bipolar.void_reason(5)
+    placed = get_operation("sensors_rotation_x", ch_names=chain, positions=np.eye(5, 3) + 0.1, warn=False)
+    assert placed.void_reason(5) is None
+    referenced = ["C3-A2", "C4-A1", "O1-A2", "O2-A1"]
+    assert get_operation("sensors_rotation_x", ch_names=referenced).void_reason(4) is None
+
+
+def test_the_reason_names_a_few_of_many_channels():
+    names = [f"E{i}" for i in range(1, 129)]
+    reason = get_operation("channels_symmetry", ch_names=names, warn=False).void_reason(128)
+    assert reason.startswith(f"none of {names[:8]} … (128 in all) has its left-right partner")
 
 
 def test_symmetry_without_pairs():
