@@ -136,6 +136,7 @@ def test_operations_of_ones_own_are_added():
     assert_same([Fading(), "frequency_shift", "sign_flip"])
     assert_same([Scaling(), "frequency_shift", "sign_flip"])
     assert_same([Scaling()])
+    assert_same([Scaling(), Scaling(max_strength=2.0), "gaussian_noise"])
     assert_same([RandomSigns(), "channels_symmetry", "sensors_rotation_z"])
 
 

@@ -83,6 +83,15 @@ def test_draws_follow_their_law():
         assert b[here].mean().item() == pytest.approx(chance, abs=0.03)
 
 
+def test_draws_are_those_of_their_generator():
+    first, same, other = (drawn(*law(), n=20, seed=seed) for seed in (0, 0, 1))
+    for name in ("z", "z_given"):
+        assert torch.equal(getattr(first, name)[0], getattr(same, name)[0])
+        assert not torch.equal(getattr(first, name)[0], getattr(other, name)[0])
+    assert torch.equal(first.logistic_given, same.logistic_given)
+    assert not torch.equal(first.logistic, other.logistic)
+
+
 def test_values_count_in_their_own_units():
     made, (logits, p) = relax(), law()
     choices = drawn(logits, p, 50)
