@@ -6,7 +6,7 @@ import torch
 
 from eegaug.augnet import AugmentationModule
 from eegaug.augnet.sampling import choose_operations, spread
-from eegaug.operations import get_operation
+from eegaug.operations import Operation, get_operation
 
 
 def test_every_copy_has_its_own_nth_of_the_interval():
@@ -58,3 +58,17 @@ def test_noise_that_is_not_uniform_is_left_as_it_is():
     noise = torch.cat([draws[0].noise_for(op, torch.zeros(1, 2, 3000))["noise"] for draws in plan])
     assert abs(float(noise.std()) - 1) < 0.02
     assert float(noise.min()) < -3
+
+
+class Sevens(Operation):
+    """One of a user's own that draws in its own way."""
+
+    name = "sevens"
+
+    def draw(self, n, n_channels, n_times, generator=None, device=None):
+        return {"seven": torch.full((n, n_channels), 7)}
+
+
+def test_draws_of_ones_own_are_left_as_they_are():
+    for (draw,) in choose_operations([[1.0]], n_copies=3, seed=0):
+        assert torch.equal(draw.noise_for(Sevens(), torch.zeros(1, 2, 30))["seven"], torch.full((1, 2), 7))

@@ -43,6 +43,12 @@ def test_names_and_groups():
         list_operations("spatial")
 
 
+def test_shown_with_what_was_set():
+    assert repr(get_operation("frequency_shift", sfreq=100)) == "FrequencyShift(sfreq=100.0, max_strength=5.0)"
+    padded = get_operation("frequency_shift", sfreq=100, parity=True)
+    assert repr(padded) == "FrequencyShift(padded=True, sfreq=100.0, max_strength=5.0, parity=True)"
+
+
 def test_units_and_ranges():
     table = {}
     for name in NAMES:
