@@ -69,6 +69,7 @@ def test_single_operations_are_the_same_in_pieces(pieces, name, each):
         return [
             Y,
             *torch.autograd.grad(Y.square().sum(), [X, magnitude]),
+            *torch.autograd.grad(op.apply(X, magnitude.detach(), noise).square().sum(), X),
             op.apply(X.detach(), magnitude.detach(), noise),
         ]
 
