@@ -75,7 +75,7 @@ class StagingData:
             if classes is not None:
                 self.classes_inferred_ = np.unique(np.asarray(classes))
             else:
-                self.classes_inferred_ = _stage_codes() if is_nights(X) else observed
+                self.classes_inferred_ = _codes_of_nights(X) if is_nights(X) else observed
         else:
             self._refuse(self._compare(signal)[0])
         self._codes(labels)  # refuses labels that are no classes
@@ -314,10 +314,9 @@ def is_nights(X: Any) -> bool:
     return isinstance(X, (Nights, NightDataset)) or (isinstance(X, torch.utils.data.Subset) and is_nights(X.dataset))
 
 
-def _stage_codes() -> np.ndarray:
-    from eegaug.data import STAGES
-
-    return np.arange(len(STAGES))
+def _codes_of_nights(X: Any) -> np.ndarray:
+    """All classes of nights, also those of which there is no window."""
+    return _codes_of_nights(X.dataset) if isinstance(X, Subset) else np.arange(len(X.classes))
 
 
 def _length(signal: Signal) -> str:

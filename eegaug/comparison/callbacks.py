@@ -17,6 +17,7 @@ from skorch.callbacks import Callback
 
 from eegaug.comparison.plan import write_json
 from eegaug.comparison.scores import stage_scores
+from eegaug.data import STAGES
 
 __all__ = ["Budget", "EpochBar", "HeldOutScore", "ProgressFile", "TrainingClock"]
 
@@ -72,7 +73,8 @@ class HeldOutScore(Callback):
         scores = net.history[:, self.monitor]
         score = float("nan")
         if len(scores) == 1 or scores[-1] > np.nanmax(scores[:-1]):
-            score = stage_scores(self.y, net.predict(self.data))["balanced_accuracy"]
+            classes = getattr(self.data, "classes", STAGES)
+            score = stage_scores(self.y, net.predict(self.data), classes)["balanced_accuracy"]
         net.history.record(self.name, float(score))
 
 

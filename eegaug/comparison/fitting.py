@@ -29,7 +29,6 @@ from eegaug.comparison.plan import (
 )
 from eegaug.comparison.scores import recording_table, stage_confusion, stage_scores
 from eegaug.comparison.sources import writable_folder
-from eegaug.data import STAGES
 
 __all__ = ["FitReport", "ScoreReport", "fit_nights", "score_nights", "split_off_validation"]
 
@@ -174,7 +173,8 @@ def fit_nights(
     best = len(epochs)
     if valid is not None:
         best = 1 + int(np.argmax([epoch["valid_balanced_accuracy"] for epoch in epochs]))
-        metrics = {f"valid_{name}": value for name, value in stage_scores(valid.y, estimator.predict(valid)).items()}
+        scores = stage_scores(valid.y, estimator.predict(valid), valid.classes)
+        metrics = {f"valid_{name}": value for name, value in scores.items()}
     save_model(estimator, out, preprocessing=nights.preprocessing, splits=splits, metrics=metrics)
     if not interrupted:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -296,11 +296,11 @@ def score_nights(
     seen = np.array([name in known for name in subjects])
     only_seen = bool(seen[scored].all())
     counted = scored if allow_training or only_seen else scored & ~seen
-    recordings = recording_table(subjects[scored], night[scored], y[scored], predicted[scored])
+    recordings = recording_table(subjects[scored], night[scored], y[scored], predicted[scored], nights.classes)
     recordings.insert(2, "used_in", [known.get(str(name), "") for name in recordings["subject"]])
     return ScoreReport(
-        scores=stage_scores(y[counted], predicted[counted]),
-        confusion=stage_confusion(y[counted], predicted[counted], len(STAGES)),
+        scores=stage_scores(y[counted], predicted[counted], nights.classes),
+        confusion=stage_confusion(y[counted], predicted[counted], len(nights.classes)),
         recordings=recordings,
         subjects=tuple(sorted(set(subjects[counted].tolist()))),
         seen=tuple(sorted(set(subjects[seen].tolist()))),

@@ -15,6 +15,7 @@ import numpy as np
 
 from eegaug.comparison.job import ROW, read_row
 from eegaug.comparison.methods import Method, get_method
+from eegaug.data import STAGES
 from eegaug.data.atomic import write_atomically
 
 __all__ = [
@@ -163,8 +164,8 @@ def describe_data(nights: Any, source: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Source, channels, sampling rate (Hz), window length (s), number of windows of each subject, preprocessing, and
-        a fingerprint of the labels and of the first window of each subject.
+        Source, classes that are no stages, channels, sampling rate (Hz), window length (s), number of windows of each
+        subject, preprocessing, and a fingerprint of the labels and of the first window of each subject.
     """
     subjects = np.asarray(nights.subjects)
     names, first, counts = np.unique(subjects, return_index=True, return_counts=True)
@@ -172,8 +173,11 @@ def describe_data(nights: Any, source: str) -> dict[str, Any]:
     digest.update(np.ascontiguousarray(nights.y, dtype="<i8").tobytes())
     for index in first:
         digest.update(np.ascontiguousarray(nights[int(index)][0], dtype="<f4").tobytes())
+    # Named where they are no stages: what was computed before there were others has no such entry.
+    classes = {} if tuple(nights.classes) == STAGES else {"classes": list(nights.classes)}
     return {
         "source": source,
+        **classes,
         "ch_names": list(nights.ch_names),
         "sfreq": float(nights.sfreq),
         "window_s": float(nights.window_s),

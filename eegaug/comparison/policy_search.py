@@ -127,7 +127,7 @@ def search_policy(
     # Without a seed of its own: the search gives it one.
     estimator = StagingClassifier(**trunk_arguments(training, nights, None, device))
     search.set_params(estimator=estimator).fit(nights)
-    policy = with_stage_names(search.policy_)
+    policy = with_stage_names(search.policy_, nights.classes)
     policy.save(out)
     if checkpoint is None and not search.interrupted_:
         file.unlink(missing_ok=True)

@@ -234,7 +234,7 @@ def _make(
         checksums[name] = checksum(text.encode())
     if hasattr(outcome.policy, "save"):
         outcome.policy.save(folder / POLICY)
-    scores = stage_scores(test.y, outcome.predicted)
+    scores = stage_scores(test.y, outcome.predicted, test.classes)
     return {
         **spec.as_dict(),
         **{f"test_{name}": None if np.isnan(value) else value for name, value in scores.items()},

@@ -35,7 +35,7 @@ def stage_confusion(y_true: Any, y_pred: Any, n_stages: int = len(STAGES)) -> np
     return confusion_matrix(y_true, y_pred, labels=np.arange(n_stages))
 
 
-def stage_scores(y_true: Any, y_pred: Any) -> dict[str, float]:
+def stage_scores(y_true: Any, y_pred: Any, classes: Sequence[str] = STAGES) -> dict[str, float]:
     """Balanced accuracy, Cohen's kappa, macro F1 and the F1 of each stage.
 
     A stage that nobody scored and nobody predicted has no F1 (nan); macro F1 and balanced accuracy are means over the
@@ -44,6 +44,8 @@ def stage_scores(y_true: Any, y_pred: Any) -> dict[str, float]:
     Parameters
     ----------
     y_true, y_pred : array-like of int, (n_windows,)
+    classes : sequence of str
+        Names of the stages, or of the classes that stand in their place.
 
     Returns
     -------
@@ -61,7 +63,7 @@ def stage_scores(y_true: Any, y_pred: Any) -> dict[str, float]:
         raise ValueError(f"y_true and y_pred must be two lists of one length, got {y_true.shape} and {y_pred.shape}")
     if not len(y_true):
         raise ValueError("there is no window to score")
-    confusion = stage_confusion(y_true, y_pred).astype(float)
+    confusion = stage_confusion(y_true, y_pred, len(classes)).astype(float)
     hits, scored, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     present = scored > 0
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -77,7 +79,7 @@ def stage_scores(y_true: Any, y_pred: Any) -> dict[str, float]:
         "kappa": float(kappa),
         "macro_f1": float(f1[present].mean()),
     }
-    return {**scores, **{f"f1_{stage}": float(value) for stage, value in zip(STAGES, f1, strict=True)}}
+    return {**scores, **{f"f1_{stage}": float(value) for stage, value in zip(classes, f1, strict=True)}}
 
 
 def subject_table(nights: Any, y_pred: Any) -> Any:
@@ -101,11 +103,14 @@ def subject_table(nights: Any, y_pred: Any) -> Any:
     rows = []
     for subject in dict.fromkeys(subjects.tolist()):
         own = subjects == subject
-        rows.append({"subject": subject, "windows": int(own.sum()), **stage_scores(y_true[own], y_pred[own])})
+        scores = stage_scores(y_true[own], y_pred[own], nights.classes)
+        rows.append({"subject": subject, "windows": int(own.sum()), **scores})
     return pd.DataFrame(rows)
 
 
-def recording_table(subjects: Sequence[Any], nights: Sequence[Any], y_true: Any, y_pred: Any) -> Any:
+def recording_table(
+    subjects: Sequence[Any], nights: Sequence[Any], y_true: Any, y_pred: Any, classes: Sequence[str] = STAGES
+) -> Any:
     """Scores of each recording by itself.
 
     Parameters
@@ -113,6 +118,8 @@ def recording_table(subjects: Sequence[Any], nights: Sequence[Any], y_true: Any,
     subjects, nights : sequence, (n_windows,)
         Whose window it is, and of which night.
     y_true, y_pred : array-like of int, (n_windows,)
+    classes : sequence of str
+        As of :func:`stage_scores`.
 
     Returns
     -------
@@ -124,8 +131,8 @@ def recording_table(subjects: Sequence[Any], nights: Sequence[Any], y_true: Any,
     windows = pd.DataFrame(
         {"subject": list(subjects), "night": list(nights), "y_true": np.asarray(y_true), "y_pred": np.asarray(y_pred)}
     )
-    rows = [
-        {"subject": subject, "night": night, "windows": len(part), **stage_scores(part["y_true"], part["y_pred"])}
-        for (subject, night), part in windows.groupby(["subject", "night"], sort=False)
-    ]
+    rows = []
+    for (subject, night), part in windows.groupby(["subject", "night"], sort=False):
+        scores = stage_scores(part["y_true"], part["y_pred"], classes)
+        rows.append({"subject": subject, "night": night, "windows": len(part), **scores})
     return pd.DataFrame(rows)

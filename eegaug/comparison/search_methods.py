@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from eegaug.comparison.methods import Method
-from eegaug.data import STAGES
 
 __all__ = ["SEARCHES", "check_search", "few_windows", "search_method"]
 
@@ -69,10 +68,11 @@ def _build(common: dict[str, Any], *, name: str, **options: Any) -> Any:
 
 def few_windows(nights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Random windows of the shape of these nights, one of each stage of two subjects: windows, stages and subjects."""
-    stages = np.tile(np.arange(len(STAGES)), 2)
+    n_classes = len(nights.classes)
+    stages = np.tile(np.arange(n_classes), 2)
     shape = (len(stages), *np.shape(nights[0][0]))
     windows = np.random.default_rng(0).standard_normal(shape).astype("float32")
-    return windows, stages, np.array(["a", "b"]).repeat(len(STAGES))
+    return windows, stages, np.array(["a", "b"]).repeat(n_classes)
 
 
 def check_search(method: Method, options: Mapping[str, Any], training: Mapping[str, Any], nights: Any) -> None:

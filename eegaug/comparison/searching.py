@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,7 @@ class _SearchRun:
 
         place = self._place(step)
         place.mkdir(parents=True, exist_ok=True)
-        policy = with_stage_names(search.current_policy())
+        policy = with_stage_names(search.current_policy(), self.job.nights.classes)
         train, valid, test = self.job.sides()
         left = None if self.budget is None else max(self.budget - search.search_time_, 1e-9)
         common = common_arguments(
@@ -192,13 +192,15 @@ class _SearchRun:
         from eegaug.policy import load_policy
 
         points = sorted(self._points_there(), key=lambda point: point["train_seconds"])
-        y = self.job.sides()[2].y
+        test = self.job.sides()[2]
         predicted = [np.load(self._place(point["step"]) / _PREDICTED) for point in points]
         # Of equals the one after fewer steps, not the one whose training happened to take less time.
         best = min(range(len(points)), key=lambda i: (-points[i]["valid_balanced_accuracy"], points[i]["step"]))
         curve = pd.DataFrame(points).drop(columns=["n_parameters", "best_epoch", "epochs"])
         curve.insert(0, "epoch", np.arange(1, len(points) + 1))
-        curve["test_balanced_accuracy"] = [stage_scores(y, one)["balanced_accuracy"] for one in predicted]
+        curve["test_balanced_accuracy"] = [
+            stage_scores(test.y, one, test.classes)["balanced_accuracy"] for one in predicted
+        ]
         chosen, last = points[best], max(points, key=lambda point: point["step"])
         numbers = {
             "valid_balanced_accuracy": chosen["valid_balanced_accuracy"],
@@ -218,14 +220,12 @@ class _SearchRun:
         return Outcome(predicted[best], numbers, tables, policy)
 
 
-def with_stage_names(policy: Any) -> Any:
-    """A policy whose classes are called by the names of the stages."""
-    from eegaug.data import STAGES
-
+def with_stage_names(policy: Any, classes: Sequence[str]) -> Any:
+    """A policy whose classes are called by the names of the stages, or of what else the classes are."""
     if getattr(policy, "mean", None) is not None:
-        return policy.model_copy(update={"mean": with_stage_names(policy.mean)})
-    if getattr(policy, "names", "") is None and policy.classes == tuple(range(len(STAGES))):
-        return policy.model_copy(update={"names": tuple(STAGES)})
+        return policy.model_copy(update={"mean": with_stage_names(policy.mean, classes)})
+    if getattr(policy, "names", "") is None and policy.classes == tuple(range(len(classes))):
+        return policy.model_copy(update={"names": tuple(classes)})
     return policy
 
 

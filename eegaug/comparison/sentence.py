@@ -17,17 +17,19 @@ def in_one_sentence(result: Comparison) -> str:
     if not len(result.table):
         return "No run has finished, so there is nothing to compare."
     summary = result.summary()
-    where = "these nights" if result.truth is None else "simulated nights"
+    own = result.settings.get("data", {}).get("classes")
+    what, aim = ("recordings", "to tell the classes apart") if own else ("nights", "to stage")
+    where = f"these {what}" if result.truth is None else "simulated nights"
     if summary["fraction"].nunique() > 1:
         where += f", with {100 * summary['fraction'].max():.3g} % of the training subjects"
     summary = summary[summary["fraction"] == summary["fraction"].max()].set_index("method")
     names = {method: result.labels.get(method, method) for method in summary.index}
-    chance = 1 / len(STAGES)
-    if summary["median"].max() < 1.25 * chance:
+    chance = 1 / len(own or STAGES)
+    if summary["median"].max() < chance + (1 - chance) / 16:  # 0.25 of five stages
         best = summary["median"].max()
         return (
-            f"On {where}, no method learned to stage (best median test balanced accuracy {best:.3f}, guessing "
-            f"{chance:.3f}), so there is nothing to compare: train longer, or on more nights."
+            f"On {where}, no method learned {aim} (best median test balanced accuracy {best:.3f}, guessing "
+            f"{chance:.3f}), so there is nothing to compare: train longer, or on more {what}."
         )
     if "none" not in summary.index or len(summary) == 1:
         best = summary["median"].idxmax()

@@ -79,7 +79,7 @@ class NightDataset(RecordDataset):
     signal : path-like | array, shape (n_windows, n_channels, n_times)
         A raw little-endian float32 file, or the windows themselves.
     y : sequence of int
-        Stage of each window, 0 to 4 (`STAGES`); -1 where there is none.
+        Stage of each window, 0 to 4 (`STAGES`); -1 where there is none. With `classes`, number or name of its class.
     ch_names : sequence of str
         Channels, in order.
     sfreq : float
@@ -92,6 +92,8 @@ class NightDataset(RecordDataset):
         Which night of the subject.
     onset_s : sequence of float, optional
         Start of each window in seconds from the start of the recording; one window after the other if not given.
+    classes : sequence of str, optional
+        Names of the classes, in order, where they are no sleep stages: ``["left_hand", "right_hand"]``.
     transform : callable, optional
         Applied to a window's samples when it is fetched.
     **description
@@ -113,6 +115,7 @@ class NightDataset(RecordDataset):
     """
 
     targets_from = "metadata"  # braindecode's estimators ask
+    classes: tuple[str, ...] = STAGES
 
     def __init__(
         self,
@@ -125,11 +128,16 @@ class NightDataset(RecordDataset):
         subject: str = "",
         night: int | str = 1,
         onset_s: Sequence[float] | None = None,
+        classes: Sequence[str] | None = None,
         transform: Callable | None = None,
         **description: Any,
     ):
         super().__init__({"subject": str(subject), "night": night, **description}, transform)
-        self.y = stages_of_windows(y)
+        if classes is not None:
+            self.classes = tuple(classes)
+            if len(set(self.classes)) != len(self.classes) or not all(isinstance(name, str) for name in self.classes):
+                raise ValueError(f"classes is {classes!r}; it is a list of different names.")
+        self.y = stages_of_windows(y, classes=self.classes)
         self.ch_names = list(ordered_names(ch_names))
         check_sfreq(sfreq)
         self.sfreq = float(sfreq)
@@ -218,7 +226,7 @@ def _count(n: int, what: str) -> str:
 
 
 class Nights(BaseConcatDataset):
-    """Nights of several subjects, all with the same channels, sampling rate and window: a braindecode dataset.
+    """Nights of several subjects, all with the same channels, rate, window and classes: a braindecode dataset.
 
     Parameters
     ----------
@@ -237,7 +245,7 @@ class Nights(BaseConcatDataset):
     Raises
     ------
     ValueError
-        If there is no night, or the nights differ in channels, sampling rate or window (the error says which and how).
+        If there is no night, or the nights differ in channels, sampling rate, window or classes (the error says how).
 
     Examples
     --------
@@ -265,7 +273,7 @@ class Nights(BaseConcatDataset):
         super().__init__(datasets, target_transform=target_transform)
         first = self.datasets[0]
         for night in self.datasets[1:]:
-            for what in ("ch_names", "sfreq", "n_times"):
+            for what in ("ch_names", "sfreq", "n_times", "classes"):
                 was, now = getattr(first, what), getattr(night, what)
                 if was != now:
                     raise ValueError(f"Night {night.name!r} has {what} {now}, night {first.name!r} has {was}.")
@@ -277,6 +285,11 @@ class Nights(BaseConcatDataset):
     def ch_names(self) -> list[str]:
         """Channels, in order."""
         return list(self.datasets[0].ch_names)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes: the sleep stages, where nothing else was said."""
+        return self.datasets[0].classes
 
     @property
     def sfreq(self) -> float:
@@ -392,9 +405,9 @@ class Nights(BaseConcatDataset):
 
     def __repr__(self) -> str:
         y = np.concatenate([night.y for night in self.datasets])
-        counts = ", ".join(f"{name} {int((y == k).sum())}" for k, name in enumerate(STAGES))
+        counts = ", ".join(f"{name} {int((y == k).sum())}" for k, name in enumerate(self.classes))
         if (y < 0).any():
-            counts += f", without stage {int((y < 0).sum())}"
+            counts += f", without {'stage' if self.classes == STAGES else 'class'} {int((y < 0).sum())}"
         shown = ", ".join(self.ch_names[:8]) + (f" and {len(self.ch_names) - 8} more" if len(self.ch_names) > 8 else "")
         return (
             f"<Nights: {_count(len(self.datasets), 'night')} of {_count(len(set(self.subjects)), 'subject')}, "

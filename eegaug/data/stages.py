@@ -8,6 +8,7 @@ nobody could score have no stage: they are `UNSCORED` and are dropped, and count
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -124,17 +125,24 @@ def _parsed(label: str, numbers: str) -> int | None:
     return _CODES.get(named)
 
 
-def stages_of_windows(y: Any, where: str = "") -> np.ndarray:
-    """Stages of windows as codes; ValueError for what is none."""
-    y = np.asarray(y).reshape(-1)
+def stages_of_windows(y: Any, where: str = "", classes: Sequence[str] = STAGES) -> np.ndarray:
+    """Stages of windows, or classes of one's own by number or name, as codes; ValueError for what is none."""
+    y, own = np.asarray(y).reshape(-1), tuple(classes) != STAGES
+    if own and y.dtype.kind not in "iu":
+        codes = {name: code for code, name in enumerate(classes)}
+        y = np.array([codes.get(label, label) for label in y.tolist()], dtype=object)
     if y.dtype.kind in "iu":  # as in a store, where they are many
-        known = (y >= UNSCORED) & (y < len(STAGES))
+        known = (y >= UNSCORED) & (y < len(classes))
     else:
-        known = np.array([code in range(-1, len(STAGES)) for code in y.tolist()], dtype=bool)
+        known = np.array([code in range(-1, len(classes)) for code in y.tolist()], dtype=bool)
     if not known.all():
         i = int(np.flatnonzero(~known)[0])
+        if own:
+            numbered = " ".join(f"{code}={name}" for code, name in enumerate(classes))
+            raise ValueError(f"{where}window {i} has the class {y.tolist()[i]!r}; classes are {numbered}, and -1 none.")
         raise ValueError(
             f"{where}window {i} has the stage {y.tolist()[i]!r}; stages are the numbers 0=W 1=N1 2=N2 3=N3 4=REM, "
-            "and -1 where there is none: eegaug.data.parse_stage makes them of names."
+            "and -1 where there is none: eegaug.data.parse_stage makes them of names. What are no stages have names of "
+            "their own: classes=[…]."
         )
     return y.astype(np.int64)

@@ -16,7 +16,7 @@ import pytest
 from small import CHANNELS, SFREQ, tones
 from torch import nn
 
-from eegaug import Policy, compare
+from eegaug import Policy, StagingClassifier, compare
 from eegaug.comparison import Comparison, Method, SettingsMismatchError, load_comparison
 from eegaug.comparison.estimators import uninterrupted
 from eegaug.comparison.job import ERROR, ROW, checksum
@@ -221,7 +221,7 @@ class TestResuming:
     SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
-from eegaug import Policy, compare
+from eegaug import Policy, StagingClassifier, compare
 compare(out=sys.argv[1], **{arguments})
 """
 
@@ -451,3 +451,17 @@ class TestOptions:
     def test_reading_a_folder_without_comparison(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="holds no comparison"):
             load_comparison(tmp_path)
+
+
+def test_classes_that_are_no_stages(tmp_path):
+    rng, names = np.random.default_rng(0), ["left hand", "right hand", "feet"]
+    about = {"ch_names": ["C3", "C4"], "sfreq": 100, "classes": names}
+    y = np.arange(12) % 3
+    signals = [rng.standard_normal((12, 2, 200)).astype("float32") for _ in range(3)]
+    data = Nights([NightDataset(X, y, subject=f"s{i}", **about) for i, X in enumerate(signals)])
+    found = compare(["none"], data, folds=1, max_epochs=1, trunk="ShallowFBCSPNet", out=tmp_path, verbose=False)
+    assert [name for name in found.table if name.startswith("test_f1")] == [f"test_f1_{name}" for name in names]
+    assert found.subjects.columns[-3:].tolist() == [f"f1_{name}" for name in names]
+    assert found.settings["data"]["classes"] == names
+    clf = StagingClassifier("ShallowFBCSPNet", max_epochs=0, verbose=0).fit(data)
+    assert clf.predict_proba(data).shape == (36, 3)

@@ -43,3 +43,14 @@ def test_each_recording_by_itself():
     table = recording_table(["b", "b", "a", "b"], ["1", "1", "1", "2"], [0, 1, 2, 3], [0, 0, 2, 3])
     assert table[["subject", "night", "windows"]].to_numpy().tolist() == [["b", "1", 2], ["a", "1", 1], ["b", "2", 1]]
     assert table["balanced_accuracy"].tolist() == [0.5, 1.0, 1.0]
+
+
+def test_classes_that_are_no_stages_count_whatever_their_number():
+    names = [f"gesture{i}" for i in range(10)]
+    y, predicted = np.repeat(np.arange(10), 4), np.repeat([0, 1, 2, 3, 4, 5, 6, 7, 9, 9], 4)
+    scores = stage_scores(y, predicted, names)
+    assert list(scores)[3:] == [f"f1_{name}" for name in names]
+    assert (scores["balanced_accuracy"], scores["f1_gesture8"]) == (0.9, 0.0)
+    assert scores["kappa"] == pytest.approx(metrics.cohen_kappa_score(y, predicted))
+    table = recording_table(["a"] * 40, ["1"] * 40, y, predicted, names)
+    assert table["balanced_accuracy"].tolist() == [0.9]

@@ -52,3 +52,14 @@ def test_a_loss_may_be_more_than_chance_too():
         "the mean difference to no augmentation, -0.090 (higher in 0 of 3 folds), is more than its own spread between "
         "folds (SD 0.010), though so few folds prove little."
     )
+
+
+@pytest.mark.parametrize(("score", "learned"), [(0.52, False), (0.56, True)])
+def test_guessing_is_that_of_as_many_classes_as_there_are(score, learned):
+    found = comparison(none={(0, 0): 0.5}, fixed={(0, 0): score})
+    found.settings = {"data": {"classes": ["rest", "seizure"]}}
+    untold = (
+        "On these recordings, no method learned to tell the classes apart (best median test balanced accuracy 0.520, "
+        "guessing 0.500), so there is nothing to compare: train longer, or on more recordings."
+    )
+    assert ("fixed reached" in found.sentence()) if learned else (found.sentence() == untold)

@@ -7,7 +7,7 @@ from braindecode.datasets import BaseConcatDataset
 from braindecode.datautil.util import infer_signal_properties
 from torch.utils.data import Subset
 
-from eegaug.data import NightDataset, Nights
+from eegaug.data import STAGES, NightDataset, Nights
 
 CHANNELS = ["C3", "C4"]
 
@@ -144,3 +144,22 @@ def test_a_mask_picks_windows():
     np.testing.assert_array_equal(nights.datasets[0].read(mask[:3]), nights.read()[:3][mask[:3]])
     with pytest.raises(IndexError, match="mask of shape"):
         nights.read(mask[:3])
+
+
+def test_classes_of_ones_own_are_numbers_or_names():
+    about = {"ch_names": ["C3"], "sfreq": 10, "classes": ["left", "right"]}
+    X = np.zeros((3, 1, 10), "float32")
+    named = NightDataset(X, ["right", "left", "right"], subject="a", **about)
+    assert named.y.tolist() == [1, 0, 1] and named.y.dtype == np.int64
+    both = Nights([named, NightDataset(X, [0, -1, 1], subject="b", **about)])
+    assert both.classes == ("left", "right") and "(left 2, right 3, without class 1)" in repr(both)
+    assert both.select("b").classes == ("left", "right")
+    assert NightDataset(X, [0, 2, 4], ch_names=["C3"], sfreq=10).classes == STAGES
+    with pytest.raises(ValueError, match=r"window 1 has the class 'up'; classes are 0=left 1=right, and -1 none"):
+        NightDataset(X, ["left", "up", "left"], **about)
+    with pytest.raises(ValueError, match=r"window 2 has the class 2; classes are 0=left 1=right"):
+        NightDataset(X, [0, 1, 2], **about)
+    with pytest.raises(ValueError, match=r"classes is \['a', 'a'\]; it is a list of different names"):
+        NightDataset(X, [0, 0, 0], **(about | {"classes": ["a", "a"]}))
+    with pytest.raises(ValueError, match=r"has classes \('W', .*, night '.*' has \('left', 'right'\)"):
+        Nights([named, NightDataset(X, [0, 1, 1], ch_names=["C3"], sfreq=10, subject="c")])
