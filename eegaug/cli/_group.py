@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from eegaug._words import reasons
 from eegaug.cli._common import EXIT_CODES, FAILED, INTERRUPTED, OK, TRACEBACK, USAGE, say
 
 __all__ = ["Commands"]
@@ -115,11 +116,7 @@ def _words_of(error: Exception) -> str:
     """The message; of pydantic's errors, which run over several lines, each value with what should be there."""
     if type(error).__name__ != "ValidationError" or not hasattr(error, "errors"):
         return str(error)
-    told = []
-    for one in error.errors():
-        name = ".".join(str(part) for part in one["loc"])
-        told.append(f"{name} is {one['input']!r}: {one['msg'][:1].lower()}{one['msg'][1:]}" if name else one["msg"])
-    return "; ".join(told).removeprefix("Value error, ")
+    return "; ".join(reasons(error))
 
 
 def _tell_usage(error: click.ClickException) -> None:

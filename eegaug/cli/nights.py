@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eegaug._words import counted, some_of
 from eegaug.cli import _common as common
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _lines(table: pd.DataFrame) -> list[str]:
     channels = good["channels"].unique()
     told = f"channels {channels[0]}" if len(channels) == 1 else f"{len(channels)} spellings of the channels"
     subjects = good["subject"].nunique()
-    count = f"{len(good)} recording{'s' * (len(good) != 1)} of {subjects} subject{'s' * (subjects != 1)}"
+    count = f"{counted(len(good), 'recording')} of {counted(subjects, 'subject')}"
     count += f", {good['hours'].sum():.1f} h, {told}"
     stages = ["W", "N1", "N2", "N3", "REM"]
     shown = good[["recording", "subject", "night", "hours", *stages]].copy()
@@ -88,9 +89,6 @@ def _lines(table: pd.DataFrame) -> list[str]:
     remarks: dict[str, list[str]] = {}
     for row in good[good["remarks"] != ""].itertuples():
         remarks.setdefault(row.remarks, []).append(row.recording)
-    several = [
-        f"  {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}: {remark}"
-        for remark, names in remarks.items()
-    ]
+    several = [f"  {some_of(names, 3)}: {remark}" for remark, names in remarks.items()]
     notes = [f"  {one}" for one in table.attrs["notes"]] + several
     return [*lines, "", "Remarks:", *notes] if notes else lines

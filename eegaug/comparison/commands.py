@@ -11,6 +11,7 @@ from typing import Any
 
 from eegaug._durations import duration
 from eegaug._plain_data import plain
+from eegaug._words import counted
 from eegaug.comparison.callbacks import EpochBar
 from eegaug.comparison.fitting import (
     EPOCHS_WITHOUT_VALIDATION,
@@ -106,7 +107,7 @@ def fit_lines(report: FitReport) -> list[str]:
     lines = []
     if report.interrupted:
         lines.append("Stopped before the end; the best network so far is saved, and the same command goes on.")
-    trained = f"{report.method} trained on {len(report.train_subjects)} subject{_s(report.train_subjects)}"
+    trained = f"{report.method} trained on {counted(len(report.train_subjects), 'subject')}"
     if report.valid_subjects:
         metrics = report.metrics
         lines += [
@@ -206,7 +207,7 @@ def score_lines(scored: Scored) -> list[str]:
         for stage in STAGES
     )
     lines = [
-        f"{int(report.confusion.sum())} windows of {len(report.subjects)} subject{_s(report.subjects)}"
+        f"{int(report.confusion.sum())} windows of {counted(len(report.subjects), 'subject')}"
         + (" (seen in training)" if report.only_seen else ""),
         f"balanced accuracy {scores['balanced_accuracy']:.3f}, kappa {scores['kappa']:.3f}, "
         f"macro F1 {scores['macro_f1']:.3f}",
@@ -217,7 +218,7 @@ def score_lines(scored: Scored) -> list[str]:
     for stage, row in zip(STAGES, report.confusion, strict=True):
         lines.append(f"{stage:<5}" + "".join(f"{count:>{width + 1}}" for count in row))
     if scored.skipped:
-        lines.append(f"{len(scored.skipped)} recording{_s(scored.skipped)} could not be scored")
+        lines.append(f"{counted(len(scored.skipped), 'recording')} could not be scored")
     if scored.out is not None:
         lines.append(f"recording by recording: {scored.out}")
     return lines
@@ -338,7 +339,3 @@ def comparison_document(result: Comparison) -> dict[str, Any]:
         "failed": json.loads(result.failed.to_json(orient="records")),
         "sentence": result.sentence(),
     }
-
-
-def _s(things: Any) -> str:
-    return "" if len(things) == 1 else "s"

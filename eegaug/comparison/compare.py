@@ -14,6 +14,7 @@ from joblib import effective_n_jobs
 
 from eegaug._durations import parse_budget
 from eegaug._warning import warn
+from eegaug._words import reasons
 from eegaug.comparison.estimators import build_estimator
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.forecast import Forecast, forecast
@@ -354,16 +355,8 @@ def _check_options(method: Method, options: Mapping[str, Any], training: Mapping
                 estimator._prepare(*few_windows(nights)[:2], True)
                 estimator.initialize()
     except (ValueError, TypeError) as error:
-        raise ValueError(f"method {method.name!r}: {_words_of(error)}") from error
-
-
-def _words_of(error: Exception) -> str:
-    """The message; of pydantic's errors, which run over several lines, that of the first."""
-    if not hasattr(error, "errors"):
-        return str(error)
-    first = error.errors()[0]
-    text, name = first["msg"].removeprefix("Value error, "), str(first["loc"][-1]) if first["loc"] else ""
-    return text if name in text else f"{name} is {first['input']!r}: {text[:1].lower()}{text[1:]}"
+        told = reasons(error)[0] if hasattr(error, "errors") else error  # pydantic's run over several lines
+        raise ValueError(f"method {method.name!r}: {told}") from error
 
 
 def _make_missing(plan: Plan, work: Work, n_jobs: int, backend: str, scheduler: str | None, verbose: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from eegaug._words import some_of
 from eegaug.comparison.job import ROW, read_row
 from eegaug.comparison.methods import Method, get_method
 from eegaug.data import STAGES
@@ -240,12 +241,11 @@ def check_settings(path: Path, settings: Mapping[str, Any], finished: Collection
     ]
     differences = _differences(_comparable(there, common), _comparable(settings, common))
     if differences:
-        shown = "; ".join(f"{name}: {a} there, {b} asked" for name, a, b in differences[:6])
-        more = f" and {len(differences) - 6} more" if len(differences) > 6 else ""
+        shown = some_of([f"{name}: {a} there, {b} asked" for name, a, b in differences], 6, "; ")
         raise SettingsMismatchError(
-            f"{path.parent} holds a comparison made with other settings ({shown}{more}); "
+            f"{path.parent} holds a comparison made with other settings ({shown}); "
             "choose another output folder, or ask for the same settings",
-            f"{shown}{more}",
+            shown,
         )
     return merged
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from eegaug._durations import duration
+from eegaug._words import some_of
 from eegaug.comparison.estimators import PROGRESS
 from eegaug.comparison.job import ERROR, ROW, read_row
 from eegaug.comparison.plan import RunSpec
@@ -143,7 +144,7 @@ class ProgressReporter:
             else:
                 done += progress["epoch"]
                 active.append(f"{_name(run)}: epoch {progress['epoch']}/{self.max_epochs}")
-        return done, "; ".join(active[:2]) + (f" and {len(active) - 2} more" if len(active) > 2 else "")
+        return done, some_of(active, 2, "; ")
 
     def _share(self, done: int) -> str:
         return f"{100 * done / (len(self.runs) * self.max_epochs):.0f} %"

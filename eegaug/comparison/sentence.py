@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eegaug._words import counted
 from eegaug.data import STAGES
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ def in_one_sentence(result: Comparison) -> str:
     if "none" not in summary.index or len(summary) == 1:
         best = summary["median"].idxmax()
         first = f"On {where}, {names[best]} reached a median test balanced accuracy of {summary['median'][best]:.3f}"
+        folds = counted(int(summary["folds"][best]), "fold")
         if len(summary) == 1:
-            return f"{first} over {_folds(summary['folds'][best])}; there is nothing to compare it with."
-        return f"{first}, the highest of {len(summary)} methods over {_folds(summary['folds'][best])}."
+            return f"{first} over {folds}; there is nothing to compare it with."
+        return f"{first}, the highest of {len(summary)} methods over {folds}."
     others = [method for method in summary.index if method != "none"]
     # Where runs are missing, a method may have no fold in common with no augmentation: nothing is known of its gain.
     known = [method for method in others if summary["folds_paired"][method]]
@@ -67,7 +69,7 @@ def _difference(row: Any) -> str:
     if folds == 1:
         return f"one fold cannot tell whether the difference of {gain:+.3f} is more than chance."
     verdict = "more than" if abs(gain) > spread else "no more than"
-    better = f"higher in {int(row['folds_gained'])} of {_folds(folds)}"
+    better = f"higher in {int(row['folds_gained'])} of {counted(folds, 'fold')}"
     text = (
         f"the mean difference to no augmentation, {gain:+.3f} ({better}), is {verdict} its own spread "
         f"between folds (SD {spread:.3f})"
@@ -75,10 +77,6 @@ def _difference(row: Any) -> str:
     if abs(gain) <= spread:
         return f"{text}: these runs do not tell them apart."
     return f"{text}{', though so few folds prove little' if folds < 5 else ''}."
-
-
-def _folds(count: int) -> str:
-    return f"{int(count)} fold{'' if count == 1 else 's'}"
 
 
 def _article(name: str) -> str:

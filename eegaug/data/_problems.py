@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eegaug._words import counted, some_of
+
 __all__ = ["lines_about", "none_usable", "note", "reason_of", "skipped"]
 
 
@@ -48,9 +50,8 @@ def lines_about(problems: Sequence[dict], n_read: int) -> list[str]:
     told = sorted(others.items(), key=lambda item: -len(item[1]))  # what is of many recordings goes first
     for reason, cases in told[:10]:
         windows = sum(q["n_windows"] for q in cases)
-        names = ", ".join(q["recording"] for q in cases[:3]) + (f" and {len(cases) - 3} more" if len(cases) > 3 else "")
-        count = f" ({windows} window{'' if windows == 1 else 's'})" if windows else ""
-        lines.append(f"{names}: {reason}{count}")
+        count = f" ({counted(windows, 'window')})" if windows else ""
+        lines.append(f"{some_of([q['recording'] for q in cases], 3)}: {reason}{count}")
     if len(told) > 10:
         lines.append(f"and {len(told) - 10} more notes, see Nights.problems")
     return lines

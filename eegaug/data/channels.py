@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from eegaug._words import some_of
+
 __all__ = ["Pick", "eeg_channels", "pick_channels", "same_name", "short_name"]
 
 _MASTOIDS = {"m1": "a1", "m2": "a2"}
@@ -107,11 +109,9 @@ def pick_channels(
     names = [[*(called or {}).get(name, ()), name] for name in requested]
     picks = [next(filter(None, (_pick(available, parts, one) for one in several)), None) for several in names]
     if missing := [" or ".join(map(repr, several)) for several, pick in zip(names, picks, strict=True) if pick is None]:
-        there = ", ".join(map(repr, available[:24])) + (
-            f" and {len(available) - 24} more" if len(available) > 24 else ""
-        )
+        there = some_of(list(map(repr, available)), 24) or "none"
         what, verb = ("channel", "is") if len(missing) == 1 else ("channels", "are")
-        raise ValueError(f"{what} {', '.join(missing)} {verb} missing; there are {there or 'none'}")
+        raise ValueError(f"{what} {', '.join(missing)} {verb} missing; there are {there}")
     for i, pick in enumerate(picks):
         if (first := picks.index(pick)) < i:
             name = available[pick.plus]

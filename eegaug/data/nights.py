@@ -15,6 +15,7 @@ from braindecode.datasets import BaseConcatDataset
 from braindecode.datasets.base import RecordDataset
 
 from eegaug._validation import check_sfreq, ordered_names
+from eegaug._words import counted, some_of
 from eegaug.data.stages import STAGES, stages_of_windows
 
 __all__ = ["NightDataset", "Nights"]
@@ -221,10 +222,6 @@ class NightDataset(RecordDataset):
         return f"<code>{repr(self)[1:-1]}</code>"
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" + ("" if n == 1 else "s")
-
-
 class Nights(BaseConcatDataset):
     """Nights of several subjects, all with the same channels, rate, window and classes: a braindecode dataset.
 
@@ -408,10 +405,10 @@ class Nights(BaseConcatDataset):
         counts = ", ".join(f"{name} {int((y == k).sum())}" for k, name in enumerate(self.classes))
         if (y < 0).any():
             counts += f", without {'stage' if self.classes == STAGES else 'class'} {int((y < 0).sum())}"
-        shown = ", ".join(self.ch_names[:8]) + (f" and {len(self.ch_names) - 8} more" if len(self.ch_names) > 8 else "")
         return (
-            f"<Nights: {_count(len(self.datasets), 'night')} of {_count(len(set(self.subjects)), 'subject')}, "
-            f"{len(self)} windows of {self.window_s:g} s ({counts})\n  channels {shown} at {self.sfreq:g} Hz>"
+            f"<Nights: {counted(len(self.datasets), 'night')} of {counted(len(set(self.subjects)), 'subject')}, "
+            f"{len(self)} windows of {self.window_s:g} s ({counts})\n"
+            f"  channels {some_of(self.ch_names, 8)} at {self.sfreq:g} Hz>"
         )
 
     def _repr_html_(self) -> str:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from eegaug._processes import working_for
 from eegaug._progress import track
 from eegaug._warning import warn
+from eegaug._words import reasons
 from eegaug.data._problems import lines_about, none_usable, reason_of, skipped
 from eegaug.data.atomic import plain, read_json
 from eegaug.data.convert import Reading, convert, names_in_files
@@ -146,13 +147,7 @@ def as_preprocessing(preprocessing: Preprocessing | dict | None, options: dict, 
     try:
         return Preprocessing(**{**defaults, **given})
     except ValidationError as err:
-        reasons = [
-            f"{'.'.join(map(str, e['loc']))} is {e['input']!r}: {e['msg'][:1].lower()}{e['msg'][1:]}"
-            if e["loc"]
-            else e["msg"].removeprefix("Value error, ")
-            for e in err.errors()
-        ]
-        raise ValueError("; ".join(reasons)) from err
+        raise ValueError("; ".join(reasons(err))) from err
 
 
 def given_fields(preprocessing: Preprocessing | dict | None, options: dict) -> dict:

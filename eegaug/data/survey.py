@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from eegaug._progress import track
+from eegaug._words import counted
 from eegaug.data._problems import none_usable, note, reason_of, skipped
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Contents, Reading, look, names_in_files, scored_windows
@@ -107,11 +108,8 @@ def _looked_at(one: Found, contents: Contents, p: Preprocessing, reading: Readin
     row |= {"hours": hours, **{name: int((y == code).sum()) for code, name in enumerate(STAGES)}}
     if one.hypnogram is None and (y >= 0).any():
         row["scoring"] = str(one.path)
-    return row | {
-        "remarks": "; ".join(
-            f"{reason} ({n} window{'' if n == 1 else 's'})" if n else reason for _, reason, n in report
-        )
-    }
+    remarks = [f"{reason} ({counted(n, 'window')})" if n else reason for _, reason, n in report]
+    return row | {"remarks": "; ".join(remarks)}
 
 
 def found_in(

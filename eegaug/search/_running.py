@@ -14,6 +14,7 @@ from sklearn.base import clone
 from eegaug._durations import duration
 from eegaug._plain_data import plain_numbers
 from eegaug._warning import warn
+from eegaug._words import counted
 from eegaug.classifier import StagingClassifier
 from eegaug.search._checkpoint import SearchFile, own_settings
 from eegaug.search._task import SearchTask
@@ -139,11 +140,11 @@ def refuse_small_budget(searcher: str, budget: float, rows: list[dict[str, Any]]
     last, earlier = rows[-1], [row["phase"] for row in rows if row["phase"] != "search"]
     many = f"{len(earlier)} of them" if searched else "all"
     before = f", {many} before the search itself ({earlier[-1]})" if earlier else ""
-    steps = f"{len(rows)} step{'' if len(rows) == 1 else 's'}"
     advice = "; the checkpoint goes on from here" if kept else ""
     raise ValueError(
         f"a time budget of {_short(budget)} is too small for one step of {searcher}, which takes "
-        f"{_short(last['seconds'])} here: {_short(spent)} were spent on {steps}{before}. Give more{advice}."
+        f"{_short(last['seconds'])} here: {_short(spent)} were spent on {counted(len(rows), 'step')}{before}. "
+        f"Give more{advice}."
     )
 
 

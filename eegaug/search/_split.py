@@ -15,6 +15,7 @@ from torch.utils.data import ConcatDataset, Subset
 
 from eegaug._inputs import is_list_of_epochs
 from eegaug._warning import warn
+from eegaug._words import some_of
 
 __all__ = ["check_groups", "hold_out", "missing_classes", "subjects_of"]
 
@@ -131,8 +132,7 @@ def hold_out(
         first = first or (groups[valid], lacking)
     held, (in_train, in_valid) = first
     side, classes = ("training", in_train) if in_train else ("validation", in_valid)
-    names = np.unique(held).tolist()
-    who = ", ".join(map(str, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    who = some_of(np.unique(held).tolist(), 5)
     advice = (
         "hold out others" if chosen else "other subjects, as many, do no better; change valid_size, or add subjects"
     )

@@ -21,6 +21,7 @@ from eegaug._processes import working_for
 from eegaug._progress import track
 from eegaug._version import __version__
 from eegaug._warning import warn
+from eegaug._words import some_of
 from eegaug.data.atomic import write_atomically
 from eegaug.data.discover import HYPNOGRAMS, RECORDINGS, Found, find_recordings, unread_files
 from eegaug.data.files.continuous import FORMS
@@ -329,8 +330,7 @@ def _expanded(source: str | os.PathLike) -> Iterator[Path]:
     if path.is_dir():
         yield from (one.path for one in find_recordings(path)[0])
         if left := [p.name for p in unread_files(path)]:
-            few = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
-            warn(f"{few} not staged: of a folder, {', '.join(RECORDINGS)} files are; name others")
+            warn(f"{some_of(left, 3)} not staged: of a folder, {', '.join(RECORDINGS)} files are; name others")
     elif path.is_file():
         yield path
     elif glob.has_magic(str(source)):

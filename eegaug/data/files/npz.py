@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from eegaug._words import some_of
+
 __all__ = ["NpzNight", "read_npz"]
 
 
@@ -54,8 +56,7 @@ def read_npz(path: str | os.PathLike, signal: bool = True) -> NpzNight:
             raise ValueError("a single array, not an npz file of several")
         with loaded as f:
             if missing := [k for k in ("X", "ch_names", "sfreq") if k not in f.files]:
-                seen = ", ".join(f.files[:6]) + (f" and {len(f.files) - 6} more" if len(f.files) > 6 else "")
-                raise ValueError(f"no array {', '.join(missing)} in it, only {seen}")
+                raise ValueError(f"no array {', '.join(missing)} in it, only {some_of(f.files, 6)}")
             rest = {k: f[k] for k in f.files if k != "X"}
             X = f["X"] if signal else np.broadcast_to(np.float32(0), _shape(path))
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, SyntaxError, tokenize.TokenError) as err:
