@@ -199,12 +199,10 @@ def _plain_name(name: str) -> str:
 
 def _electrode(name: str) -> str:
     """Electrode that a channel name stands for, or the name itself where it is none that is known."""
-    from eegaug.montage import electrode_name
+    from eegaug.montage import electrode_or_none
 
-    try:
-        return electrode_name(name).lower()
-    except ValueError:
-        return _plain_name(name)
+    electrode = electrode_or_none(name)
+    return _plain_name(name) if electrode is None else electrode.lower()
 
 
 def channel_differences(expected: Sequence[str], got: Sequence[str]) -> tuple[list[str], list[str]]:

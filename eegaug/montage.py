@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
-from mne.channels import get_builtin_montages, make_standard_montage
+from mne.channels import DigMontage, get_builtin_montages, make_standard_montage
 
 __all__ = ["electrode_name", "electrode_positions", "symmetry_permutation"]
 
@@ -28,15 +28,19 @@ _ONLY_COUNTED = re.compile(r"A([3-9]|\d\d)|[BD]\d\d?", re.IGNORECASE)
 @lru_cache(maxsize=1)
 def _standard_positions() -> dict[str, np.ndarray]:
     """Position in metres of every electrode that MNE knows, by its 10-05 name."""
-    built_in = set(get_builtin_montages())
     positions: dict[str, np.ndarray] = {}
-    # MNE is renaming "standard_*" to "colin27_*"; where both names exist the old one warns.
     for size in ("1005", "1020"):
-        name = f"colin27_{size}" if f"colin27_{size}" in built_in else f"standard_{size}"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            positions.update(make_standard_montage(name).get_positions()["ch_pos"])
+        positions.update(template_montage(size).get_positions()["ch_pos"])
     return positions
+
+
+def template_montage(size: str) -> DigMontage:
+    """MNE's template of the 10-05 or 10-20 system: ``"1005"`` or ``"1020"``."""
+    # MNE is renaming "standard_*" to "colin27_*"; where both names exist the old one warns.
+    name = f"colin27_{size}" if f"colin27_{size}" in get_builtin_montages() else f"standard_{size}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return make_standard_montage(name)
 
 
 @lru_cache(maxsize=1)
@@ -135,7 +139,7 @@ def electrode_positions(
     else:
         own = dict(positions or {})
         for name, place in (positions or {}).items():  # "T3" says where T7 is, "c3" where C3
-            if (electrode := _electrode_or_none(name)) is not None:
+            if (electrode := electrode_or_none(name)) is not None:
                 own.setdefault(electrode, place)
         found = np.array([_position(name, own) for name in ch_names], dtype=np.float64).reshape(-1, 3)
     length = np.linalg.norm(found, axis=1, keepdims=True)
@@ -147,7 +151,8 @@ def electrode_positions(
     return np.where(np.abs(length - 1) < 1e-12, found, found / length)
 
 
-def _electrode_or_none(label: str) -> str | None:
+def electrode_or_none(label: str) -> str | None:
+    """:func:`electrode_name`, or None for what is no electrode."""
     try:
         return electrode_name(label)
     except ValueError:

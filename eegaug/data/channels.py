@@ -35,12 +35,10 @@ def short_name(name: str) -> str:
 
 def _electrode(name: str) -> str | None:
     """First electrode of a channel in lower case, None where there is none."""
-    from eegaug.montage import electrode_name
+    from eegaug.montage import electrode_or_none
 
-    try:
-        return electrode_name(name).lower()
-    except ValueError:
-        return None
+    electrode = electrode_or_none(name)
+    return None if electrode is None else electrode.lower()
 
 
 def _parts(name: str) -> tuple[str, str | None]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eegaug.plotting.colours import INK, LEGEND, STAGE_COLOURS, VERMILION, dress, new_axes
-from eegaug.plotting.sleep import HYPNOGRAM_ORDER, stage_codes, stage_places, window_edges
+from eegaug.plotting.sleep import HYPNOGRAM_ORDER, stage_codes, stage_places, stretches, window_edges
 
 __all__ = ["plot_agreement", "plot_confidence", "plot_hypnodensity", "plot_spectrogram", "show_clock"]
 
@@ -278,7 +278,6 @@ def _time_axis(ax: Any, hours: np.ndarray, ylabel: str | None, title: str | None
 
 def _bars(ax: Any, hours: np.ndarray, mask: np.ndarray, row: float, colour: str) -> None:
     """A bar over every stretch of windows in the mask."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(int), [0]])))
-    if len(edges):
-        starts, ends = hours[edges[::2]], hours[edges[1::2]]
+    starts, ends = stretches(hours, mask)
+    if len(starts):
         ax.broken_barh(list(zip(starts, ends - starts, strict=True)), (row - 0.42, 0.84), color=colour, linewidth=0)

@@ -156,9 +156,14 @@ def window_edges(n: int, window_s: float, start_s: float = 0.0) -> np.ndarray:
     return (start_s + np.arange(n + 1) * window_s) / 3600
 
 
+def stretches(hours: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where stretches of windows in a mask begin and end, given the windows' edges."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(int), [0]])))
+    return hours[edges[::2]], hours[edges[1::2]]
+
+
 def _segments(ax: Any, hours: np.ndarray, mask: np.ndarray, y: float, colour: str, width: float) -> None:
     """Thick horizontal lines over every stretch of windows in the mask."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(int), [0]])))
-    if len(edges):
-        starts, ends = hours[edges[::2]], hours[edges[1::2]]
+    starts, ends = stretches(hours, mask)
+    if len(starts):
         ax.hlines(np.full(len(starts), y), starts, ends, color=colour, linewidth=width)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from eegaug.data.channels import Pick, _parts, pick_channels, same_name
-from eegaug.montage import electrode_name
+from eegaug.montage import electrode_or_none, template_montage
 
 __all__ = ["NEAR_M", "match_channels"]
 
@@ -113,14 +113,12 @@ def _nearest(name: str, available: Sequence[str], places: Mapping[str, np.ndarra
     """The channel nearest to an electrode's place, if it is near enough; a derivation has no place."""
     if not places or _parts(name)[1] is not None:
         return None, 0.0
-    try:
-        target = _template_place(electrode_name(name))
-    except ValueError:
+    if (electrode := electrode_or_none(name)) is None:
         return None, 0.0
     there = [i for i, ch in enumerate(available) if ch in places]
     if not there:
         return None, 0.0
-    distance = np.linalg.norm(np.array([places[available[i]] for i in there]) - target, axis=1)
+    distance = np.linalg.norm(np.array([places[available[i]] for i in there]) - _template_place(electrode), axis=1)
     best = int(distance.argmin())
     return (there[best], float(distance[best])) if distance[best] <= NEAR_M else (None, 0.0)
 
@@ -129,8 +127,6 @@ def _template_place(electrode: str) -> np.ndarray:
     """Where an electrode is on the template head, in MNE's head coordinates (metres)."""
     import mne
 
-    built_in = set(mne.channels.get_builtin_montages())
-    montage = "colin27_1005" if "colin27_1005" in built_in else "standard_1005"
     info = mne.create_info([electrode], 100.0, "eeg")
-    info.set_montage(mne.channels.make_standard_montage(montage), verbose="error")
+    info.set_montage(template_montage("1005"), verbose="error")
     return info["chs"][0]["loc"][:3]

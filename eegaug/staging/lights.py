@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import re
 
+from eegaug.data.scorings.day_times import DAY_S, second_of_day
+
 __all__ = ["Moment", "check_lights", "lights_seconds"]
 
 Moment = float | str | None
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
-_DAY_S = 86400
 
 
 def check_lights(lights: tuple[Moment, Moment] | None) -> None:
@@ -55,9 +56,9 @@ def lights_seconds(
         raise ValueError(f"lights are {lights!r}; two moments are due, off and on, of which one may be None.") from None
     off_s, on_s = _seconds(off, start), _seconds(on, start)
     if isinstance(off, str) and off_s >= length_s:
-        off_s -= _DAY_S
+        off_s -= DAY_S
     if isinstance(on, str) and off_s is not None and on_s <= off_s:
-        on_s += _DAY_S
+        on_s += DAY_S
     if off_s is not None and on_s is not None and not off_s < on_s:
         raise ValueError(f"lights go off at {off_s:g} s and on at {on_s:g} s: off comes first.")
     if (off_s is not None and off_s >= length_s) or (on_s is not None and on_s <= 0):
@@ -77,8 +78,7 @@ def _seconds(moment: Moment, start: datetime.datetime | None) -> float | None:
         raise ValueError(
             f"lights at {moment}: the recording does not say when it began; give seconds from its start instead."
         )
-    began = start.hour * 3600 + start.minute * 60 + start.second + start.microsecond / 1e6
-    return (clock_s - began) % _DAY_S
+    return (clock_s - second_of_day(start)) % DAY_S
 
 
 def _clock_s(moment: str) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eegaug.data.channels import Pick
-from eegaug.data.files import edf
+from eegaug.data.files import with_mne
 from eegaug.data.files.edf import read_edf, read_edf_annotations, read_edf_header
 
 from .edf_files import noise, pages, sine, write_edf
@@ -84,7 +84,7 @@ def test_units(tmp_path, unit, factor):
 
 
 def test_a_signal_is_held_once_while_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(edf, "_STRETCH", 2**10)
+    monkeypatch.setattr(with_mne, "_STRETCH", 2**10)
     path = write_edf(tmp_path / "a.edf", {name: sine(5, 3000) for name in ("C3", "C4", "O1", "O2")}, unit="mV")
     header, picks = read_edf_header(path), [Pick(i, None) for i in range(4)]
     read_edf(header, picks, 0, 30)  # what MNE loads at first

@@ -14,7 +14,17 @@ import numpy as np
 
 from eegaug.data.channels import Pick
 
-__all__ = ["FORMS", "Annotations", "Continuous", "derived", "files_of", "is_trigger", "open_recording", "read_by"]
+__all__ = [
+    "FORMS",
+    "Annotations",
+    "Continuous",
+    "channels_of",
+    "derived",
+    "files_of",
+    "is_trigger",
+    "open_recording",
+    "read_by",
+]
 
 FORMS = (".edf", ".bdf", ".rec", ".vhdr", ".set", ".fif", ".gdf", ".cnt", ".h5", ".hea")
 """How names of continuous recordings end, in lower case; the likelier original goes first."""
@@ -73,6 +83,11 @@ def read_by(reader: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ValueError(f"{reader} cannot read it ({str(error) or type(error).__name__})") from error
+
+
+def channels_of(picks: Sequence[Pick]) -> list[int]:
+    """The channels of a file that picks are made of, each once, in the file's order."""
+    return sorted({i for pick in picks for i in pick if i is not None})
 
 
 def derived(

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from eegaug.data.channels import Pick
-from eegaug.data.files.continuous import Annotations, Continuous, derived, read_by
+from eegaug.data.files.continuous import Annotations, Continuous, channels_of, derived, read_by
 from eegaug.data.stages import STAGES
 
 __all__ = ["open_dreem"]
@@ -53,7 +53,7 @@ def open_dreem(path: Path) -> Continuous:
     def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
         signals = {}
         with h5py.File(path, "r") as f:
-            for i in {i for pick in picks for i in pick if i is not None}:
+            for i in channels_of(picks):
                 part = slice(round(start_s * rates[i]), round(stop_s * rates[i]))
                 signals[i] = f[places[i]][part].astype(np.float32), rates[i]
         return derived(signals, picks, names)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from eegaug.data.channels import Pick, eeg_channels
-from eegaug.data.files.continuous import Annotations, Continuous, derived, is_trigger
+from eegaug.data.files.continuous import Annotations, Continuous, channels_of, derived, is_trigger
+from eegaug.data.files.with_mne import read_microvolts
 
 __all__ = ["TO_UV", "EdfHeader", "begins_elsewhere", "open_edf", "read_edf", "read_edf_annotations", "read_edf_header"]
 
@@ -39,7 +40,6 @@ TO_UV = {
     "nv": 1e-3,
 }
 _MNE_MICRO = ("\u03bcV", "\u00b5V", "\x83\xcaV", "uV")
-_STRETCH = 2**19
 _ANNOTATION = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14([^\x00]*)\x14\x00")
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 
@@ -186,15 +186,21 @@ def read_edf_header(path: str | os.PathLike) -> EdfHeader:
         records=(header_bytes, n_records, record_bytes),
     )
     if head[192:197] in (b"EDF+D", b"BDF+D") and annotations and keep:  # without signals there is nothing to interrupt
-        first, last = (_annotation_bytes(header, 0, slice(k, k + 1)) for k in (0, n_records - 1))
-        stamps = [re.match(rb"[+-]\d+(\.\d*)?", t) for t in (first, last)]
-        if None in stamps:
-            raise ValueError("EDF+D whose data records do not say when they begin")
-        times = [float(stamp[0]) for stamp in stamps]
-        gap = times[1] - times[0] - (n_records - 1) * record_s
-        if abs(gap) > 0.01:
-            raise ValueError(f"EDF+D with gaps ({gap:g} s in all): export it as continuous EDF+")
+        _refuse_gaps(header, record_s)
     return header
+
+
+def _refuse_gaps(header: EdfHeader, record_s: float) -> None:
+    """Raise where the data records of a file that may have been interrupted do not follow one another."""
+    n_records = header.records[1]
+    first, last = (_annotation_bytes(header, 0, slice(k, k + 1)) for k in (0, n_records - 1))
+    stamps = [re.match(rb"[+-]\d+(\.\d*)?", t) for t in (first, last)]
+    if None in stamps:
+        raise ValueError("EDF+D whose data records do not say when they begin")
+    times = [float(stamp[0]) for stamp in stamps]
+    gap = times[1] - times[0] - (n_records - 1) * record_s
+    if abs(gap) > 0.01:
+        raise ValueError(f"EDF+D with gaps ({gap:g} s in all): export it as continuous EDF+")
 
 
 def _annotation_bytes(header: EdfHeader, signal: int, records: slice = slice(None)) -> bytes:
@@ -273,7 +279,7 @@ def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: f
     """
     import mne
 
-    used = sorted({i for pick in picks for i in pick if i is not None})
+    used = channels_of(picks)
     for i in used:
         if header.raw_labels.count(header.raw_labels[i]) > 1:
             raise ValueError(
@@ -296,15 +302,9 @@ def read_edf(header: EdfHeader, picks: Sequence[Pick], start_s: float, stop_s: f
         else:
             reader = mne.io.read_raw_bdf if header.path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
             raw = reader(header.path, **more)
-        start, stop = round(start_s * rate), min(raw.n_times, round(stop_s * rate))
         # By number: a channel may be called as MNE calls a kind of channel, such as "eeg".
         picked = [raw.ch_names.index(header.raw_labels[i]) for i in group]
-        data = np.empty((len(group), max(0, stop - start)), dtype=np.float32)
-        # In stretches: MNE hands out float64, which for a night of many channels would fill the memory of a laptop.
-        for at in range(start, stop, _STRETCH):
-            end = min(stop, at + _STRETCH)
-            data[:, at - start : end - start] = raw.get_data(picks=picked, start=at, stop=end) * 1e6
-        for i, x in zip(group, data, strict=True):
+        for i, x in zip(group, read_microvolts(raw, picked, start_s, stop_s, rate), strict=True):
             unit = header.raw_units[i]
             read_as = 1.0 if unit in _MNE_MICRO else 1e3 if unit == "mV" else 1e6
             x *= np.float32(TO_UV.get(header.units[i].lower(), 1.0) / read_as)

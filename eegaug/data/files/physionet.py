@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from eegaug.data.channels import Pick
-from eegaug.data.files.continuous import Annotations, Continuous, derived, read_by
+from eegaug.data.files.continuous import Annotations, Continuous, channels_of, derived, read_by
 from eegaug.data.files.edf import TO_UV
 from eegaug.data.stages import parse_stage
 
@@ -43,7 +43,7 @@ def open_wfdb(path: Path) -> Continuous:
     names = [header.sig_name[i] for i in usable]
 
     def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
-        used = sorted({i for pick in picks for i in pick if i is not None})
+        used = channels_of(picks)
         first, last = math.floor(start_s * frames_per_s), min(header.sig_len, math.ceil(stop_s * frames_per_s))
         # Not smoothed: a frame may hold several samples of some signals, of which wfdb would hand out the mean.
         options = {"channels": [usable[i] for i in used], "return_res": 32, "smooth_frames": False}

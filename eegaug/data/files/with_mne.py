@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from eegaug.data.channels import Pick
-from eegaug.data.files.continuous import Annotations, Continuous, derived, is_trigger, read_by
+from eegaug.data.files.continuous import Annotations, Continuous, channels_of, derived, is_trigger, read_by
 
-__all__ = ["open_raw", "open_with_mne"]
+__all__ = ["open_raw", "open_with_mne", "read_microvolts"]
 
 _STRETCH = 2**19
 
@@ -52,14 +52,8 @@ def open_raw(raw: Any, name: str | None = None) -> Continuous:
     sfreq = float(raw.info["sfreq"])
 
     def read(picks: Sequence[Pick], start_s: float, stop_s: float) -> list[tuple[np.ndarray, float]]:
-        used = sorted({i for pick in picks for i in pick if i is not None})
-        start, stop = round(start_s * sfreq), min(raw.n_times, round(stop_s * sfreq))
-        signals = np.empty((len(used), max(0, stop - start)), dtype=np.float32)
-        # In stretches: MNE hands out float64.
-        for at in range(start, stop, _STRETCH):
-            end = min(stop, at + _STRETCH)
-            part = raw.get_data(picks=[data[i] for i in used], start=at, stop=end, verbose="error")
-            signals[:, at - start : end - start] = part * 1e6
+        used = channels_of(picks)
+        signals = read_microvolts(raw, [data[i] for i in used], start_s, stop_s, sfreq)
         return derived({i: (x, sfreq) for i, x in zip(used, signals, strict=True)}, picks, names)
 
     date = raw.info["meas_date"]
@@ -77,6 +71,17 @@ def open_raw(raw: Any, name: str | None = None) -> Continuous:
             if np.isfinite(ch["loc"][:3]).all() and np.any(ch["loc"][:3] != 0)
         },
     )
+
+
+def read_microvolts(raw: Any, picks: Sequence[int], start_s: float, stop_s: float, sfreq: float) -> np.ndarray:
+    """A stretch of channels of a recording in MNE, which takes them for volts, by number: float32 (channels, times)."""
+    start, stop = round(start_s * sfreq), min(raw.n_times, round(stop_s * sfreq))
+    signals = np.empty((len(picks), max(0, stop - start)), dtype=np.float32)
+    # In stretches: MNE hands out float64, which for a night of many channels would fill the memory of a laptop.
+    for at in range(start, stop, _STRETCH):
+        end = min(stop, at + _STRETCH)
+        signals[:, at - start : end - start] = raw.get_data(picks=picks, start=at, stop=end, verbose="error") * 1e6
+    return signals
 
 
 def _annotations(raw: Any) -> Annotations:

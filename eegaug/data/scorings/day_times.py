@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["DAY_S", "first_of_day", "seconds_of"]
+__all__ = ["DAY_S", "first_of_day", "second_of_day", "seconds_of"]
 
 DAY_S = 86400.0
 # "22:09:33", "22.09.33,5", "10:09:33 PM", perhaps behind a date.
@@ -31,6 +32,11 @@ def seconds_of(cell: str) -> float | None:
     if found[5]:
         hours = hours % 12 + (12 if found[5] in "pP" else 0)
     return 3600.0 * hours + 60.0 * minutes + seconds if minutes < 60 and seconds < 60 else None
+
+
+def second_of_day(moment: datetime.datetime) -> float:
+    """Seconds since midnight."""
+    return moment.hour * 3600 + moment.minute * 60 + moment.second + moment.microsecond / 1e6
 
 
 def first_of_day(onset_s: Sequence[float], duration_s: Sequence[float]) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from eegaug.data.scorings.day_times import DAY_S
+from eegaug.data.scorings.day_times import DAY_S, second_of_day
 from eegaug.data.stages import STAGES, UNSCORED, parse_stage
 
 __all__ = ["Hypnogram", "ScoredWindows", "bare_number", "fours_are_n3"]
@@ -154,7 +154,7 @@ class Hypnogram:
             return self
         if start is None:
             raise ValueError("it has times of the day, and the recording does not say when it began")
-        began = start.hour * 3600 + start.minute * 60 + start.second + start.microsecond / 1e6
+        began = second_of_day(start)
         if began == 0 and 1 < self.clock_s < DAY_S - 1:
             began_by = datetime.timedelta(seconds=int(self.clock_s))
             raise ValueError(
