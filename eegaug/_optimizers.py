@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch.optim import Optimizer
 
-__all__ = ["without_compiler"]
+__all__ = ["initialize_to_predict"]
 
 _add_param_group = Optimizer.add_param_group
 
 
+def initialize_to_predict(clf: Any) -> None:
+    """Build network and optimiser of an estimator that is being loaded, without a word and without a compiler."""
+    verbose, clf.verbose = clf.verbose, 0
+    with _without_compiler():
+        clf.initialize()
+    clf.verbose = verbose
+
+
 @contextmanager
-def without_compiler() -> Iterator[None]:
+def _without_compiler() -> Iterator[None]:
     """Build optimisers without torch's compiler: a model that was loaded predicts, and most never train again.
 
     torch keeps this method out of compiled graphs by a decorator, which imports the compiler the first time: for

@@ -27,6 +27,9 @@ from eegaug._validation import (
 from eegaug._warning import warn
 from eegaug.operations import Operation, get_operation
 
+#: What an estimator notes of its data and of its seed.
+OF_DATA = ("signal_", "preprocessing_", "classes_inferred_", "class_weights_", "seed_")
+
 
 class StagingData:
     """The part of `StagingClassifier` that looks at data."""

@@ -12,6 +12,7 @@ from typing import Any
 import mne
 import torch
 from braindecode.models.util import _init_models_dict, interpolated_models_dict, models_dict
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -211,6 +212,44 @@ def _arguments_of(network: nn.Module, given: Mapping[str, Any]) -> dict[str, Any
         takes_any = any(p.kind is p.VAR_KEYWORD for p in takes.values())
         found = {k: v for k, v in {**given, **recorded}.items() if k in takes or (takes_any and k in recorded)}
     return {key: value for key, value in found.items() if key != "chs_info"}
+
+
+def saved_trunk(trunk: Mapping[str, Any], module: Any, whose: str) -> Any:
+    """What a network is to be built from again.
+
+    Parameters
+    ----------
+    trunk : mapping
+        From :func:`describe_trunk`.
+    module
+        What the user gives in its place; None for what is saved.
+    whose : str
+        For messages: what has this trunk.
+
+    Raises
+    ------
+    ValueError
+        If neither the user nor braindecode has the class, or if it takes arguments that could not be saved.
+    """
+    if module is None and trunk["braindecode"] is None:
+        name = trunk["class"].rpartition(":")[2]
+        raise ValueError(
+            f"{whose} has a trunk of the class {trunk['class']}, which is none of braindecode's and is not loaded from "
+            f"a name: pass module={name}."
+        )
+    module = trunk["braindecode"] if module is None else module
+    if trunk["not_kept"] and not isinstance(module, nn.Module):
+        raise ValueError(
+            f"{whose} does not say with which {', '.join(trunk['not_kept'])} the trunk was built, which is no plain "
+            "data: pass module=<a trunk built like it>."
+        )
+    resolve_trunk(module)
+    return module
+
+
+def saved_weights(network: nn.Module) -> bytes:
+    """The content of a safetensors file with the weights of a network."""
+    return save({name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()})
 
 
 def uncompiled_network(network: nn.Module) -> nn.Module:

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from skorch.history import History
 from torch import nn
 
 from eegaug._inputs import Signal
-from eegaug._optimizers import without_compiler
+from eegaug._optimizers import initialize_to_predict
 from eegaug._plain_data import decode, keep, plain
-from eegaug._trunk import describe_trunk, resolve_trunk, uncompiled_network
+from eegaug._trunk import describe_trunk, saved_trunk, saved_weights, uncompiled_network
 from eegaug._version import __version__
 from eegaug._warning import warn
 from eegaug.data.atomic import replace, write_atomically
@@ -151,7 +151,7 @@ def load_model(folder: str | os.PathLike, module: Any = None, *, device: str = "
         load_networks(clf, folder, document["networks"], lambda path, one: load_model(path, one, device=device), module)
         return clf
     trunk = document["trunk"]
-    clf = cls(_trunk_class(folder, trunk, module), device=device, **_settings(document, folder))
+    clf = cls(saved_trunk(trunk, module, str(folder)), device=device, **_settings(document, folder))
     signal = dict(document["signal"])
     signal["ch_names"] = None if signal["ch_names"] is None else tuple(signal["ch_names"])
     clf.preprocessing_ = document["preprocessing"]
@@ -202,7 +202,7 @@ def _write(clf: Any, folder: Path, variants: Any = None, **more: Any) -> None:
         # Where what makes the variants cannot be saved, the network is built without it again.
         as_they_are = bool(variants) and isinstance(variants, list) and not any(variants)
         model = _inner(clf) if as_they_are else uncompiled_network(clf.module_)
-        weights = save({name: v.detach().cpu().clone().contiguous() for name, v in model.state_dict().items()})
+        weights = saved_weights(model)
         write_atomically(folder / WEIGHTS, weights)
         document = _document(clf, hashlib.sha256(weights).hexdigest(), variants)
     if hasattr(clf.policy, "save_weights"):  # of an input-conditional policy
@@ -317,25 +317,6 @@ def _read_document(folder: Path) -> dict[str, Any]:
     return document
 
 
-def _trunk_class(folder: Path, trunk: Mapping[str, Any], module: Any) -> Any:
-    """What the estimator is to build its trunk from."""
-    if module is None:
-        if trunk["braindecode"] is None:
-            name = trunk["class"].rpartition(":")[2]
-            raise ValueError(
-                f"{folder} has a trunk of the class {trunk['class']}, which is none of braindecode's and is not loaded "
-                f"from a name: pass module={name}."
-            )
-        module = trunk["braindecode"]
-    if trunk["not_kept"] and not isinstance(module, nn.Module):
-        raise ValueError(
-            f"{folder} does not say with which {', '.join(trunk['not_kept'])} the trunk was built, which is no plain "
-            "data: pass module=<a trunk built like it>."
-        )
-    resolve_trunk(module)
-    return module
-
-
 def _settings(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     settings = {key: decode(value) for key, value in document["settings"].items()}
     settings["positions"] = document["positions"]
@@ -371,10 +352,7 @@ def _initialize(clf: Any, document: Mapping[str, Any], ready_made: bool) -> None
         from eegaug.augnet._start import rebuilt
 
         clf.layers = layers = list(rebuilt(document["layers"], document.get("layers_start")).layers)
-    verbose, clf.verbose = clf.verbose, 0
-    with without_compiler():
-        clf.initialize()
-    clf.verbose = verbose
+    initialize_to_predict(clf)
     if document["layers"] is not None:
         clf.layers = _layers_as_given(document, layers)
     for key in arguments:

@@ -12,6 +12,7 @@ from skorch.dataset import unpack_data
 from skorch.history import History
 from torch import Tensor, nn
 
+from eegaug._staging_data import OF_DATA
 from eegaug._trunk import build_trunk
 from eegaug.augnet.model import aggregate_copies
 from eegaug.classifier import StagingClassifier
@@ -253,7 +254,7 @@ class MutualClassifier(AITClassifier):
         arguments = {f"module__{name}": value for name, value in self.get_params_for("module").items()}
         training = {n: v for n, v in self.get_params(deep=False).items() if n.startswith(_TRAINING)}
         alone = StagingClassifier(self._builders()[i], **shared, **arguments, **training, verbose=0)
-        for name in ("signal_", "preprocessing_", "classes_inferred_", "class_weights_", "seed_"):
+        for name in OF_DATA:
             if hasattr(self, name):
                 setattr(alone, name, getattr(self, name))
         alone.initialize()

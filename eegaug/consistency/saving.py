@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.torch import load_file
-from safetensors.torch import save as save_tensors
 from skorch.history import History
 
-from eegaug._optimizers import without_compiler
-from eegaug._trunk import resolve_trunk
+from eegaug._optimizers import initialize_to_predict
+from eegaug._staging_data import OF_DATA
+from eegaug._trunk import resolve_trunk, saved_weights
 from eegaug._warning import warn
 from eegaug.augnet._start import rebuilt, starts_of
 from eegaug.augnet.layers import AugmentationLayer
@@ -121,13 +121,12 @@ def save_networks(
     for i in range(len(clf.networks_)):
         save(clf.member(i), folder / NETWORK.format(i))
     as_they_are = isinstance(variants, list) and not any(variants)
-    learned = {} if as_they_are else clf.module_.augmentation.state_dict()
+    learned = not as_they_are and len(clf.module_.augmentation.state_dict()) > 0
     if learned:
-        weights = {name: value.detach().cpu().clone().contiguous() for name, value in learned.items()}
-        write_atomically(folder / AUGMENTATION, save_tensors(weights))
+        write_atomically(folder / AUGMENTATION, saved_weights(clf.module_.augmentation))
     builders = [] if clf.modules is None else clf.modules
     bound = [sorted(one.keywords) if isinstance(one, functools.partial) else [] for one in builders]
-    return {"networks": len(clf.networks_), "same": clf.modules is None, "augmentation": bool(learned), "bound": bound}
+    return {"networks": len(clf.networks_), "same": clf.modules is None, "augmentation": learned, "bound": bound}
 
 
 def load_networks(
@@ -160,14 +159,11 @@ def load_networks(
             _with_bound(member.module, member.module_, names)
             for member, names in zip(members, about.get("bound") or [[]] * len(members), strict=True)
         ]
-    for name in ("signal_", "preprocessing_", "classes_inferred_", "class_weights_", "seed_"):
+    for name in OF_DATA:
         setattr(clf, name, getattr(first, name))
-    verbose, clf.verbose = clf.verbose, 0
     clf.ready_made_ = [member.module_ for member in members]
-    with without_compiler():
-        clf.initialize()
+    initialize_to_predict(clf)
     del clf.ready_made_
-    clf.verbose = verbose
     if about["augmentation"]:
         clf.module_.augmentation.load_state_dict(load_file(folder / AUGMENTATION))
     clf.module_.eval()

@@ -14,6 +14,7 @@ import torch
 from pydantic import Discriminator, Field, JsonValue, PrivateAttr, model_validator
 from torch import Tensor, nn
 
+from eegaug._trunk import saved_weights
 from eegaug.operations import Operation
 from eegaug.policies.base import BasePolicy
 from eegaug.policies.classwise import ClassPolicy
@@ -228,12 +229,9 @@ class ConditionalPolicy(BasePolicy):
 
     def save_weights(self, path: str | os.PathLike) -> None:
         """Write the weights of the network; a file that is there is replaced in one step."""
-        from safetensors.torch import save
-
         from eegaug.data.atomic import write_atomically
 
-        state = {name: value.detach().cpu().contiguous().clone() for name, value in self.module().state_dict().items()}
-        write_atomically(Path(path), save(state))
+        write_atomically(Path(path), saved_weights(self.module()))
 
     def with_weights(self, path: str | os.PathLike, module: Any = None) -> Self:
         """The policy with the network whose weights are in a file.

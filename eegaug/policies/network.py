@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from eegaug._features import TrunkFeatures
 from eegaug._inputs import Signal
 from eegaug._plain_data import decode
-from eegaug._trunk import build_trunk, describe_trunk, signal_arguments
+from eegaug._trunk import build_trunk, describe_trunk, saved_trunk, signal_arguments
 from eegaug.montage import electrode_positions
 
 __all__ = ["AugmentationNetwork", "PairPolicy"]
@@ -141,23 +141,12 @@ class AugmentationNetwork(nn.Module):
         """
         trunk, known = config["trunk"], config["signal"]
         given = {key: decode(value) for key, value in trunk["arguments"].items()}
-        ready_made = isinstance(module, nn.Module)
-        if module is None and trunk["braindecode"] is None:
-            name = trunk["class"].rpartition(":")[2]
-            raise ValueError(
-                f"the augmentation network has a trunk of the class {trunk['class']}, which is none of braindecode's "
-                f"and is not loaded from a name: pass module={name}."
-            )
-        if trunk["not_kept"] and not ready_made:
-            raise ValueError(
-                f"it is not known with which {', '.join(trunk['not_kept'])} the trunk of the augmentation network was "
-                "built, which is no plain data: pass module=<a trunk built like it>."
-            )
+        module = saved_trunk(trunk, module, "the augmentation network")
         names: Sequence[str] | None = known["ch_names"]
         signal = Signal(known["n_chans"], known["n_times"], known["sfreq"], None if names is None else tuple(names))
         built = build_trunk(
-            module or trunk["braindecode"],
-            {} if ready_made else given,
+            module,
+            {} if isinstance(module, nn.Module) else given,
             signal_arguments(signal, given.get("n_outputs", trunk["n_outputs"]), config["positions"]),
         )
         if type(built).__qualname__ != trunk["class"].rpartition(":")[2]:
