@@ -103,8 +103,7 @@ def signal_of(X: Any) -> Signal:
     if not is_dataset(X):
         X = check_windows(X)
         return Signal(int(X.shape[-2]), int(X.shape[-1]), n_windows=int(X.shape[1]) if X.ndim == 4 else None)
-    first = X[0]
-    first = first[0] if isinstance(first, (tuple, list)) else first
+    first = window_of(X[0])
     if getattr(first, "ndim", 0) not in (2, 3):
         raise ValueError(
             f"a window of the dataset has shape {tuple(getattr(first, 'shape', ()))}; it should be (channels, times), "
@@ -120,6 +119,11 @@ def signal_of(X: Any) -> Signal:
         dict(preprocessing) if preprocessing else None,
         n_windows=int(first.shape[0]) if first.ndim == 3 else None,
     )
+
+
+def window_of(item: Any) -> Any:
+    """The window of an item of a dataset, which may have its label beside it."""
+    return item[0] if isinstance(item, (tuple, list)) else item
 
 
 def _whole(dataset: Any) -> Any:
@@ -250,8 +254,7 @@ def recording_of(dataset: Any, index: int) -> str:
 def non_finite_message(dataset: Any, ch_names: Sequence[str] | None) -> str | None:
     """Look for the first NaN or infinite sample of a dataset: a sentence naming it, or None."""
     for i in range(len(dataset)):
-        item = dataset[i]
-        found = non_finite_sample(item[0] if isinstance(item, (tuple, list)) else item)
+        found = non_finite_sample(window_of(dataset[i]))
         if found is not None:
             channel, time, value = found
             origin = recording_of(dataset, i)

@@ -9,9 +9,50 @@ from typing import TextIO, TypeVar
 
 from eegaug._durations import duration
 
-__all__ = ["track"]
+__all__ = ["StepBar", "track"]
 
 T = TypeVar("T")
+
+
+class StepBar:
+    """Steps of one piece of work, told on standard error one by one, with what each has come to.
+
+    Parameters
+    ----------
+    unit : str
+        What a step is.
+    total, done : int
+        How many there will be, and how many were done before.
+    name : str
+        Of the work; what the steps come to stands in its place where it has none.
+    every_s : float
+        Seconds between lines where there is no terminal.
+    """
+
+    def __init__(self, unit: str, total: int, done: int, name: str = "", every_s: float = 10.0):
+        self.unit, self.name, self.every_s = unit, name, every_s
+        self._last, self._bar = 0.0, None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total, initial=done, unit=unit, desc=name or None, file=sys.stderr, dynamic_ncols=True
+            )
+
+    def update(self, step: int, total: int, text: str) -> None:
+        """Move it on by one step, of which there may be more or fewer in all than were planned."""
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.update()
+            (self._bar.set_postfix_str if self.name else self._bar.set_description_str)(text)
+        elif time.monotonic() - self._last >= self.every_s or step == total:
+            self._last = time.monotonic()
+            print(f"{self.name and self.name + ': '}{self.unit} {step}/{total}: {text}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave it as it is."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def track(

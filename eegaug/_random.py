@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -51,6 +51,17 @@ def resolve_seed(random_state: RandomState = None) -> int:
 def derive_seed(seed: int, *keys: int) -> int:
     """A seed for one purpose: the same for the same ``seed`` and ``keys``, unrelated between different ones."""
     return int(np.random.SeedSequence(seed, spawn_key=keys).generate_state(1, np.uint64)[0]) & _MAX_SEED
+
+
+def uniform_on(
+    device: torch.device | str,
+    shape: Sequence[int],
+    generator: torch.Generator | None,
+    dtype: torch.dtype | None = None,
+) -> torch.Tensor:
+    """Uniform draws in [0, 1) on a device, made where the generator is; None: torch's default one of that device."""
+    source = device if generator is None else generator.device
+    return torch.rand(shape, generator=generator, device=source, dtype=dtype).to(device)
 
 
 @contextmanager

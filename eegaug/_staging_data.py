@@ -14,7 +14,7 @@ from skorch.utils import is_dataset
 from torch import nn
 from torch.utils.data import Subset
 
-from eegaug._inputs import Signal, as_windows, check_labels, labels_of, signal_of
+from eegaug._inputs import Signal, as_windows, check_labels, labels_of, signal_of, window_of
 from eegaug._transform_draws import transforms_of
 from eegaug._validation import (
     channel_differences,
@@ -278,8 +278,7 @@ def _operations_in(module: nn.Module) -> list[Operation]:
 
 def _spread(windows: Any) -> float:
     """Standard deviation of the first window, of its channel that has the largest."""
-    first = windows[0]
-    first = first[0] if isinstance(first, (tuple, list)) else first
+    first = window_of(windows[0])
     first = first.detach().cpu().numpy() if isinstance(first, torch.Tensor) else np.asarray(first)
     return float(first.std(-1).max())
 
@@ -302,9 +301,7 @@ def _flat_in(windows: Any) -> list[int]:
         return []
     flat: set[int] | None = None
     for i in np.unique(np.linspace(0, len(windows) - 1, 64).astype(int)):
-        item = windows[int(i)]
-        window = torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
-        now = set(flat_channels(window[None]))
+        now = set(flat_channels(torch.as_tensor(window_of(windows[int(i)]))[None]))
         flat = now if flat is None else flat & now
         if not flat:
             break

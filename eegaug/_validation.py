@@ -84,6 +84,19 @@ def check_number(name: str, value: Any, fits: Callable[[Any], bool], words: str)
         raise ValueError(f"{name} is {value!r}; {words}.")
 
 
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """A whole number of at least `least`, as Python's own.
+
+    Raises
+    ------
+    ValueError
+        Of anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not value >= least or value % 1:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+    return int(value)
+
+
 def check_sfreq(sfreq: Any) -> None:
     """Refuse what is no sampling rate.
 

@@ -369,11 +369,11 @@ def _tells(value: Any) -> bool:
 
 def _describe_data(X: Any, y: Any) -> str:
     """Number and shape of the windows, and a checksum of the labels and of windows spread over all."""
-    from eegaug._inputs import labels_of
+    from eegaug._inputs import labels_of, window_of
 
     labels = labels_of(X) if y is None else np.asarray(y)
     picked = [0, *np.unique(np.linspace(0, len(X) - 1, _LOOKED_AT).round().astype(int)).tolist()]
-    windows = [np.asarray(item[0] if isinstance(item, (tuple, list)) else item) for item in (X[i] for i in picked)]
+    windows = [np.asarray(window_of(X[i])) for i in picked]
     known = [] if labels is None else [labels]
     # A dataset that gives another window each time, by a transform of its own, can only be known by its labels.
     if np.array_equal(windows[0], windows[1], equal_nan=True):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from eegaug._random import uniform_on
 from eegaug._validation import check_number, ordered_names
 from eegaug._warning import warn
 from eegaug.augnet._compile import uncompiled
@@ -178,11 +179,7 @@ class AugmentationLayer(nn.Module):
         for q in self.active():
             op = self.operations[q]
             noise = op.draw(n, n_channels, n_times, generator=generator, device=X.device)
-            u = None
-            if not op.has_magnitude:
-                source = X.device if generator is None else generator.device
-                u = torch.rand(n, generator=generator, device=source).to(X.device)
-            draws[q] = TrainingDraw(noise, u)
+            draws[q] = TrainingDraw(noise, None if op.has_magnitude else uniform_on(X.device, (n,), generator))
         return draws
 
     def weighted_sum(self, X: Tensor, draws: dict[int, TrainingDraw]) -> Tensor:

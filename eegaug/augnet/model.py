@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eegaug._spatial import spatial_products
+from eegaug._validation import check_count
 from eegaug.augnet.module import AugmentationModule
 from eegaug.augnet.penalties import norm_of_layers
 
@@ -75,15 +75,15 @@ class AugAveragedModel(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.augmentation = augmentation
-        self.n_copies = _count(n_copies, "n_copies", 0)
-        self.n_copies_train = _count(n_copies_train, "n_copies_train", 1)
+        self.n_copies = check_count("n_copies", n_copies, 0)
+        self.n_copies_train = check_count("n_copies_train", n_copies_train, 1)
         self.aggregate = _aggregate(aggregate)
-        self.seed = _count(seed, "seed", 0)
+        self.seed = check_count("seed", seed, 0)
 
     def set_prediction(self, n_copies: int | None = None, aggregate: str | None = None) -> None:
         """Change how the model predicts; None leaves a setting as it is."""
         if n_copies is not None and n_copies != self.n_copies:
-            self.n_copies = _count(n_copies, "n_copies", 0)
+            self.n_copies = check_count("n_copies", n_copies, 0)
         if aggregate is not None and aggregate != self.aggregate:
             self.aggregate = _aggregate(aggregate)
 
@@ -188,9 +188,3 @@ def _aggregate(how: str) -> str:
     if how not in AGGREGATES:
         raise ValueError(f"aggregate is {how!r}; use one of {', '.join(AGGREGATES)}.")
     return how
-
-
-def _count(value: int, name: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Real) or not value >= least or value % 1:
-        raise ValueError(f"{name} is {value!r}; it is a whole number of at least {least}.")
-    return int(value)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from eegaug._random import uniform_on
 from eegaug.augnet.together import decision
 from eegaug.functional.sensors import full_precision
 
@@ -74,10 +75,9 @@ def one_operation_each(layer: AugmentationLayer, X: Tensor, generator: torch.Gen
     for q, group in enumerate(groups):
         size = sizes[q]
         if q < len(strengths) and size:
-            op, strength, u = layer.operations[q], strengths[q], None
+            op, strength = layer.operations[q], strengths[q]
             noise = op.draw(size, n_channels, n_times, generator=generator, device=X.device)
-            if not op.has_magnitude:
-                u = torch.rand(size, generator=generator, device=source).to(X.device)
+            u = None if op.has_magnitude else uniform_on(X.device, (size,), generator)
             if layer.compares_losses and (decided_by := decision(op, noise, u)) is not None:
                 strength = strength.detach().clamp(_LEAST, _MOST if op.has_magnitude else 1.0)
                 draws, factor = decided_by

@@ -7,7 +7,6 @@ and continued has one uninterrupted curve.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from typing import Any
 import numpy as np
 from skorch.callbacks import Callback
 
-from eegaug.comparison.plan import write_json
+from eegaug._progress import StepBar
 from eegaug.comparison.scores import stage_scores
 from eegaug.data import STAGES
+from eegaug.data.atomic import write_json
 
 __all__ = ["Budget", "EpochBar", "HeldOutScore", "ProgressFile", "TrainingClock"]
 
@@ -131,13 +131,7 @@ class EpochBar(Callback):
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Open the bar; epochs that a checkpoint has brought are done already."""
-        self._bar = None
-        self._last = 0.0
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            done = len(net.history)
-            self._bar = tqdm(total=net.max_epochs, initial=done, unit="epoch", file=sys.stderr, dynamic_ncols=True)
+        self._bar = StepBar("epoch", net.max_epochs, len(net.history), every_s=self.every_s)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Move it on."""
@@ -145,15 +139,8 @@ class EpochBar(Callback):
         score = last.get("valid_balanced_accuracy")
         text = f"training loss {last['train_loss']:.3f}"
         text += "" if score is None else f", validation balanced accuracy {score:.3f}"
-        if self._bar is not None:
-            self._bar.update()
-            self._bar.set_description_str(text)
-        elif time.monotonic() - self._last >= self.every_s or len(net.history) == net.max_epochs:
-            self._last = time.monotonic()
-            print(f"epoch {len(net.history)}/{net.max_epochs}: {text}", file=sys.stderr, flush=True)
+        self._bar.update(len(net.history), net.max_epochs, text)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Close it."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        self._bar.close()

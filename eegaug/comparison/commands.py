@@ -23,7 +23,6 @@ from eegaug.comparison.fitting import (
 )
 from eegaug.comparison.job import advice
 from eegaug.comparison.methods import Method
-from eegaug.comparison.plan import write_text
 from eegaug.comparison.sources import (
     check_result_file,
     default_for,
@@ -35,6 +34,7 @@ from eegaug.comparison.sources import (
 )
 from eegaug.comparison.table import Comparison
 from eegaug.data import STAGES, Preprocessing
+from eegaug.data.atomic import write_text
 
 __all__ = ["comparison_document", "comparison_lines", "fit", "fit_document", "fit_lines", "score"]
 

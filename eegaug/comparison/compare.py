@@ -29,7 +29,6 @@ from eegaug.comparison.plan import (
     finished_methods,
     make_plan,
     settings_document,
-    write_json,
 )
 from eegaug.comparison.progress import ProgressReporter
 from eegaug.comparison.run import run_folder, set_aside
@@ -51,6 +50,7 @@ from eegaug.comparison.sources import (
 from eegaug.comparison.table import FOLDS, SETTINGS, Comparison, load_comparison
 from eegaug.comparison.workers import Work, check_backend, make_runs
 from eegaug.data import Split, save_splits
+from eegaug.data.atomic import write_json
 
 __all__ = ["compare", "describe_plan"]
 

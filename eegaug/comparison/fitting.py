@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from eegaug._durations import parse_budget
 from eegaug._plain_data import plain_numbers
 from eegaug._progress import track
+from eegaug._validation import check_count
 from eegaug._warning import warn
 from eegaug.comparison.estimators import CHECKPOINT, build_estimator, uninterrupted
 from eegaug.comparison.methods import Method, check_plain, get_method
@@ -25,10 +26,10 @@ from eegaug.comparison.plan import (
     check_settings,
     describe_data,
     settings_document,
-    write_json,
 )
 from eegaug.comparison.scores import recording_table, stage_confusion, stage_scores
 from eegaug.comparison.sources import writable_folder
+from eegaug.data.atomic import write_json
 
 __all__ = ["FitReport", "ScoreReport", "fit_nights", "score_nights", "split_off_validation"]
 
@@ -250,9 +251,9 @@ def training_settings(
         "trunk": trunk,
         "trunk_args": trunk_args,
         "lr": float(lr),
-        "batch_size": _at_least_one("batch_size", batch_size),
-        "max_epochs": _at_least_one("max_epochs", max_epochs),
-        "patience": _at_least_one("patience", patience),
+        "batch_size": check_count("batch_size", batch_size),
+        "max_epochs": check_count("max_epochs", max_epochs),
+        "patience": check_count("patience", patience),
         "budget": budget,
     }
 
@@ -312,9 +313,3 @@ def _finished_epochs(estimator: Any, scored: bool) -> list[dict[str, Any]]:
     """Epochs of the history that came to their end, which may be the score of the validation nights."""
     last = "valid_balanced_accuracy" if scored else "train_seconds"
     return [epoch for epoch in estimator.history if last in epoch]
-
-
-def _at_least_one(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not (isinstance(value, Real) and float(value).is_integer() and value >= 1):
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return int(value)

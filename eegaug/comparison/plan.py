@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from numbers import Real
@@ -17,7 +16,6 @@ from eegaug._words import some_of
 from eegaug.comparison.job import ROW, read_row
 from eegaug.comparison.methods import Method, get_method
 from eegaug.data import STAGES
-from eegaug.data.atomic import write_atomically
 
 __all__ = [
     "Plan",
@@ -31,8 +29,6 @@ __all__ = [
     "make_plan",
     "read_settings",
     "settings_document",
-    "write_json",
-    "write_text",
 ]
 
 SETTINGS_FORMAT = "eegaug-compare"
@@ -309,15 +305,3 @@ def _differences(old: Any, new: Any, name: str = "") -> list[tuple[str, str, str
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a text file so that it is there whole or not at all, whatever happens meanwhile."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text.encode())
-
-
-def write_json(path: str | os.PathLike, document: Any) -> None:
-    """Write a JSON document atomically."""
-    write_text(path, json.dumps(document, indent=1) + "\n")

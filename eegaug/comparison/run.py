@@ -41,10 +41,11 @@ from eegaug.comparison.job import (
 )
 from eegaug.comparison.machine import code_versions, device_name, n_threads
 from eegaug.comparison.methods import Method
-from eegaug.comparison.plan import RunSpec, write_json, write_text
+from eegaug.comparison.plan import RunSpec
 from eegaug.comparison.scores import stage_scores, subject_table
 from eegaug.comparison.searching import search_and_train
 from eegaug.comparison.table import SETTINGS
+from eegaug.data.atomic import write_json, write_text
 
 __all__ = ["run_folder", "run_one", "set_aside"]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from eegaug._validation import check_count
 from eegaug.comparison.methods import Method
 
 __all__ = ["SEARCHES", "check_search", "few_windows", "search_method"]
@@ -100,14 +101,13 @@ def check_search(method: Method, options: Mapping[str, Any], training: Mapping[s
     """
     from eegaug._random import contained_rng
     from eegaug.comparison.estimators import trunk_arguments
-    from eegaug.search import PolicySearch
     from eegaug.search._checks import check_numbers
     from eegaug.search._running import Running
 
     options = dict(options)
     for name in ("retrain_every", "max_steps"):
         if name in options:
-            PolicySearch._check_steps(name, options[name])
+            check_count(name, options[name])
     if getattr(method.build, "func", None) is not _build:
         return
     options.pop("retrain_every", None)

@@ -19,7 +19,7 @@ from eegaug.comparison.estimators import (
     trunk_arguments,
 )
 from eegaug.comparison.job import CURVE, SEARCH, Job, Outcome
-from eegaug.comparison.plan import write_json
+from eegaug.data.atomic import write_json
 
 __all__ = ["search_and_train"]
 

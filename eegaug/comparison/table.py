@@ -13,9 +13,10 @@ import pandas as pd
 
 from eegaug.comparison.figures import comparison_figure, invariances_figure, save_figure
 from eegaug.comparison.job import CURVE, INVARIANCES, ROW, SUBJECTS, checksum, read_error, read_row
-from eegaug.comparison.plan import read_settings, write_text
+from eegaug.comparison.plan import read_settings
 from eegaug.comparison.sentence import in_one_sentence
 from eegaug.comparison.statistics import compare_pairs
+from eegaug.data.atomic import write_text
 
 __all__ = ["Comparison", "load_comparison"]
 

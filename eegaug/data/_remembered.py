@@ -40,7 +40,5 @@ def remembered(path: Path, look: Callable[[], Any]) -> Any:
             return known["found"]
     found = look()
     with suppress(OSError):  # it is found anew each time, then
-        kept = cache_folder() / "files" / name
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_json(kept, {"of": of, "found": found})
+        write_json(cache_folder() / "files" / name, {"of": of, "found": found})
     return json.loads(json.dumps(found))

@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["is_readable", "plain", "read_json", "remove_leftovers", "replace", "write_atomically", "write_json"]
+__all__ = [
+    "is_readable",
+    "plain",
+    "read_json",
+    "remove_leftovers",
+    "replace",
+    "write_atomically",
+    "write_json",
+    "write_text",
+]
 
 # Seconds for which a file that others have open is waited for.
 _PATIENCE_S = 2.0
@@ -69,8 +78,16 @@ def remove_leftovers(folder: Path, older_than_s: float = 3600) -> None:
                 part.unlink()
 
 
-def write_json(path: Path, content: dict) -> None:
-    write_atomically(path, json.dumps(plain(content), indent=1).encode())
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text file atomically, its folder too if need be."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.encode())
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Write a JSON document atomically, its folder too if need be."""
+    write_text(path, json.dumps(plain(content), indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict:

@@ -197,7 +197,7 @@ def subject_folds(
 def save_splits(splits: Sequence[Split], path: str | os.PathLike) -> None:
     """Write splits to a JSON file; one that is there is replaced in one step."""
     content = {"format": "eegaug-splits", "version": 1, "splits": [s.model_dump() for s in splits]}
-    write_json(Path(path), content)
+    write_json(path, content)
 
 
 def load_splits(path: str | os.PathLike) -> list[Split]:

@@ -22,9 +22,8 @@ from eegaug._warning import warn
 from eegaug.comparison.estimators import uninterrupted
 from eegaug.comparison.figures import save_figure
 from eegaug.comparison.machine import code_versions
-from eegaug.comparison.plan import write_text
 from eegaug.comparison.sources import writable_folder
-from eegaug.data.atomic import plain, remove_leftovers, write_json
+from eegaug.data.atomic import plain, remove_leftovers, write_json, write_text
 from eegaug.data.sources import source_name
 from eegaug.experiments.base import Experiment, Settings
 from eegaug.experiments.registry import get_experiment

@@ -13,7 +13,7 @@ from skorch.utils import is_dataset
 from torch import Tensor, nn
 
 from eegaug._hooks import evaluating, find_layer, recorded
-from eegaug._inputs import Signal, as_windows, signal_of
+from eegaug._inputs import Signal, as_windows, signal_of, window_of
 from eegaug._precision import widest
 from eegaug._staging_data import is_nights
 from eegaug._trunk import uncompiled_network
@@ -51,8 +51,7 @@ def _read(dataset: Any) -> np.ndarray:
     """Windows of a dataset, each in its place at once: a list of all of them would be as large again."""
     found = np.empty((0,), dtype=np.float32)
     for i in range(len(dataset)):
-        window = dataset[i]
-        window = np.asarray(window[0] if isinstance(window, (tuple, list)) else window)
+        window = np.asarray(window_of(dataset[i]))
         if not i:
             found = np.empty((len(dataset), *window.shape), dtype=np.float32)
         found[i] = window

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eegaug._random import uniform_on
 from eegaug._validation import ordered_names
 from eegaug._warning import warn
 from eegaug.functional.sampling import relaxed_bernoulli
@@ -276,9 +277,7 @@ class Operation(LinearForm):
         noise = self.draw(*windows.shape, generator=generator, device=X.device)
         if isinstance(probability, numbers.Real) and probability == 1.0:
             return self.apply(X, magnitude, noise)
-        source = X.device if generator is None else generator.device
-        u = torch.rand(windows.shape[0], generator=generator, device=source).to(X.device)
-        return self.mix(X, magnitude, noise, probability, u)
+        return self.mix(X, magnitude, noise, probability, uniform_on(X.device, windows.shape[:1], generator))
 
     def physical(self, magnitude: float | Tensor) -> float | Tensor:
         """Strength in ``unit`` of a magnitude in [0, 1]."""

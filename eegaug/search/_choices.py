@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from eegaug._random import uniform_on
 from eegaug.search.relaxations import ControlVariate, relax_bernoulli, relax_categorical, relax_gradient
 
 __all__ = ["Choices", "Relax", "draw_choices"]
@@ -74,8 +75,7 @@ def draw_choices(
     """
 
     def uniform(like: Tensor) -> tuple[Tensor, Tensor]:
-        source = like.device if generator is None else generator.device
-        u, v = torch.rand(2, *like.shape, generator=generator, device=source, dtype=like.dtype).to(like.device)
+        u, v = uniform_on(like.device, (2, *like.shape), generator, like.dtype)
         return u, v
 
     index, z, z_given = zip(*(relax_categorical(one, *uniform(one)) for one in log_probs), strict=True)

@@ -6,16 +6,16 @@ import json
 import time
 from typing import Any, Self
 
+import pandas as pd
 import torch
 from sklearn.base import clone
 
+from eegaug._progress import StepBar
 from eegaug._random import contained_rng, derive_seed
 from eegaug._validation import naming_a_batch_of_one
 from eegaug._warning import warn
 from eegaug.checkpoint import TrainingCheckpoint
 from eegaug.search._checkpoint import plain_row
-from eegaug.search._progress import SearchBar
-from eegaug.search._record import SearchRecord
 from eegaug.search._running import Running, check_end
 from eegaug.search._task import REFIT, STEP, callback_of
 
@@ -25,10 +25,32 @@ __all__ = ["SearchLoop"]
 _REFIT = "search_refit"
 
 
-class SearchLoop(SearchRecord):
-    """The part of `PolicySearch` that does the steps of a search, and trains with what it found."""
+class SearchLoop:
+    """The part of `PolicySearch` that does the steps of a search, keeps its history, and trains with what it found."""
 
     _running: Running | None = None
+    _rows: list[dict[str, Any]]  # only once a search was begun
+
+    @property
+    def history_(self) -> pd.DataFrame:
+        """One row per step."""
+        if not hasattr(self, "_rows"):
+            raise AttributeError(f"this {type(self).__name__} has not begun to search: call fit first.")
+        return pd.DataFrame(self._rows)
+
+    def _sum_up(self) -> None:
+        """Time and passes, after a row was added or the rows were replaced."""
+        self.search_time_ = float(sum(row["seconds"] for row in self._rows))
+        self.n_forward_backward_ = self._rows[-1]["n_forward_backward"] if self._rows else 0
+
+    def _expected_seconds(self) -> float:
+        """How long the next step takes, by the last ones of its kind; 0 where there were none."""
+        phase = self._next_phase()
+        return max((row["seconds"] for row in self._rows[-5:] if row["phase"] == phase), default=0.0)
+
+    def _next_phase(self) -> str:
+        """``phase`` of the next step, as far as it is known beforehand: that of the last."""
+        return self._rows[-1]["phase"] if self._rows else "search"
 
     def _begin_anew(self) -> None:
         """Build what the search works with."""
@@ -55,7 +77,7 @@ class SearchLoop(SearchRecord):
         running, self.interrupted_ = self._running, False
         running.budget = budget
         self._count_steps(n_steps)
-        bar = SearchBar(self.name, running.n_steps, len(self._rows), bool(self.verbose))
+        bar = StepBar("step", running.n_steps, len(self._rows), self.name) if self.verbose else None
         try:
             while len(self._rows) < running.n_steps:
                 if budget is not None and self.search_time_ + self._expected_seconds() > budget:
@@ -64,7 +86,8 @@ class SearchLoop(SearchRecord):
                 if row is None:
                     break
                 self._count_steps(n_steps)
-                bar.update(row, running.n_steps)
+                if bar is not None:
+                    bar.update(row["step"], running.n_steps, _words(row))
                 if budget is not None and self.search_time_ > budget:
                     break
         except KeyboardInterrupt:
@@ -72,7 +95,8 @@ class SearchLoop(SearchRecord):
                 raise
             self.interrupted_ = True
         finally:
-            bar.close()
+            if bar is not None:
+                bar.close()
         if not self.interrupted_:
             check_end(self, budget, self._rows, self._n_choices(), kept=running.file is not None)
         self.policy_ = self.current_policy()
@@ -136,3 +160,10 @@ class SearchLoop(SearchRecord):
         # The file is of this training alone: another one of this estimator, or of its clones, would be refused.
         estimator.callbacks = own
         estimator.callbacks_ = [pair for pair in estimator.callbacks_ if pair[0] != _REFIT]
+
+
+def _words(row: dict[str, Any]) -> str:
+    """What a step has come to."""
+    hidden = {"step", "phase", "seconds", "n_forward_backward"}
+    shown = {name: value for name, value in row.items() if name not in hidden and isinstance(value, float)}
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in shown.items())

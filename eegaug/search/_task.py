@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset, default_collate
 
 from eegaug._hooks import evaluating
-from eegaug._inputs import Signal, non_finite_message
+from eegaug._inputs import Signal, non_finite_message, window_of
 from eegaug._plain_data import plain_numbers
 from eegaug._random import contained_rng, derive_seed
 from eegaug._validation import all_finite
@@ -75,7 +75,7 @@ class Part:
         picked = rows.tolist()
         several = getattr(self.windows, "__getitems__", None)
         items = several(picked) if several else [self.windows[i] for i in picked]
-        X = default_collate([item[0] if isinstance(item, (tuple, list)) else item for item in items]).float()
+        X = default_collate([window_of(item) for item in items]).float()
         if not all_finite(X):
             raise ValueError(non_finite_message(self.windows, None) or "a batch has NaN or infinite samples.")
         return X

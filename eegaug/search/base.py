@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
@@ -15,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 from eegaug._durations import parse_budget
 from eegaug._inputs import is_list_of_epochs
 from eegaug._random import derive_seed, resolve_seed
+from eegaug._validation import check_count
 from eegaug.checkpoint import _describe
 from eegaug.classifier import StagingClassifier
 from eegaug.policies import Policy
@@ -215,7 +215,7 @@ class PolicySearch(SearchLoop, PredictsByBest, MetaEstimatorMixin, BaseEstimator
         """
         self._forget()
         check_numbers(self)
-        self._check_steps("max_steps" if self.max_epochs is None else "max_epochs", self._n_steps())
+        check_count("max_steps" if self.max_epochs is None else "max_epochs", self._n_steps())
         budget = parse_budget(self.time_budget, "time_budget")
         file = None if self.checkpoint is None else SearchFile(self.checkpoint)
         estimator, windows, labels = self._prepare(X, y)
@@ -266,7 +266,7 @@ class PolicySearch(SearchLoop, PredictsByBest, MetaEstimatorMixin, BaseEstimator
             else:
                 self._restore(saved)
         if max_epochs is not None:
-            self._check_steps("max_epochs", max_epochs)
+            check_count("max_epochs", max_epochs)
         n_steps = self._n_steps() if max_epochs is None else max_epochs
         return self._run(n_steps, parse_budget(time_budget, "time_budget"))
 
@@ -317,11 +317,6 @@ class PolicySearch(SearchLoop, PredictsByBest, MetaEstimatorMixin, BaseEstimator
     def _n_steps(self) -> int:
         """Steps of the search itself."""
         return self.max_steps if self.max_epochs is None else self.max_epochs
-
-    @staticmethod
-    def _check_steps(name: str, n: Any) -> None:
-        if isinstance(n, bool) or not isinstance(n, numbers.Real) or not n >= 1 or n % 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {n!r}.")
 
     def __getstate__(self) -> dict[str, Any]:
         # The data, networks and open files of the search stay in this process.

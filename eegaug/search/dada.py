@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from eegaug._random import uniform_on
 from eegaug.operations import Operation
 from eegaug.search._bilevel_search import BilevelSearch
 from eegaug.search._choices import Choices, Relax, draw_choices
@@ -206,8 +207,7 @@ class Pairs(PerClass):
         # Each position sums the weights of the pairs that have an operation there, so that all pairs get a gradient
         # from the operations of one stage. What was not drawn weighs nothing in the sum; for its share in the gradient
         # it has the mean probability and magnitude of its pairs.
-        lots = torch.rand(log_pi.shape, generator=generator, device=X.device if generator is None else generator.device)
-        choice = gumbel_softmax(log_pi, lots.to(X.device), self.temperature)
+        choice = gumbel_softmax(log_pi, uniform_on(X.device, log_pi.shape, generator), self.temperature)
         index = choice.detach().argmax(1)
         for j in (0, 1):
             at = torch.nn.functional.one_hot(self.places[:, j], len(self.operations)).to(X.dtype)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from eegaug._random import uniform_on
 from eegaug.augnet.combination import Term, combination
 from eegaug.operations import Operation
 from eegaug.search._per_class import PerClass
@@ -87,7 +88,7 @@ def draw_stage(
     """
     active = range(len(operations)) if active is None else active
     noise = {q: operations[q].draw(*shape, generator=generator, device=device) for q in active}
-    return StageDraw(noise, _uniform((shape[0], len(operations)), generator, device))
+    return StageDraw(noise, uniform_on(device, (shape[0], len(operations)), generator))
 
 
 def mix_stage(
@@ -268,7 +269,7 @@ class Stages(PerClass):
     def draw(self, X: Tensor, y: Tensor | None = None, generator: torch.Generator | None = None) -> StagesDraw:
         """Draw what is random about a batch; see :meth:`forward`."""
         rows = self.draw_rows(len(X), y, generator, X.device)
-        lots = _uniform((len(X), self.n_stages, len(self.operations)), generator, X.device)
+        lots = uniform_on(X.device, (len(X), self.n_stages, len(self.operations)), generator)
         stages = []
         for k in range(self.n_stages):
             active = self._active(k, rows, lots)
@@ -382,8 +383,3 @@ class Stages(PerClass):
             f"{', '.join(op.name for op in self.operations)}; {self.n_sub_policies} x {self.n_stages}, "
             f"choice={self.choice!r}, temperature={self.temperature:g}"
         )
-
-
-def _uniform(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device | str) -> Tensor:
-    source = device if generator is None else generator.device
-    return torch.rand(shape, generator=generator, device=source).to(device)

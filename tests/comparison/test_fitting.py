@@ -113,7 +113,7 @@ class TestFit:
 
     def test_a_bar_forgets_the_clock_of_another_machine(self):
         bar = EpochBar()
-        bar.on_train_begin(None)
+        bar.on_train_begin(SimpleNamespace(history=[], max_epochs=1))
         assert _callback_state(bar) == {}
 
     @pytest.mark.parametrize(

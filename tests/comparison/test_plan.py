@@ -15,10 +15,9 @@ from eegaug.comparison.plan import (
     check_settings,
     finished_methods,
     settings_document,
-    write_json,
-    write_text,
 )
 from eegaug.comparison.sources import method_settings
+from eegaug.data.atomic import write_json, write_text
 
 
 def settings(penalty=10.0, methods=("none", "augnet"), **data):
