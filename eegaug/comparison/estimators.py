@@ -29,47 +29,10 @@ _ONE_CTRL_C_S = 1.0
 
 
 def build_estimator(
-    method: Method,
-    options: Mapping[str, Any],
-    training: Mapping[str, Any],
-    nights: Any,
-    *,
-    valid: Any = None,
-    test: Any = None,
-    seed: int = 0,
-    device: str = "cpu",
-    folder: Path | None = None,
-    callbacks: list[Any] | None = None,
+    method: Method, options: Mapping[str, Any], training: Mapping[str, Any], nights: Any, **shared: Any
 ) -> Any:
-    """Unfitted estimator of a method, with everything that all methods share.
-
-    Parameters
-    ----------
-    method : Method
-    options : mapping
-        Options of the method itself.
-    training : mapping
-        trunk, trunk_args, lr, batch_size, max_epochs, patience, budget.
-    nights : Nights
-        For channels and sampling rate.
-    valid, test : Nights, optional
-        With ``valid``, training stops when its balanced accuracy has not risen for ``patience`` epochs, and the best
-        network is kept. ``test`` is scored whenever that has risen, for the curve only.
-    seed : int
-    device : str
-    folder : Path, optional
-        Where checkpoints are kept, so that a killed training goes on.
-    callbacks : list, optional
-        Further skorch callbacks.
-
-    Returns
-    -------
-    StagingClassifier
-    """
-    common = common_arguments(
-        training, nights, valid=valid, test=test, seed=seed, device=device, folder=folder, callbacks=callbacks
-    )
-    return method.build(common, **options)
+    """Unfitted estimator of a method with its own options, and what :func:`common_arguments` makes of all others."""
+    return method.build(common_arguments(training, nights, **shared), **options)
 
 
 def common_arguments(
@@ -83,7 +46,24 @@ def common_arguments(
     folder: Path | None = None,
     callbacks: list[Any] | None = None,
 ) -> dict[str, Any]:
-    """Arguments of an estimator that all methods share; parameters as for :func:`build_estimator`."""
+    """Arguments of an estimator that all methods share.
+
+    Parameters
+    ----------
+    training : mapping
+        trunk, trunk_args, lr, batch_size, max_epochs, patience, budget.
+    nights : Nights
+        For channels and sampling rate.
+    valid, test : Nights, optional
+        With ``valid``, training stops when its balanced accuracy has not risen for ``patience`` epochs, and the best
+        network is kept. ``test`` is scored whenever that has risen, for the curve only.
+    seed : int
+    device : str
+    folder : Path, optional
+        Where checkpoints are kept, so that a killed training goes on.
+    callbacks : list, optional
+        Further skorch callbacks.
+    """
     from skorch.helper import predefined_split
 
     from eegaug._early_stopping import early_stopping, validation_score

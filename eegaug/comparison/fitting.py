@@ -19,6 +19,7 @@ from eegaug._progress import track
 from eegaug._validation import check_count
 from eegaug._warning import warn
 from eegaug.comparison.estimators import CHECKPOINT, build_estimator, uninterrupted
+from eegaug.comparison.job import free_place
 from eegaug.comparison.methods import Method, check_plain, get_method
 from eegaug.comparison.plan import (
     SettingsDamagedError,
@@ -206,10 +207,7 @@ def _make_room(unfinished: Path, document: Mapping[str, Any]) -> None:
     if not (unfinished / CHECKPOINT).exists():
         shutil.rmtree(unfinished)
         return
-    number = 1
-    while (kept := unfinished.with_name(f"{unfinished.name}-{number}")).exists():
-        number += 1
-    unfinished.rename(kept)
+    kept = unfinished.rename(free_place(unfinished))
     warn(
         f"{unfinished} held a training {other}: it is kept as {kept.name}, and this one begins anew. The command that "
         f"began it goes on with it if {kept.name} is called {unfinished.name} again."

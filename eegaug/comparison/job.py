@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 
 from eegaug.comparison.methods import Method
 
-__all__ = ["Job", "Outcome", "advice", "checksum", "error_text", "read_error", "read_row"]
+__all__ = ["Job", "Outcome", "advice", "checksum", "error_text", "free_place", "read_error", "read_row"]
 
 ROW, ERROR, CURVE = "row.json", "error.json", "curve.csv"
 INVARIANCES, HISTORY = "invariances.csv", "invariances_history.csv"
@@ -38,6 +39,11 @@ def _read_run(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return found if isinstance(found, dict) and "method" in found else None
+
+
+def free_place(folder: Path) -> Path:
+    """The folder's name with the first number that no other has."""
+    return next(place for i in itertools.count(1) if not (place := folder.with_name(f"{folder.name}-{i}")).exists())
 
 
 def checksum(content: bytes) -> str:
@@ -82,7 +88,7 @@ class Job:
     options : mapping
         Of the method.
     training : mapping
-        What all methods share, see :func:`eegaug.comparison.estimators.build_estimator`.
+        What all methods share, see :func:`eegaug.comparison.estimators.common_arguments`.
     nights : Nights
         All nights.
     part : Split

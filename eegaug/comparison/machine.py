@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from eegaug._compat import installed_version
 from eegaug._version import __version__
 
 __all__ = ["code_versions", "device_name", "n_threads"]
@@ -16,12 +16,8 @@ __all__ = ["code_versions", "device_name", "n_threads"]
 @cache
 def code_versions() -> dict[str, str]:
     """Versions of what computes the result, of Python and of the machine, and the git revision where there is one."""
-    found = {"eegaug": __version__}
-    for name in ("torch", "braindecode", "skorch", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
+    used = {name: installed_version(name) or "unknown" for name in ("torch", "braindecode", "skorch", "numpy")}
+    found = {"eegaug": __version__, **used}
     return {**found, "python": platform.python_version(), "platform": platform.platform(), "revision": _revision()}
 
 

@@ -178,14 +178,6 @@ def _none(common: dict[str, Any]) -> Any:
     return StagingClassifier(**common)
 
 
-def _fixed(common: dict[str, Any]) -> Any:
-    from eegaug.classifier import StagingClassifier
-    from eegaug.policy import Policy
-
-    policy = Policy.fixed_sleep(sfreq=common["sfreq"], ch_names=common["ch_names"])
-    return StagingClassifier(**common, policy=policy)
-
-
 def _ready_made(common: dict[str, Any], *, kind: str, **options: Any) -> Any:
     from eegaug.classifier import StagingClassifier
     from eegaug.policy import Policy
@@ -219,7 +211,7 @@ def _without_places(layer: Any, common: Mapping[str, Any]) -> Any:
 
 
 register_method(Method("none", "no augmentation", _none, {}))
-register_method(Method("fixed", "fixed policy", _fixed, {}))
+register_method(Method("fixed", "fixed policy", partial(_ready_made, kind="fixed_sleep"), {}))
 _AUGNET: dict[str, Any] = {
     "layers": ("time-frequency", "time-frequency", "sensors"),
     "penalty": 10.0,

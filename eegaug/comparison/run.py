@@ -37,6 +37,7 @@ from eegaug.comparison.job import (
     Outcome,
     checksum,
     error_text,
+    free_place,
     read_row,
 )
 from eegaug.comparison.machine import code_versions, device_name, n_threads
@@ -178,17 +179,10 @@ def set_aside(out: str | os.PathLike, method: str) -> Path | None:
             _remove(folder)
             continue
         if aside is None:
-            aside = _new_folder(Path(out) / ASIDE, method)
+            aside = free_place(Path(out) / ASIDE / method)
+            aside.mkdir(parents=True)
         folder.rename(aside / folder.name)
     return aside
-
-
-def _new_folder(parent: Path, name: str) -> Path:
-    number = 1
-    while (folder := parent / f"{name}-{number}").exists():
-        number += 1
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _deaths(folder: Path, session: str | None) -> int:

@@ -90,7 +90,7 @@ def check_search(method: Method, options: Mapping[str, Any], training: Mapping[s
     options : mapping
         Of the method.
     training : mapping
-        See :func:`eegaug.comparison.estimators.build_estimator`.
+        See :func:`eegaug.comparison.estimators.common_arguments`.
     nights : Nights
         For channels, sampling rate and length of a window.
 

@@ -12,19 +12,20 @@ import numpy as np
 import pandas as pd
 
 from eegaug.comparison.estimators import (
+    CHECKPOINT,
     PROGRESS,
     common_arguments,
     count_parameters,
     fit_uninterrupted,
     trunk_arguments,
 )
-from eegaug.comparison.job import CURVE, SEARCH, Job, Outcome
+from eegaug.comparison.job import CURVE, POLICY, SEARCH, Job, Outcome
 from eegaug.data.atomic import write_json
 
 __all__ = ["search_and_train"]
 
 SEARCH_HISTORY = "search_history.csv"
-_POINT, _POLICY, _PREDICTED = "point.json", "policy.json", "predicted.npy"
+_POINT, _PREDICTED = "point.json", "predicted.npy"
 #: Share of a budget that a search may use before it is known how long a training takes.
 _FIRST_SHARE = 0.5
 
@@ -124,7 +125,9 @@ class _SearchRun:
 
     def _tell(self, search: Any, row: Mapping[str, Any]) -> None:
         step = _steps(search)
-        words = f"search step {step}/{self.n_steps}" if row["phase"] == "search" else str(row["phase"])
+        self._note(step, f"search step {step}/{self.n_steps}" if row["phase"] == "search" else str(row["phase"]))
+
+    def _note(self, step: int, words: str) -> None:
         write_json(self.folder / PROGRESS, {"share": step / (self.n_steps + 1), "words": words})
 
     # -- points of the curve -------------------------------------------------------------------------------------------
@@ -157,8 +160,7 @@ class _SearchRun:
             folder=place,
         )
         estimator = StagingClassifier(**common, policy=policy)
-        words = f"training with the policy of search step {step}/{self.n_steps}"
-        write_json(self.folder / PROGRESS, {"share": step / (self.n_steps + 1), "words": words})
+        self._note(step, f"training with the policy of search step {step}/{self.n_steps}")
         fit_uninterrupted(estimator, train)
         seconds = float(np.sum(estimator.history[:, "train_seconds"]))
         valid_scores = np.asarray(estimator.history[:, "valid_balanced_accuracy"], dtype=float)
@@ -179,9 +181,9 @@ class _SearchRun:
             "n_parameters": count_parameters(estimator),
         }
         np.save(place / _PREDICTED, np.asarray(predicted))
-        policy.save(place / _POLICY)
+        policy.save(place / POLICY)
         write_json(place / _POINT, point)
-        for name in ("checkpoint", PROGRESS):
+        for name in (CHECKPOINT, PROGRESS):
             (place / name).unlink(missing_ok=True)
         return point
 
@@ -215,7 +217,7 @@ class _SearchRun:
             **{name: last[name] for name in ("pretrain_seconds", "search_seconds", "retrain_seconds")},
             "retrainings": len(points),
         }
-        policy = load_policy(self._place(chosen["step"]) / _POLICY)
+        policy = load_policy(self._place(chosen["step"]) / POLICY)
         tables = {CURVE: curve, SEARCH_HISTORY: _plain(search.history_)}
         return Outcome(predicted[best], numbers, tables, policy)
 

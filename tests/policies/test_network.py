@@ -171,7 +171,7 @@ def test_what_a_ready_made_trunk_was_built_with_is_kept_or_missed():
         config = json.loads(json.dumps(network.config()))
         assert config["trunk"]["not_kept"] == missed
         if missed:  # with another activation the same weights would be another network
-            with pytest.raises(ValueError, match="not known with which activation the trunk"):
+            with pytest.raises(ValueError, match="does not say with which activation the trunk"):
                 AugmentationNetwork.from_config(config)
         again = AugmentationNetwork.from_config(config, EEGNet(**settings, activation=Mine) if missed else None).eval()
         again.load_state_dict(network.state_dict())
