@@ -14,15 +14,13 @@ import torch
 _CHUNK = 1 << 20
 
 
-def check_windows(X: Any, name: str = "X") -> Any:
+def check_windows(X: Any) -> Any:
     """Return `X` as an array or tensor of windows (n, channels, times), or sequences of windows, of numbers.
 
     Parameters
     ----------
     X : array-like or torch.Tensor
         Windows (n, channels, times), or sequences of them (n, windows, channels, times).
-    name : str
-        What to call it in errors.
 
     Returns
     -------
@@ -38,13 +36,13 @@ def check_windows(X: Any, name: str = "X") -> Any:
     if not isinstance(X, (np.ndarray, torch.Tensor)):
         if isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], tuple):
             raise ValueError(
-                f"{name} is a list of (window, label, …), which is what scikit-learn makes of a dataset when it splits "
+                "X is a list of (window, label, …), which is what scikit-learn makes of a dataset when it splits "
                 "it: give it skorch.helper.SliceDataset(dataset) instead."
             )
         X = np.asarray(X)
     if np.ma.is_masked(X):
         raise ValueError(
-            f"{name} is a masked array, of which {np.ma.count_masked(X)} samples are masked, and a network sees them "
+            f"X is a masked array, of which {np.ma.count_masked(X)} samples are masked, and a network sees them "
             "all: drop or repair windows with such samples first, or pass X.data."
         )
     if X.dtype == object:
@@ -54,14 +52,14 @@ def check_windows(X: Any, name: str = "X") -> Any:
         numeric = not (X.dtype.is_complex or X.dtype == torch.bool)
     if not numeric:
         complex_data = "Complex data not supported: " if "complex" in str(X.dtype) else ""
-        raise ValueError(f"{complex_data}{name} holds {X.dtype}; windows are real numbers, e.g. float32 in µV.")
+        raise ValueError(f"{complex_data}X holds {X.dtype}; windows are real numbers, e.g. float32 in µV.")
     if isinstance(X, torch.Tensor) and X.dtype == torch.bfloat16:  # which NumPy does not know
         X = X.float()
     if isinstance(X, np.ndarray) and (not X.dtype.isnative or X.dtype.itemsize > 8 or min(X.strides, default=0) < 0):
         X = np.array(X, dtype=np.float64 if X.dtype.itemsize > 8 else X.dtype.newbyteorder("="), order="C")
     if X.ndim not in (3, 4):
         raise ValueError(
-            f"{name} has shape {tuple(X.shape)}; windows have three dimensions (windows, channels, times)"
+            f"X has shape {tuple(X.shape)}; windows have three dimensions (windows, channels, times)"
             + (
                 ": for a single window pass X[None]."
                 if X.ndim == 2
@@ -69,7 +67,7 @@ def check_windows(X: Any, name: str = "X") -> Any:
             )
         )
     if 0 in X.shape:
-        raise ValueError(f"{name} has shape {tuple(X.shape)}: there is no sample in it.")
+        raise ValueError(f"X has shape {tuple(X.shape)}: there is no sample in it.")
     return X
 
 

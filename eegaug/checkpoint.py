@@ -229,9 +229,7 @@ def _epochs(found: dict[str, Any]) -> int:
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
-    if isinstance(value, Tensor):
+    if isinstance(value, (np.generic, np.ndarray, Tensor)):
         return value.tolist()
     if isinstance(value, numbers.Number):
         return float(value)

@@ -24,7 +24,7 @@ N_FOLDS = 3
 QUICK = {"n_subjects": 6, "n_windows": 60}
 
 
-def night_plan(settings: Settings, quick_seeds: int = 1, full_seeds: int = 5) -> list[dict[str, Any]]:
+def night_plan(settings: Settings) -> list[dict[str, Any]]:
     """One entry for each seed, with everything that says which nights there are.
 
     Of recordings, too, ``n_subjects`` and ``n_windows`` (of a night) may be told; without them all are taken.
@@ -32,7 +32,7 @@ def night_plan(settings: Settings, quick_seeds: int = 1, full_seeds: int = 5) ->
     source = settings.nights()
     simulated = source["data"] == "simulated"
     entries = []
-    for seed in settings.seed_list(full=full_seeds, quick=quick_seeds):
+    for seed in settings.seed_list(full=5, quick=1):
         own = QUICK if settings.quick else {"n_windows": 100} if simulated else {}
         data_args = {**own, **source["data_args"]}
         if simulated:

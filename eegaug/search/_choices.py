@@ -191,12 +191,7 @@ class Relax(nn.Module):
         return seen.sqrt().clamp(min=tiny)
 
     def learn(
-        self,
-        values: Tensor,
-        choices: Choices,
-        parameters: Sequence[Tensor],
-        optimizer: torch.optim.Optimizer,
-        decay: float = 0.9,
+        self, values: Tensor, choices: Choices, parameters: Sequence[Tensor], optimizer: torch.optim.Optimizer
     ) -> tuple[Tensor, ...]:
         """The gradient, after which the control variate takes a step against its variance.
 
@@ -215,5 +210,5 @@ class Relax(nn.Module):
         optimizer.zero_grad()
         with torch.no_grad():
             new = values.square().mean()
-            self.mean_square.copy_(torch.where(self.mean_square > 0, self.mean_square.lerp(new, 1.0 - decay), new))
+            self.mean_square.copy_(torch.where(self.mean_square > 0, self.mean_square.lerp(new, 0.1), new))
         return tuple(one.detach() * scale for one in found)

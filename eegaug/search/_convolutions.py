@@ -6,6 +6,7 @@ hypergradient never goes. Most networks for EEG are made of convolutions.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["HypergradientConvolutions"]
+__all__ = ["HypergradientConvolutions", "graph_nodes"]
 
 _N_DIMS = {torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}
 _DEFAULTS = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
@@ -64,19 +65,24 @@ class HypergradientConvolutions(TorchFunctionMode):
 
     def _learned(self, X: Tensor) -> bool:
         """Whether a convolution's input depends on weights, and not on the signal alone."""
-        todo, seen = [X.grad_fn], {None}
         if X.grad_fn is None:
             return X is not self.signal
-        while todo:
-            node = todo.pop()
-            if node in seen:
-                continue
-            seen.add(node)
+        for node in graph_nodes([X.grad_fn]):
             leaf = getattr(node, "variable", None)
             if isinstance(node, _Convolution._backward_cls) or (leaf is not None and leaf is not self.signal):
                 return True
-            todo += [before for before, _ in node.next_functions]
         return False
+
+
+def graph_nodes(ends: Iterable[Any]) -> Iterator[Any]:
+    """The nodes of autograd's graph that these depend on, and these themselves, each once."""
+    todo, seen = list(ends), {None}
+    while todo:
+        node = todo.pop()
+        if node not in seen:
+            seen.add(node)
+            yield node
+            todo += [before for before, _ in node.next_functions]
 
 
 def _each(value: Any, n_dims: int) -> list[int]:

@@ -1,31 +1,26 @@
-"""A search under way, and what its base class does besides searching."""
+"""A search under way, how it is kept, and what would be wrong to go on with or to end with."""
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import math
 from typing import Any
 
 import torch
-from sklearn.base import clone
 
 from eegaug._durations import duration
 from eegaug._plain_data import plain_numbers
 from eegaug._warning import warn
 from eegaug._words import counted
-from eegaug.classifier import StagingClassifier
 from eegaug.search._checkpoint import SearchFile, own_settings
 from eegaug.search._task import SearchTask
 
 __all__ = [
     "Running",
     "check_end",
-    "checked_clone",
     "refuse_changes",
     "refuse_small_budget",
-    "spell_out_parameters",
 ]
 
 # Weights are as good as even when as many operations are left to choose between, of all.
@@ -63,25 +58,6 @@ class Running:
         if self.file is not None:
             return self.file.read(self.settings)
         return None if self.kept is None else torch.load(io.BytesIO(self.kept), map_location="cpu", weights_only=True)
-
-
-def checked_clone(estimator: Any, **signal: Any) -> Any:
-    """A clone of the estimator of a search, with what the search was told about the signal.
-
-    Raises
-    ------
-    TypeError
-        If it does not train with policies.
-    ValueError
-        If it has a policy of its own.
-    """
-    if not isinstance(estimator, StagingClassifier):
-        raise TypeError(
-            f"estimator is a {type(estimator).__name__}; pass an eegaug.StagingClassifier: it trains with policies."
-        )
-    if estimator.policy is not None:
-        raise ValueError("the estimator has a policy of its own; pass it with policy=None, the search finds one.")
-    return clone(estimator).set_params(**{name: value for name, value in signal.items() if value is not None})
 
 
 def refuse_changes(search: Any, free: frozenset[str], settings: dict[str, Any]) -> None:
@@ -150,15 +126,3 @@ def refuse_small_budget(searcher: str, budget: float, rows: list[dict[str, Any]]
 
 def _short(seconds: float) -> str:
     return duration(seconds) if seconds >= 0.1 else f"{seconds:.1g} s"
-
-
-def spell_out_parameters(cls: type) -> None:
-    """Show, to scikit-learn and to readers, the parameters that a class passes on to its parent as ``**shared``."""
-    if "__init__" not in vars(cls):
-        return
-    own = inspect.signature(cls.__init__).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in own.values()):
-        kept = [p for p in own.values() if p.kind is not p.VAR_KEYWORD]
-        shared = inspect.signature(super(cls, cls).__init__).parameters
-        more = [p for name, p in shared.items() if name not in own and p.kind is p.KEYWORD_ONLY]
-        cls.__init__.__signature__ = inspect.Signature([*kept, *more])

@@ -75,12 +75,12 @@ class SearchState:
 
 def _plain(name: str, value: Any) -> Any:
     """A copy of `value` as a checkpoint can hold it: NumPy's numbers as Python's."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, Tensor):
-        return value.detach().clone()
     if isinstance(value, np.generic):
         return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Tensor):
+        return value.detach().clone()
     if isinstance(value, Mapping):
         return {_plain(name, key): _plain(name, item) for key, item in value.items()}
     if type(value) in (list, tuple):

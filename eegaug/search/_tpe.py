@@ -77,7 +77,7 @@ class PolicyStudy:
         self.seed, self.n_startup_trials, self.shared = seed, n_startup_trials, shared
         self.emitted: list[int] = []
         try:
-            self.study = _create(self.optuna, open_storage(self.optuna, storage), study_name)
+            self.study = _create(self.optuna, open_storage(storage), study_name)
         except Exception as error:  # whatever optuna and what it stands on raise
             if storage is None or isinstance(error, OSError):
                 raise
@@ -295,7 +295,7 @@ class PrunerReplica:
         return self.trial.should_prune()
 
 
-def open_storage(optuna: Any, storage: Any) -> Any:
+def open_storage(storage: Any) -> Any:
     """An optuna storage: a URL and a storage as they are, a path as a journal file."""
     if storage is None or not isinstance(storage, (str, os.PathLike)) or "://" in str(storage):
         return storage

@@ -24,7 +24,7 @@ from eegaug.search._state import SearchState
 from eegaug.search._task import Part, SearchTask, Steps, callback_of
 from eegaug.search.base import PolicySearch
 
-__all__ = ["TrialSearch", "run_trial", "seconds_each", "validated_estimator"]
+__all__ = ["TrialSearch", "run_trial", "seconds_each", "validated_estimator", "with_names"]
 
 
 class TrialSearch(PolicySearch):
@@ -101,8 +101,8 @@ class TrialSearch(PolicySearch):
         return self._row(task, result["steps"], result, state.best[0]["score"]) | {"seconds": result["seconds"]}
 
     def _row(self, task: SearchTask, steps: list[Steps], result: dict[str, Any], best: float | None) -> dict[str, Any]:
-        names = [[[task.operations[op].name, p, magnitude] for op, p, magnitude in sub] for sub in steps]
-        return {"score": result["score"], "best_score": best, "epochs": result["epochs"], "trial": names}
+        told = with_names(task, steps)
+        return {"score": result["score"], "best_score": best, "epochs": result["epochs"], "trial": told}
 
     def _policy(self, task: SearchTask, state: Any) -> Policy:
         steps = [steps for trial in state.best for steps in trial["steps"]]
@@ -146,6 +146,11 @@ class TrialSearch(PolicySearch):
         if file is not None:
             file.remove("trial-")
         return results
+
+
+def with_names(task: SearchTask, steps: list[Steps]) -> list[Any]:
+    """Sub-policies whose operations are told by their names, not their numbers."""
+    return [[[task.operations[op].name, p, magnitude] for op, p, magnitude in sub] for sub in steps]
 
 
 def run_trial(estimator: Any, windows: Any, labels: Any) -> dict[str, Any]:

@@ -19,16 +19,11 @@ from eegaug.checkpoint import _describe
 from eegaug.classifier import StagingClassifier
 from eegaug.policies import Policy
 from eegaug.search._checkpoint import SearchFile, search_settings
-from eegaug.search._checks import check_numbers
+from eegaug.search._checks import check_numbers, checked_clone, spell_out_parameters
 from eegaug.search._loop import SearchLoop
 from eegaug.search._operations import resolve_operations
 from eegaug.search._prediction import PredictsByBest
-from eegaug.search._running import (
-    Running,
-    checked_clone,
-    refuse_changes,
-    spell_out_parameters,
-)
+from eegaug.search._running import Running, refuse_changes
 from eegaug.search._split import check_groups, hold_out, subjects_of
 from eegaug.search._state import SearchState
 from eegaug.search._task import SPLIT, Part, SearchTask, make_task

@@ -28,7 +28,7 @@ from eegaug._precision import widest
 from eegaug._random import contained_rng
 from eegaug._spatial import spatial_products
 from eegaug._trunk import twice_differentiable
-from eegaug.search._convolutions import HypergradientConvolutions
+from eegaug.search._convolutions import HypergradientConvolutions, graph_nodes
 
 __all__ = [
     "METHODS",
@@ -201,16 +201,8 @@ def _without_direction(v: dict[str, Tensor], gradient: dict[str, Tensor]) -> dic
 
 def _refuse_cut_graph(gradients: Iterable[Tensor]) -> None:
     """Raise where a part of the network has a gradient that has none: autograd would leave that part out unsaid."""
-    todo = [g.grad_fn for g in gradients]
-    seen = {None}
-    while todo:
-        node = todo.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if node.name() == "torch::autograd::Error":
-            raise RuntimeError("a part of it is marked once_differentiable")
-        todo += [before for before, _ in node.next_functions]
+    if any(node.name() == "torch::autograd::Error" for node in graph_nodes(g.grad_fn for g in gradients)):
+        raise RuntimeError("a part of it is marked once_differentiable")
 
 
 def _central_difference(

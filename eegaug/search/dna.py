@@ -18,7 +18,7 @@ from eegaug._trunk import copy_network
 from eegaug.policies.network import AugmentationNetwork, PairPolicy
 from eegaug.policy import ClassPolicy, ConditionalPolicy, PolicyOperation, SubPolicy
 from eegaug.search._checks import check_one_of, check_positive
-from eegaug.search._divergence import refuse_divergence
+from eegaug.search._divergence import means_over_windows, refuse_divergence
 from eegaug.search._dna_apply import augment_pairs, list_pairs
 from eegaug.search._dna_summary import ClassMeans, class_distances, class_means, top_pairs
 from eegaug.search._state import SearchState
@@ -204,13 +204,7 @@ class DNASearch(PolicySearch):
         state.trunk.train()
         state.network.train()
         criterion, part = task.new_criterion(), task.train.take(state.rows.numpy())
-        sums: dict[str, Tensor] = {}
-        n = 0
-        for X, y in task.batches(part):
-            for name, value in self.update(task, state, criterion, (X, y)).items():
-                sums[name] = sums.get(name, 0.0) + value * len(X)
-            n += len(X)
-        row = {name: float(total) / n for name, total in sums.items()}
+        row = means_over_windows((len(X), self.update(task, state, criterion, (X, y))) for X, y in task.batches(part))
         refuse_divergence(row, len(self._rows) + 1, "Lower policy_lr, or the estimator's lr.")
         return row
 

@@ -17,7 +17,7 @@ from eegaug.search._checks import check_one_of
 from eegaug.search._split import hold_out
 from eegaug.search._task import SPLIT, TRIALS, Part, SearchTask
 from eegaug.search._tpe import PolicyStudy, require_optuna
-from eegaug.search._trials import run_trial, seconds_each, validated_estimator
+from eegaug.search._trials import run_trial, seconds_each, validated_estimator, with_names
 from eegaug.search.base import PolicySearch
 
 __all__ = ["FastAutoAugmentSearch"]
@@ -177,9 +177,8 @@ class FastAutoAugmentSearch(PolicySearch):
             raise
         study.tell(trial, score=score)
         study.new()
-        names = [[[task.operations[op].name, p, magnitude] for op, p, magnitude in sub] for sub in steps]
-        best = study.best(1)[0].value
-        return {"fold": fold, "score": score, "best_score": best, "n_forward": n_forward, "trial": names}
+        best, told = study.best(1)[0].value, with_names(task, steps)
+        return {"fold": fold, "score": score, "best_score": best, "n_forward": n_forward, "trial": told}
 
     def _train_fold(self, task: SearchTask, state: _Folds, fold: int) -> dict[str, Any]:
         file = self._running.file

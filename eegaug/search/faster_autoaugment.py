@@ -13,7 +13,7 @@ from eegaug._random import derive_seed
 from eegaug.policy import Policy
 from eegaug.search._checks import check_one_of, check_positive
 from eegaug.search._critic import Critic, critic_loss, policy_loss
-from eegaug.search._divergence import refuse_divergence
+from eegaug.search._divergence import means_over_windows, refuse_divergence
 from eegaug.search._state import SearchState
 from eegaug.search._task import SearchTask
 from eegaug.search.base import PolicySearch
@@ -198,14 +198,9 @@ class FasterAutoAugmentSearch(PolicySearch):
 
     def _step(self, task: SearchTask, state: SearchState) -> dict[str, Any]:
         criterion = task.new_criterion()
-        sums, n = {}, 0
-        for X, y in task.batches(task.train):
-            if len(X) < 2:
-                continue
-            for name, value in self.update(task, state, criterion, (X, y)).items():
-                sums[name] = sums.get(name, 0.0) + value * len(X)
-            n += len(X)
-        row = {name: float(total) / n for name, total in sums.items()}
+        row = means_over_windows(
+            (len(X), self.update(task, state, criterion, (X, y))) for X, y in task.batches(task.train) if len(X) >= 2
+        )
         refuse_divergence(row, len(self._rows) + 1, "Lower critic_lr.")
         return row | {"entropy": float(state.stages.entropy().mean())}
 
