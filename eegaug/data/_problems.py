@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from eegaug._words import counted, some_of
 
-__all__ = ["lines_about", "none_usable", "note", "reason_of", "skipped"]
+__all__ = ["lines_about", "none_usable", "note", "reason_of", "refuse_not_finite", "skipped"]
 
 
 def reason_of(err: BaseException) -> str:
@@ -55,3 +57,19 @@ def lines_about(problems: Sequence[dict], n_read: int) -> list[str]:
     if len(told) > 10:
         lines.append(f"and {len(told) - 10} more notes, see Nights.problems")
     return lines
+
+
+def refuse_not_finite(X: np.ndarray, ch_names: Sequence[str], recording: str) -> None:
+    """Raise a ValueError naming recording, window and channel of the first sample that is NaN or infinite."""
+    # A sum of finite terms is finite, unless they overflow, which the second look sorts out: no mask for good data.
+    for i, window in enumerate(X):
+        with np.errstate(invalid="ignore"):
+            total = window.sum(dtype=np.float64)
+        if not np.isfinite(total):
+            bad = ~np.isfinite(window)
+            if bad.any():
+                channel = ch_names[int(bad.any(axis=-1).argmax())]
+                raise ValueError(
+                    f"Recording {recording!r}, window {i}, channel {channel!r}: {int(bad.sum())} of {window.size} "
+                    "samples are NaN or infinite. Repair or leave out this stretch before loading."
+                )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from eegaug.data._problems import refuse_not_finite
 from eegaug.data._remembered import remembered
 from eegaug.data.channels import pick_channels
 from eegaug.data.discover import Found
@@ -26,7 +27,6 @@ from eegaug.data.preprocessing import (
 from eegaug.data.scorings.hypnogram import Hypnogram, ScoredWindows
 from eegaug.data.scorings.reading import read_hypnogram
 from eegaug.data.stages import UNSCORED
-from eegaug.data.store import refuse_not_finite
 
 __all__ = ["Contents", "Reading", "Windows", "convert", "look", "names_in_files", "scored_windows", "windows_at"]
 

@@ -140,6 +140,27 @@ def subject_folds(
             f"subjects holds a {type(odd).__name__}; names of subjects are due: of nights these are nights.subjects."
         )
     names = list(dict.fromkeys(str(s) for s in subjects))
+    n_train, n_valid, n_test = _fold_sizes(names, n_folds, n_train, n_valid, n_test)
+    order = [names[i] for i in check_random_state(random_state).permutation(len(names))]
+    place = {s: i for i, s in enumerate(names)}
+    folds = []
+    for k in range(n_folds):
+        # Turning the order puts another stretch of it in front: test sets of different folds never meet.
+        turned = order[k * n_test :] + order[: k * n_test]
+        sides = (
+            turned[n_test + n_valid : n_test + n_valid + n_train],
+            turned[n_test : n_test + n_valid],
+            turned[:n_test],
+        )
+        train, valid, test = (tuple(sorted(side, key=place.__getitem__)) for side in sides)
+        folds.append(Split(train=train, valid=valid, test=test))
+    return folds
+
+
+def _fold_sizes(
+    names: Sequence[str], n_folds: int, n_train: int | None, n_valid: int | None, n_test: int | None
+) -> tuple[int, int, int]:
+    """How many subjects a fold has to train, to validate and to test; refuses what cannot be."""
     n = len(names)
     sizes = {"n_train": n_train, "n_valid": n_valid, "n_test": n_test}
     for name, value in {"n_folds": n_folds, **sizes}.items():
@@ -178,20 +199,7 @@ def subject_folds(
         raise ValueError(
             f"{n_folds} folds that each test on {n_test} others need {n_folds * n_test} subjects; there are {n}."
         )
-    order = [names[i] for i in check_random_state(random_state).permutation(n)]
-    place = {s: i for i, s in enumerate(names)}
-    folds = []
-    for k in range(n_folds):
-        # Turning the order puts another stretch of it in front: test sets of different folds never meet.
-        turned = order[k * n_test :] + order[: k * n_test]
-        sides = (
-            turned[n_test + n_valid : n_test + n_valid + n_train],
-            turned[n_test : n_test + n_valid],
-            turned[:n_test],
-        )
-        train, valid, test = (tuple(sorted(side, key=place.__getitem__)) for side in sides)
-        folds.append(Split(train=train, valid=valid, test=test))
-    return folds
+    return n_train, n_valid, n_test
 
 
 def save_splits(splits: Sequence[Split], path: str | os.PathLike) -> None:

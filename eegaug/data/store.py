@@ -21,8 +21,10 @@ import numpy as np
 
 from eegaug._validation import check_number, check_sfreq, ordered_names
 from eegaug._warning import warn
+from eegaug.data._open_files import FILES
+from eegaug.data._problems import refuse_not_finite
 from eegaug.data.atomic import is_readable, plain, read_json, remove_leftovers, write_atomically, write_json
-from eegaug.data.nights import _FILES, NightDataset, Nights
+from eegaug.data.nights import NightDataset, Nights
 from eegaug.data.stages import stages_of_windows
 
 __all__ = ["NightWriter", "open_store"]
@@ -111,12 +113,10 @@ class NightWriter:
         index = self.store_dir / "store.json"
         if index.exists():
             self._check_same(read_json(index))
-            _FILES.close_in(self.store_dir)  # nights may be written anew by other processes
+            FILES.close_in(self.store_dir)  # nights may be written anew by other processes
             remove_leftovers(self.store_dir)
-            entries = _entries(self.store_dir)
-            self._known = {read_json(path)["recording"] for path in entries}
+            self._known = {read_json(path)["recording"] for path in _entries(self.store_dir)}
         else:
-            self.store_dir.mkdir(parents=True, exist_ok=True)
             write_json(index, {**self.header, "complete": False})
 
     def _check_same(self, old: dict) -> None:
@@ -205,7 +205,7 @@ class NightWriter:
         }
         index = self._entry(recording)
         before = read_json(index)["signal"] if index.exists() else signal
-        _FILES.close_in(self.store_dir)
+        FILES.close_in(self.store_dir)
         write_atomically(self.store_dir / signal, X)
         write_json(index, entry)
         if before != signal:
@@ -310,22 +310,6 @@ class NightWriter:
         return opened(self.store_dir, header)
 
 
-def refuse_not_finite(X: np.ndarray, ch_names: Sequence[str], recording: str) -> None:
-    """Raise a ValueError naming recording, window and channel of the first sample that is NaN or infinite."""
-    # A sum of finite terms is finite, unless they overflow, which the second look sorts out: no mask for good data.
-    for i, window in enumerate(X):
-        with np.errstate(invalid="ignore"):
-            total = window.sum(dtype=np.float64)
-        if not np.isfinite(total):
-            bad = ~np.isfinite(window)
-            if bad.any():
-                channel = ch_names[int(bad.any(axis=-1).argmax())]
-                raise ValueError(
-                    f"Recording {recording!r}, window {i}, channel {channel!r}: {int(bad.sum())} of {window.size} "
-                    "samples are NaN or infinite. Repair or leave out this stretch before loading."
-                )
-
-
 def _check_size(signal: Path, entry: dict, header: dict) -> None:
     """Raise if a night's signal file is gone or has another size than its entry says."""
     if not signal.exists():
@@ -337,7 +321,7 @@ def _check_size(signal: Path, entry: dict, header: dict) -> None:
 
 def remove_damaged(store_dir: Path) -> None:
     """Remove what cannot be read of a store that can be made again: the other nights stay."""
-    _FILES.close_in(store_dir)
+    FILES.close_in(store_dir)
     if not is_readable(store_dir / "store.json"):
         shutil.rmtree(store_dir)
         return
@@ -407,7 +391,7 @@ def opened(store_dir: Path, header: dict) -> Nights:
                 **night["description"],
             )
         )
-        _FILES.forget(datasets[-1].path)
+        FILES.forget(datasets[-1].path)
     return Nights(
         datasets,
         preprocessing=header["preprocessing"],

@@ -15,9 +15,10 @@ import pandas as pd
 from eegaug._progress import track
 from eegaug._words import counted
 from eegaug.data._problems import none_usable, note, reason_of, skipped
+from eegaug.data._whose import in_several_folders, names_of_nights
 from eegaug.data.channels import eeg_channels, pick_channels, short_name
 from eegaug.data.convert import Contents, Reading, look, names_in_files, scored_windows
-from eegaug.data.discover import RECORDINGS, Found, find_recordings, in_several_folders, names_of_nights, unread_files
+from eegaug.data.discover import RECORDINGS, Found, find_recordings, unread_files
 from eegaug.data.preprocessing import Preprocessing
 from eegaug.data.scorings.reading import OTHERS_SETTLE, four_is_n3, four_is_open
 from eegaug.data.stages import STAGES

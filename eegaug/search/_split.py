@@ -97,35 +97,9 @@ def hold_out(
     if groups is None:
         if chosen or isinstance(valid_size, (int, np.integer)):
             raise ValueError(f"valid_size={valid_size!r} speaks of subjects, but groups is None; pass groups=.")
-        warn(
-            "groups is None and the data do not say whose windows they are: windows are held out one by one. "
-            "Neighbouring windows of a night are alike, so the search is told too good scores; pass groups=<subjects>."
-        )
-        few = [_label(label) for label, n in zip(*np.unique(labels, return_counts=True), strict=True) if n < 2]
-        if few:
-            raise ValueError(f"class {few[0]} has one window; it takes two to have one on either side.")
-        return next(StratifiedShuffleSplit(1, test_size=valid_size, random_state=seed).split(labels, labels))
-    names = np.unique(groups)
-    if chosen:
-        wanted = np.asarray(list(valid_size))
-        strangers = [name for name in wanted.tolist() if name not in names]
-        if not len(wanted) or strangers:
-            raise ValueError(f"valid_size names {strangers or 'nobody'}; the subjects are {names.tolist()}.")
-        sides = [(np.flatnonzero(~np.isin(groups, wanted)), np.flatnonzero(np.isin(groups, wanted)))]
-        if not len(sides[0][0]):
-            raise ValueError("valid_size names all subjects; nobody is left to train on.")
-    elif len(names) < 2:
-        raise ValueError(
-            f"all windows are of one subject, {names[0].item()!r}: nobody is left to validate on. A search needs two "
-            "subjects or more."
-        )
-    elif (valid_size if valid_size >= 1 else math.ceil(valid_size * len(names))) >= len(names):
-        raise ValueError(f"valid_size={valid_size} of {len(names)} subjects leaves nobody to train on.")
-    else:
-        size = valid_size if valid_size < 1 else int(valid_size)
-        sides = GroupShuffleSplit(_ATTEMPTS, test_size=size, random_state=seed).split(labels, groups=groups)
+        return _windows_apart(labels, valid_size, seed)
     first = None
-    for train, valid in sides:
+    for train, valid in [_sides_of(groups, valid_size)] if chosen else _shuffled_sides(groups, valid_size, seed):
         lacking = missing_classes(labels, train), missing_classes(labels, valid)
         if not any(lacking):
             return train, valid
@@ -139,6 +113,44 @@ def hold_out(
     raise ValueError(
         f"with subject {who} held out, {side} has no window of class {', '.join(map(repr, classes))}: {advice}."
     )
+
+
+def _windows_apart(labels: np.ndarray, valid_size: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A side to train on and one to validate on of windows that are nobody's."""
+    warn(
+        "groups is None and the data do not say whose windows they are: windows are held out one by one. "
+        "Neighbouring windows of a night are alike, so the search is told too good scores; pass groups=<subjects>."
+    )
+    few = [_label(label) for label, n in zip(*np.unique(labels, return_counts=True), strict=True) if n < 2]
+    if few:
+        raise ValueError(f"class {few[0]} has one window; it takes two to have one on either side.")
+    return next(StratifiedShuffleSplit(1, test_size=valid_size, random_state=seed).split(labels, labels))
+
+
+def _sides_of(groups: np.ndarray, subjects: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of others than these subjects, and theirs."""
+    names, wanted = np.unique(groups), np.asarray(list(subjects))
+    strangers = [name for name in wanted.tolist() if name not in names]
+    if not len(wanted) or strangers:
+        raise ValueError(f"valid_size names {strangers or 'nobody'}; the subjects are {names.tolist()}.")
+    theirs = np.isin(groups, wanted)
+    if theirs.all():
+        raise ValueError("valid_size names all subjects; nobody is left to train on.")
+    return np.flatnonzero(~theirs), np.flatnonzero(theirs)
+
+
+def _shuffled_sides(groups: np.ndarray, size: float, seed: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Several ways to hold out so many subjects, or such a fraction of them."""
+    names = np.unique(groups)
+    if len(names) < 2:
+        raise ValueError(
+            f"all windows are of one subject, {names[0].item()!r}: nobody is left to validate on. A search needs two "
+            "subjects or more."
+        )
+    if (size if size >= 1 else math.ceil(size * len(names))) >= len(names):
+        raise ValueError(f"valid_size={size} of {len(names)} subjects leaves nobody to train on.")
+    splitter = GroupShuffleSplit(_ATTEMPTS, test_size=size if size < 1 else int(size), random_state=seed)
+    return splitter.split(groups, groups=groups)
 
 
 def missing_classes(labels: np.ndarray, rows: np.ndarray) -> list[Any]:

@@ -14,7 +14,7 @@ is made of.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -160,8 +160,10 @@ def unrolled_gradient(
     exact = method == "exact"
     found = torch.autograd.grad(loss, list(theta.values()), create_graph=exact, allow_unused=True)
     gradient = {name: g for name, g in zip(names, found, strict=True) if g is not None}
-    if exact:
-        _refuse_cut_graph(gradient.values())
+    # A part of the network whose gradient has none autograd would leave out unsaid.
+    nodes = graph_nodes(g.grad_fn for g in gradient.values()) if exact else ()
+    if any(node.name() == "torch::autograd::Error" for node in nodes):
+        raise RuntimeError("a part of it is marked once_differentiable")
     with torch.no_grad():
         within, beside = (0.0, weight_decay) if decoupled else (weight_decay, 0.0)
         step = {name: gradient.get(name, 0.0) + within * value for name, value in theta.items()}
@@ -197,12 +199,6 @@ def _without_direction(v: dict[str, Tensor], gradient: dict[str, Tensor]) -> dic
         along = sum((v[name] * gradient[name]).sum() for name in both)
         share = along / square.clamp(min=torch.finfo(square.dtype).tiny) if both else 0.0
         return {name: v[name] - share * gradient[name] if name in both else v[name] for name in v}
-
-
-def _refuse_cut_graph(gradients: Iterable[Tensor]) -> None:
-    """Raise where a part of the network has a gradient that has none: autograd would leave that part out unsaid."""
-    if any(node.name() == "torch::autograd::Error" for node in graph_nodes(g.grad_fn for g in gradients)):
-        raise RuntimeError("a part of it is marked once_differentiable")
 
 
 def _central_difference(

@@ -34,13 +34,9 @@ def night_figure(night: Any) -> Any:
     -------
     matplotlib Figure
     """
-    names = _panels(night)
-    heights = [_HEIGHTS[name] for name in names]
-    figure = new_figure(_WIDTH, sum(heights) + 0.6)
-    figure.get_layout_engine().set(h_pad=0.03, hspace=0.02)
-    _draw(
-        night, dict(zip(names, figure.subplots(len(names), 1, height_ratios=heights, squeeze=False)[:, 0], strict=True))
-    )
+    heights = _heights(night)
+    figure = _figure(sum(heights.values()) + 0.6)
+    _draw(figure, night, heights)
     return figure
 
 
@@ -57,15 +53,12 @@ def page_figure(night: Any, heading: list[str]) -> Any:
     -------
     matplotlib Figure
     """
-    names = _panels(night)
-    heights = [_HEIGHTS[name] for name in names]
-    parts = [0.3 + _LINE * (len(heading) - 1), sum(heights) + 0.6, 2.6]
-    figure = new_figure(_WIDTH, sum(parts))
-    figure.get_layout_engine().set(h_pad=0.03, hspace=0.02)
+    heights = _heights(night)
+    parts = [0.3 + _LINE * (len(heading) - 1), sum(heights.values()) + 0.6, 2.6]
+    figure = _figure(sum(parts))
     head, upper, lower = figure.subfigures(3, 1, height_ratios=parts)
     _head(head, parts[0], heading)
-    axes = upper.subplots(len(names), 1, height_ratios=heights, squeeze=False)[:, 0]
-    _draw(night, dict(zip(names, axes, strict=True)))
+    _draw(upper, night, heights)
     columns = 3 if night.agreement is not None else 2
     ratios = [1.0, 1.15, 1.2][:columns]
     cells = lower.subplots(1, columns, width_ratios=ratios, squeeze=False)[0]
@@ -100,12 +93,22 @@ def agreement_line(agreement: Any) -> str:
     return f"kappa {shown}, accuracy {100 * agreement.scores['accuracy']:.0f} %"
 
 
-def _panels(night: Any) -> list[str]:
+def _heights(night: Any) -> dict[str, float]:
+    """Of the panels of a night."""
     skipped = "agreement" if night.agreement is None else ""
-    return [name for name in _HEIGHTS if name != skipped]
+    return {name: height for name, height in _HEIGHTS.items() if name != skipped}
 
 
-def _draw(night: Any, axes: dict[str, Any]) -> None:
+def _figure(height: float) -> Any:
+    figure = new_figure(_WIDTH, height)
+    figure.get_layout_engine().set(h_pad=0.03, hspace=0.02)
+    return figure
+
+
+def _draw(part: Any, night: Any, heights: dict[str, float]) -> None:
+    """Draw panels of these heights into a figure or a part of one."""
+    subplots = part.subplots(len(heights), 1, height_ratios=list(heights.values()), squeeze=False)[:, 0]
+    axes = dict(zip(heights, subplots, strict=True))
     time = {"window_s": night.epoch_s, "start_s": float(night.onset_s[0])}
     stages = night.on_grid(night.stages, UNSCORED)
     plot_hypnogram(stages, ax=axes["hypnogram"], **time)

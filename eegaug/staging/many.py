@@ -23,7 +23,7 @@ from eegaug._version import __version__
 from eegaug._warning import warn
 from eegaug._words import some_of
 from eegaug.data.atomic import write_atomically
-from eegaug.data.discover import HYPNOGRAMS, RECORDINGS, Found, find_recordings, unread_files
+from eegaug.data.discover import HYPNOGRAMS, RECORDINGS, Found, find_recordings, matching, unread_files
 from eegaug.data.files.continuous import FORMS
 from eegaug.data.files.npz import read_npz
 from eegaug.data.scorings.reading import OTHERS_SETTLE, four_is_n3, four_is_open, holds_stages
@@ -334,9 +334,7 @@ def _expanded(source: str | os.PathLike) -> Iterator[Path]:
     elif path.is_file():
         yield path
     elif glob.has_magic(str(source)):
-        matched = sorted(Path(p) for p in glob.glob(str(source), recursive=True) if Path(p).is_file())
-        if not matched:
-            raise FileNotFoundError(f"No file matches {source}.")
+        matched = matching(source)
         # A pattern such as night* takes hypnograms and tables along.
         known = [p for p in matched if p.suffix.lower() in RECORDINGS]
         yield from (one.path for one in find_recordings(known)[0]) if known else matched

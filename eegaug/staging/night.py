@@ -318,17 +318,8 @@ def stage(
     >>> night.hypnogram.columns.tolist()[:4], len(night)
     (['onset', 'duration', 'stage', 'p_W'], 40)
     """
-    named = None
-    if isinstance(model, (str, os.PathLike)):
-        from eegaug.bundle import load_model
-
-        named, model = Path(model).resolve().name, load_model(model, device=device)
-    model = getattr(model, "best_estimator_", model)
-    if not (hasattr(model, "predict_proba") and hasattr(model, "fit")):
-        raise TypeError(f"model is a {type(model).__name__}; pass the folder of a model or a fitted classifier.")
-    if hasattr(model, "check_is_fitted"):
-        model.check_is_fitted()
-    stage_codes(model.classes_)
+    named = Path(model).resolve().name if isinstance(model, (str, os.PathLike)) else None
+    model = _fitted(model, device)
     if preprocessing is None:
         preprocessing = Preprocessing.of_model(model)
     elif preprocessing.ch_names is None:
@@ -355,16 +346,7 @@ def stage(
     if there > len(night):
         night.notes.append(f"{there - len(night)} of {there} epochs between the first and the last are not there")
     if hypnogram is not None:
-        end_s = prepared.onset_s[-1] + prepared.window_s
-        fitting = hypnogram.since(night.start, end_s).lasting(end_s, prepared.window_s)
-        night.notes += fitting.notes
-        # Sleep-EDF's hypnograms go on to a day without a stage.
-        ends_s = (fitting.onset_s + fitting.duration_s)[fitting.stage != UNSCORED]
-        if ends_s.max(initial=0.0) > prepared.onset_s[-1] + 2 * prepared.window_s:
-            night.notes.append("the scoring goes on after the end of the recording: is it of this night?")
-        if isinstance(reference, (str, os.PathLike)) and begins_elsewhere(Path(reference), night.start):
-            night.notes.append("the scoring's header has another start time: stages were counted from the recording's")
-        scored = reference_stages(fitting, prepared.onset_s, prepared.window_s)
+        scored = _scored(night, hypnogram, reference)
     else:
         scored = prepared.scored if reference is None else np.asarray(reference)
     if scored is not None:
@@ -372,6 +354,36 @@ def stage(
         if left := int((scored < 0).sum()):
             night.notes.append(f"{left} of {len(night)} epochs have no stage by the scorer and do not count")
     return night
+
+
+def _fitted(model: Any, device: str) -> Any:
+    """The classifier that stages, loaded if it is a folder."""
+    if isinstance(model, (str, os.PathLike)):
+        from eegaug.bundle import load_model
+
+        model = load_model(model, device=device)
+    model = getattr(model, "best_estimator_", model)
+    if not (hasattr(model, "predict_proba") and hasattr(model, "fit")):
+        raise TypeError(f"model is a {type(model).__name__}; pass the folder of a model or a fitted classifier.")
+    if hasattr(model, "check_is_fitted"):
+        model.check_is_fitted()
+    stage_codes(model.classes_)
+    return model
+
+
+def _scored(night: StagedNight, hypnogram: Hypnogram, reference: Any) -> np.ndarray:
+    """A scorer's stages of the night's epochs; what is odd about them is noted."""
+    prepared = night.prepared
+    end_s = prepared.onset_s[-1] + prepared.window_s
+    fitting = hypnogram.since(night.start, end_s).lasting(end_s, prepared.window_s)
+    night.notes += fitting.notes
+    # Sleep-EDF's hypnograms go on to a day without a stage.
+    ends_s = (fitting.onset_s + fitting.duration_s)[fitting.stage != UNSCORED]
+    if ends_s.max(initial=0.0) > prepared.onset_s[-1] + 2 * prepared.window_s:
+        night.notes.append("the scoring goes on after the end of the recording: is it of this night?")
+    if isinstance(reference, (str, os.PathLike)) and begins_elsewhere(Path(reference), night.start):
+        night.notes.append("the scoring's header has another start time: stages were counted from the recording's")
+    return reference_stages(fitting, prepared.onset_s, prepared.window_s)
 
 
 def as_hypnogram(reference: Any, numbers: str = "auto") -> Hypnogram | None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from eegaug.data import discover
-from eegaug.data.discover import find_recordings, names_of_nights, unread_files
+from eegaug.data._whose import names_of_nights
+from eegaug.data.discover import find_recordings, unread_files
 from eegaug.data.scorings import pairing
 
 from .edf_files import pages, write_edf

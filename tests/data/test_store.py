@@ -13,7 +13,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from eegaug.data import NightWriter, Preprocessing, open_store, store
-from eegaug.data.nights import _FILES
+from eegaug.data._open_files import FILES
 
 P = Preprocessing(ch_names=["C3", "C4"], sfreq=10, l_freq=None, h_freq=None, window_s=5)
 
@@ -53,7 +53,7 @@ def test_what_is_written_is_read_back(tmp_path):
 def test_a_file_that_is_open_is_neither_replaced_nor_removed(tmp_path, monkeypatch):
     # Windows refuses both.
     def closed(path):
-        if str(Path(path).absolute()) in _FILES.files:
+        if str(Path(path).absolute()) in FILES.files:
             raise PermissionError(13, "used by a process", str(path))
 
     remove, put = Path.unlink, os.replace
@@ -97,7 +97,7 @@ def test_a_writer_closes_what_this_process_has_open(tmp_path):
     nights = fill(tmp_path / "store")
     nights.read(), other.read()
     writer(tmp_path / "store")
-    assert {Path(path).parent for path in _FILES.files} & {tmp_path / "store", tmp_path / "other"} == {
+    assert {Path(path).parent for path in FILES.files} & {tmp_path / "store", tmp_path / "other"} == {
         tmp_path / "other"
     }
 
@@ -170,11 +170,11 @@ def test_nights_on_disk_can_be_pickled(tmp_path):
 
 
 def test_few_files_stay_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(_FILES, "limit", 2)
-    _FILES.reset()
+    monkeypatch.setattr(FILES, "limit", 2)
+    FILES.reset()
     nights = fill(tmp_path, n_nights=5)
     np.testing.assert_array_equal(nights.read(), np.concatenate([windows(seed=k) for k in range(5)]))
-    assert len(_FILES.files) == 2
+    assert len(FILES.files) == 2
 
 
 def _killed_build(folder):
