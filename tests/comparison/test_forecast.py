@@ -7,8 +7,8 @@ from eegaug import compare
 from eegaug.comparison import Forecast, describe_plan, forecast_lines
 from eegaug.comparison.forecast import _earlier, _some_of_each_stage
 from eegaug.comparison.job import ROW
-from eegaug.comparison.plan import write_json
 from eegaug.data import Nights, Split
+from eegaug.data.atomic import write_json
 
 
 class TestDescribePlan:

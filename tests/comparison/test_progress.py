@@ -6,9 +6,10 @@ import time
 from eegaug.comparison import progress
 from eegaug.comparison.estimators import PROGRESS
 from eegaug.comparison.job import ERROR, ROW
-from eegaug.comparison.plan import make_plan, write_json
+from eegaug.comparison.plan import make_plan
 from eegaug.comparison.progress import ProgressReporter
 from eegaug.comparison.run import run_folder
+from eegaug.data.atomic import write_json
 
 
 def test_lines_of_a_log_file(tmp_path):

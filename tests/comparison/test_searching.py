@@ -16,10 +16,11 @@ from eegaug.comparison import Method, describe_plan, get_method, list_methods, r
 from eegaug.comparison.compare import _check_options
 from eegaug.comparison.fitting import training_settings
 from eegaug.comparison.job import advice
-from eegaug.comparison.plan import RunSpec, SettingsMismatchError, write_json
+from eegaug.comparison.plan import RunSpec, SettingsMismatchError
 from eegaug.comparison.run import run_folder, run_one
 from eegaug.comparison.search_methods import SEARCHES, check_search
 from eegaug.data import Split
+from eegaug.data.atomic import write_json
 from eegaug.policy import Policy
 from eegaug.search import PolicySearch, list_searchers
 
