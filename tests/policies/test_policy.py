@@ -122,7 +122,9 @@ class TestData:
         with pytest.raises(ValueError, match="positions need ch_names"):
             example(ch_names=None, positions=np.eye(3))
 
-    @pytest.mark.parametrize("wrong", [{"sfreq": True}, {"sfreq": "100"}, {"draws": True}, {"draws": "2"}])
+    @pytest.mark.parametrize(
+        "wrong", [{"sfreq": True}, {"sfreq": "100"}, {"draws": True}, {"draws": "2"}, {"draws": 0}]
+    )
     def test_numbers_are_numbers(self, wrong):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}"):
             example(**wrong)
@@ -297,6 +299,45 @@ class TestApply:
             example().apply(signal(2, 6, 100).numpy())
         with pytest.raises(TypeError, match=r"got a tensor of torch\.int64"):
             example().apply(signal(2, 6, 100).long())
+
+
+class TestWords:
+    policy = Policy(
+        sub_policies=[
+            SubPolicy(operations=[("sign_flip", 1.0), ("time_reverse", 0.5)], weight=1),
+            SubPolicy(operations=[("time_reverse", 0.5)], weight=5),
+            SubPolicy(operations=[("gaussian_noise", 0.25, (0.5, 1.0))], weight=3),
+            SubPolicy(operations=(), weight=1),
+        ]
+    )
+
+    def test_the_likeliest_are_named_and_the_others_summed_up(self):
+        words = [
+            "Draws one of 4 sub-policies for each window.",
+            "10 %: with probability 1 flips the sign of all channels;",
+            "    then with probability 0.5 plays windows backwards",
+            "50 %: with probability 0.5 plays windows backwards",
+            "30 %: with probability 0.25 adds white noise of standard deviation 0.2, times a factor drawn between 0.5 "
+            "and 1",
+            "10 %: changes nothing",
+        ]
+        assert self.policy.describe().splitlines() == self.policy.describe(4).splitlines() == words
+        assert self.policy.describe(2).splitlines() == [words[0], *words[3:5], "20 %: one of 2 others"]
+
+    def test_table(self):
+        table = self.policy.table()
+        assert table[["sub_policy", "place"]].to_numpy().tolist() == [[0, 0], [0, 1], [1, 0], [2, 0], [3, 0]]
+        assert table["operation"].tolist() == ["sign_flip", "time_reverse", "time_reverse", "gaussian_noise", ""]
+        assert table["weight"].tolist() == pytest.approx([0.1, 0.1, 0.5, 0.3, 0.1])
+        nan = float("nan")
+        for name, values in {
+            "probability": [1.0, 0.5, 0.5, 0.25, nan],
+            "lowest_magnitude": [nan, nan, nan, 0.5, nan],
+            "magnitude": [nan, nan, nan, 1.0, nan],
+            "strength": [nan, nan, nan, 0.2, nan],
+        }.items():
+            np.testing.assert_allclose(table[name], values)
+        assert table["unit"].tolist()[3] == "SD" and (table["draws"] == 1).all()
 
 
 class TestFixedSleep:
