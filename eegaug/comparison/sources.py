@@ -301,7 +301,7 @@ def usable_device(device: str | None) -> str:
         try:
             torch.zeros(1, device=asked).item()
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0].partition(". ")[0]  # torch goes on with all backends that there are
             raise ValueError(f"device {device!r} cannot be used ({reason}); use cpu, cuda, cuda:1, …") from None
     return device
 

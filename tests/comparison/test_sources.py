@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eegaug.comparison.sources import check_result_file, default_for, get_nights, search_options
+from eegaug.comparison.sources import check_result_file, default_for, get_nights, search_options, usable_device
 
 
 @pytest.mark.parametrize("data", ["simulated", "Simulated", Path("simulated")])
@@ -23,3 +23,17 @@ def test_a_result_takes_the_place_of_a_file_only(tmp_path):
         check_result_file(tmp_path, "a CSV file")
     with pytest.raises(ValueError, match="is a device or a pipe, which a result would replace; name a CSV file"):
         check_result_file(Path(os.devnull), "a CSV file")
+
+
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [
+        ("tpu", "'tpu' is no device"),
+        ("cuda:99", "is not there: torch sees"),
+        ("xla", r"cannot be used \(.{9,150}\)"),
+    ],
+)
+def test_devices_that_are_not_there_are_named(device, reason):
+    with pytest.raises(ValueError, match=f"{reason}.*(use cpu, cuda|CUDA devices)"):
+        usable_device(device)
+    assert usable_device("cpu") == "cpu"
