@@ -14,6 +14,7 @@ from torch import nn
 from eegaug._features import TrunkFeatures
 from eegaug._inputs import Signal
 from eegaug._trunk import copy_network
+from eegaug.montage import electrode_positions
 from eegaug.policies.network import AugmentationNetwork
 
 SIGNAL = Signal(4, 100, SFREQ, tuple(CHANNELS))
@@ -201,3 +202,36 @@ def test_features_are_standardised_over_windows_and_then_as_before():
     standard = network.standardise(features)
     torch.testing.assert_close(standard.mean(0), torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(standard.std(0, correction=0), torch.ones(4), atol=1e-3, rtol=0)
+
+
+def test_statistics_of_many_batches_are_their_mean_and_then_a_moving_one():
+    standardise = small_network().standardise
+    batches = torch.randn(11, 20, 4, generator=torch.Generator().manual_seed(3)) * torch.arange(1, 12)[:, None, None]
+    for features in batches[:10]:
+        standardise(features)
+    means, variances = batches.mean(1), batches.var(1, correction=0)
+    torch.testing.assert_close(standardise.mean, means[:10].mean(0))
+    torch.testing.assert_close(standardise.variance, variances[:10].mean(0))
+    standardise(batches[10])
+    torch.testing.assert_close(standardise.mean, 0.9 * means[:10].mean(0) + 0.1 * means[10])
+    torch.testing.assert_close(standardise.variance, 0.9 * variances[:10].mean(0) + 0.1 * variances[10])
+
+
+def test_features_that_are_the_same_in_all_windows_say_nothing():
+    standardise = small_network().standardise
+    for _ in range(50):
+        found = standardise(torch.full((20, 4), 3.0))
+        assert torch.equal(found, torch.zeros(20, 4))
+    assert standardise.eval()(torch.full((2, 4), 3.0)).abs().max() < 1e-3
+
+
+def test_places_of_electrodes_are_kept_where_it_is_known_whose_they_are():
+    names = ["a", "b", "c", "d"]
+    places = {"a": (1, 0, 0.5), "b": (-1, 0, 0.5), "c": (0, 1, 1), "d": (0, -1, 1)}
+    kept = electrode_positions(names, places).tolist()
+    for ch_names, positions, expected in ((names, places, kept), (names, None, None), (None, places, None)):
+        signal = Signal(4, 100, SFREQ, None if ch_names is None else tuple(ch_names))
+        network = AugmentationNetwork(SmallNet(n_chans=4, n_outputs=3), 3, signal, positions=positions)
+        config = json.loads(json.dumps(network.config()))
+        assert config["positions"] == expected
+        assert AugmentationNetwork.from_config(config, SmallNet(n_chans=4, n_outputs=3)).config() == config
