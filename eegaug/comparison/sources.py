@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from eegaug._warning import warn
 from eegaug.comparison.methods import get_method
@@ -201,7 +204,8 @@ def get_nights(
 def get_folds(folds: Any, nights: Any, sizes: Mapping[str, int | None], random_state: int = 0) -> list[Split]:
     """Subject-wise folds: so many, or those given as splits or as a JSON file of splits.
 
-    Every fold needs validation subjects, on whom training stops, and test subjects.
+    Every fold needs validation subjects, on whom training stops, and test subjects. No recording may be on two sides
+    under the names of two subjects.
     """
     subjects = sorted(set(nights.subjects))
     if isinstance(folds, Iterable) and not isinstance(folds, str):
@@ -227,7 +231,27 @@ def get_folds(folds: Any, nights: Any, sizes: Mapping[str, int | None], random_s
         strangers = sorted({*split.train, *split.valid, *split.test} - set(subjects))
         if strangers:
             raise ValueError(f"fold {number} names subjects that the data do not have: {', '.join(strangers[:5])}")
+    _refuse_copies(nights, splits)
     return splits
+
+
+def _refuse_copies(nights: Any, splits: Iterable[Split]) -> None:
+    """Refuse a recording that is there twice, under the names of two subjects who are on different sides of a fold."""
+    found: dict[bytes, Any] = {}
+    for night in nights.datasets:
+        window = night.read(slice(1))
+        if not window.size or np.ptp(window) == 0:  # a recording may well begin with nothing
+            continue
+        first = found.setdefault(hashlib.sha256(window.tobytes() + night.y.tobytes()).digest(), night)
+        one, two = (str(copy.description["subject"]) for copy in (first, night))
+        for number, split in enumerate(splits):
+            side = {name: part for part in ("train", "valid", "test") for name in getattr(split, part)}
+            if one in side and two in side and side[one] != side[two]:
+                raise ValueError(
+                    f"{first.name!r} and {night.name!r} are one recording under two names: the first window and all "
+                    f"stages are the same. In fold {number} subjects {one!r} and {two!r} are on different sides; "
+                    "take one of the files away, or give both the same subject"
+                )
 
 
 def planted_truth(nights: Any) -> dict[str, float] | None:

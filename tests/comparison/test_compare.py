@@ -132,7 +132,7 @@ class TestCompare:
     def test_stages_that_do_not_occur_are_no_news(self, tmp_path):
         # Training subjects have two tones in turn, the others one of them only.
         parts = [
-            NightDataset(*tones(24, n_times=200, n_classes=n), ch_names=CHANNELS, sfreq=SFREQ, subject=f"s{i}")
+            NightDataset(*tones(24, n_times=200, n_classes=n, seed=i), ch_names=CHANNELS, sfreq=SFREQ, subject=f"s{i}")
             for i, n in enumerate((2, 2, 1, 1))
         ]
         split = Split(train=("s0", "s1"), valid=("s2",), test=("s3",))

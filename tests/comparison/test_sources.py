@@ -3,9 +3,18 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from eegaug.comparison.sources import check_result_file, default_for, get_nights, search_options, usable_device
+from eegaug.comparison.sources import (
+    check_result_file,
+    default_for,
+    get_folds,
+    get_nights,
+    search_options,
+    usable_device,
+)
+from eegaug.data import NightDataset, Nights, Split
 
 
 @pytest.mark.parametrize("data", ["simulated", "Simulated", Path("simulated")])
@@ -37,3 +46,36 @@ def test_devices_that_are_not_there_are_named(device, reason):
     with pytest.raises(ValueError, match=f"{reason}.*(use cpu, cuda|CUDA devices)"):
         usable_device(device)
     assert usable_device("cpu") == "cpu"
+
+
+class TestCopies:
+    SIDES = Split(train=["a", "b"], valid=["c"], test=["d"])
+
+    @staticmethod
+    def nights(*seeds, zero=False, stages=(0, 1, 2)):
+        return Nights(
+            [
+                NightDataset(
+                    np.random.default_rng(seed).standard_normal((3, 2, 50)) * (not zero),
+                    np.roll(stages, seed),
+                    ch_names=["C3", "C4"],
+                    sfreq=50,
+                    subject=subject,
+                )
+                for seed, subject in zip(seeds, "abcd", strict=True)
+            ]
+        )
+
+    def test_one_recording_under_two_names_is_not_on_two_sides(self):
+        with pytest.raises(ValueError, match="'b-1' and 'd-1' are one recording under two names"):
+            get_folds([self.SIDES], self.nights(0, 1, 2, 1), {})
+        with pytest.raises(ValueError, match="In fold 0 subjects 'a' and 'c' are on different sides"):
+            get_folds(2, self.nights(0, 1, 0, 3), {"n_test": 1, "n_valid": 1})
+
+    def test_on_one_side_or_on_none_they_may_be(self):
+        assert get_folds([self.SIDES], self.nights(1, 1, 2, 3), {}) == [self.SIDES]
+        without = Split(train=["a"], valid=["c"], test=["d"])
+        assert get_folds([without], self.nights(0, 1, 2, 1), {}) == [without]
+
+    def test_recordings_that_begin_with_nothing_are_no_copies(self):
+        assert get_folds([self.SIDES], self.nights(1, 1, 1, 1, zero=True), {}) == [self.SIDES]
