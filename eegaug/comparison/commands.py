@@ -326,7 +326,7 @@ def _summary_table(result: Comparison) -> str:
             + f"{label:<{width}}{row.median:>14.3f}{spread:>10}{row.kappa:>8.3f}"
             + f"{duration(row.train_seconds):>14}"
         )
-    return "\n".join(rows)
+    return "\n".join([*rows, "(medians: scores over folds, training over runs)"])
 
 
 def comparison_document(result: Comparison) -> dict[str, Any]:
