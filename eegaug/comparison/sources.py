@@ -243,6 +243,8 @@ def _refuse_copies(nights: Any, splits: Iterable[Split]) -> None:
         if not window.size or np.ptp(window) == 0:  # a recording may well begin with nothing
             continue
         first = found.setdefault(hashlib.sha256(window.tobytes() + night.y.tobytes()).digest(), night)
+        if first is night:
+            continue
         one, two = (str(copy.description["subject"]) for copy in (first, night))
         for number, split in enumerate(splits):
             side = {name: part for part in ("train", "valid", "test") for name in getattr(split, part)}
