@@ -36,14 +36,6 @@ def die_with(parent: int) -> None:
 
 
 def working_for(parent: int, function: Callable, *args: Any) -> Any:
-    """Call a function in a process that does not outlive its parent.
-
-    Parameters
-    ----------
-    parent : int
-        Process id of who wants the result.
-    function : callable
-    *args
-    """
+    """Call a function in a process that does not outlive its parent, whose id is given."""
     die_with(parent)
     return function(*args)

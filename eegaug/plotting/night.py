@@ -68,18 +68,7 @@ def plot_hypnodensity(
     ax.set_ylim(0, 1)
     ax.set_yticks([0, 0.5, 1])
     _time_axis(ax, hours, "probability", title)
-    handles = ax.get_legend_handles_labels()
-    ax.legend(
-        *(part[::-1] for part in handles),
-        loc="center left",
-        bbox_to_anchor=(1.0, 0.5),
-        fontsize=7,
-        handlelength=0.9,
-        handletextpad=0.4,
-        labelspacing=0.25,
-        borderaxespad=0.3,
-        **LEGEND,
-    )
+    _legend_beside(ax, *(part[::-1] for part in ax.get_legend_handles_labels()))
     return ax
 
 
@@ -189,8 +178,7 @@ def plot_confidence(
     ax.set_yticks([0, 0.5, 1])
     _time_axis(ax, hours, "confidence", title)
     if disagreement is not None:
-        style = {"fontsize": 7, "handlelength": 0.9, "handletextpad": 0.4, "borderaxespad": 0.3, **LEGEND}
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), **style)
+        _legend_beside(ax)
     return ax
 
 
@@ -269,6 +257,11 @@ def show_clock(ax: Any, start: datetime.datetime) -> None:
     rounded, form = datetime.timedelta(seconds=0.5), "%H:%M:%S" if step == seconds else "%H:%M"
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{start + datetime.timedelta(hours=x) + rounded:{form}}"))
     ax.set_xlabel("time of day", fontsize=9)
+
+
+def _legend_beside(ax: Any, *entries: Any) -> None:
+    style = {"handlelength": 0.9, "handletextpad": 0.4, "labelspacing": 0.25, "borderaxespad": 0.3, **LEGEND}
+    ax.legend(*entries, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, **style)
 
 
 def _time_axis(ax: Any, hours: np.ndarray, ylabel: str | None, title: str | None) -> None:

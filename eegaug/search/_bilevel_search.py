@@ -20,10 +20,33 @@ from eegaug.search._task import SearchTask
 from eegaug.search.base import PolicySearch
 from eegaug.search.bilevel import METHODS, PASSES, STEPS, Hypergradient, hypergradient, step_of
 
-__all__ = ["BilevelSearch"]
+__all__ = ["BilevelSearch", "of_next_step"]
 
 #: Of a time budget, how much the warm start may take at most.
 _WARM_START_SHARE = 1 / 3
+
+
+def of_next_step(
+    search: Any,
+    task: SearchTask,
+    state: SearchState,
+    criterion: nn.Module,
+    train: tuple[Tensor, Tensor],
+    plain: Tensor | None = None,
+) -> Hypergradient:
+    """The hypergradient of augmented windows, by the next step of the trunk and the next batch to validate on."""
+    found = hypergradient(
+        state.trunk,
+        criterion,
+        train,
+        task.next_batch("valid"),
+        method=search.hypergradient,
+        seed=int(torch.randint(2**62, (), generator=task.generator("dropout", "cpu"))),
+        plain=plain,
+        **step_of(state.trunk_optimizer, state.trunk, search.inner_step),
+    )
+    task.n_forward_backward += PASSES[search.hypergradient]
+    return found
 
 
 class BilevelSearch(PolicySearch):
@@ -164,16 +187,8 @@ class BilevelSearch(PolicySearch):
         """One step of the policy, from a training batch and the next validation batch."""
         X, y = train
         augmented, choices = state.policy.augment_choices(X, y, task.generator("policy"))
-        found = hypergradient(
-            state.trunk,
-            criterion,
-            (augmented, y),
-            task.next_batch("valid"),
-            method=self.hypergradient,
-            seed=int(torch.randint(2**62, (), generator=task.generator("dropout", "cpu"))),
-            plain=None if choices is None else X,
-            **step_of(state.trunk_optimizer, state.trunk, self.inner_step),
-        )
+        plain = None if choices is None else X
+        found = of_next_step(self, task, state, criterion, (augmented, y), plain=plain)
         state.policy_optimizer.zero_grad()
         if augmented.requires_grad:
             augmented.backward(found.X)
@@ -189,7 +204,6 @@ class BilevelSearch(PolicySearch):
             state.policy.forget_absent(y)
         state.policy_optimizer.step()
         state.policy.project_()
-        task.n_forward_backward += PASSES[self.hypergradient]
         return found
 
     def update_trunk(

@@ -68,11 +68,6 @@ def gradient_penalty(reality: Callable[[Tensor], Tensor], real: Tensor, augmente
     where : Tensor, shape (batch,)
         Place on the line from a real (0) to an augmented window (1), at which the slope is taken.
 
-    Returns
-    -------
-    Tensor
-        A number, differentiable in the critic's weights.
-
     References
     ----------
     Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville (2017), Improved training of Wasserstein GANs, NeurIPS.

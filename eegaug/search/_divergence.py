@@ -23,19 +23,7 @@ def means_over_windows(batches: Iterable[tuple[int, Mapping[str, Tensor]]]) -> d
 
 
 def refuse_divergence(row: Mapping[str, Any], step: int, remedy: str) -> None:
-    """Raise if a value of a history's row is NaN or infinite.
-
-    Parameters
-    ----------
-    row : mapping
-    step : int
-        Counted from 1, for the message.
-    remedy : str
-        What to do.
-
-    Raises
-    ------
-    ValueError
+    """Raise a ValueError with a remedy if a value of a history's row is NaN or infinite.
 
     Examples
     --------

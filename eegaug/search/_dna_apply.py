@@ -41,16 +41,7 @@ class Group(NamedTuple):
 
 
 def list_pairs(n_operations: int) -> Tensor:
-    """All unordered pairs of different operations, in the order in which they are applied.
-
-    Parameters
-    ----------
-    n_operations : int
-
-    Returns
-    -------
-    Tensor of int64, shape (n_operations * (n_operations - 1) / 2, 2)
-        The smaller number comes first; pairs are in lexicographic order.
+    """All pairs of different operations, in the order in which they are applied: the smaller number comes first.
 
     Examples
     --------

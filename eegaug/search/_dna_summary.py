@@ -107,19 +107,7 @@ def top_pairs(
 
 
 def class_distances(means: ClassMeans, classes: Sequence[Any]) -> pd.DataFrame:
-    """How differently pairs are drawn for two classes: the Jensen-Shannon distance of their mean weights.
-
-    Parameters
-    ----------
-    means : ClassMeans
-    classes : sequence
-        Labels.
-
-    Returns
-    -------
-    DataFrame
-        Classes by classes, from 0 (alike) to 1 (nothing in common).
-    """
+    """Jensen-Shannon distance of each two classes' mean weights, from 0 (alike) to 1 (nothing in common)."""
     weights = means.weights
     table = np.array([[jensenshannon(a, b, base=2) for b in weights] for a in weights])
     return pd.DataFrame(np.nan_to_num(table), classes, classes)  # of equal weights it may be the root of -1e-17

@@ -176,15 +176,7 @@ def run_trial(estimator: Any, windows: Any, labels: Any) -> dict[str, Any]:
 
 
 def seconds_each(began: float, results: Sequence[Mapping[str, Any]]) -> float:
-    """Time that trainings side by side took each, with that of processes that were killed in the middle of them.
-
-    Parameters
-    ----------
-    began : float
-        By ``time.perf_counter``.
-    results : sequence of dict
-        Of :func:`run_trial`.
-    """
+    """Time that trainings side by side took each, with that of processes that were killed in the middle of them."""
     earlier = max(result.get("earlier_seconds", 0.0) for result in results)
     return (time.perf_counter() - began + earlier) / len(results)
 

@@ -17,6 +17,7 @@ from eegaug._spatial import spatial_products
 from eegaug._trunk import copy_network
 from eegaug.policies.network import AugmentationNetwork, PairPolicy
 from eegaug.policy import ClassPolicy, ConditionalPolicy, PolicyOperation, SubPolicy
+from eegaug.search._bilevel_search import of_next_step
 from eegaug.search._checks import check_one_of, check_positive
 from eegaug.search._divergence import means_over_windows, refuse_divergence
 from eegaug.search._dna_apply import augment_pairs, list_pairs
@@ -24,7 +25,7 @@ from eegaug.search._dna_summary import ClassMeans, class_distances, class_means,
 from eegaug.search._state import SearchState
 from eegaug.search._task import SearchTask
 from eegaug.search.base import PolicySearch
-from eegaug.search.bilevel import METHODS, PASSES, STEPS, hypergradient, step_of
+from eegaug.search.bilevel import METHODS, STEPS
 
 __all__ = ["DNASearch"]
 
@@ -240,17 +241,8 @@ class DNASearch(PolicySearch):
         self, task: SearchTask, state: SearchState, augmented: Tensor, y: Tensor, criterion: nn.Module
     ) -> Tensor:
         """Give the augmentation network the gradient of the validation loss after one step, and return this loss."""
-        found = hypergradient(
-            state.trunk,
-            criterion,
-            (augmented.detach(), y),
-            task.next_batch("valid"),
-            method=self.hypergradient,
-            seed=int(torch.randint(2**62, (), generator=task.generator("dropout", "cpu"))),
-            **step_of(state.trunk_optimizer, state.trunk, self.inner_step),
-        )
+        found = of_next_step(self, task, state, criterion, (augmented.detach(), y))
         augmented.backward(found.X)
-        task.n_forward_backward += PASSES[self.hypergradient]
         return found.valid_loss
 
     def _policy(self, task: SearchTask, state: SearchState) -> ConditionalPolicy:
