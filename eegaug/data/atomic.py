@@ -25,6 +25,8 @@ __all__ = [
 
 # Seconds for which a file that others have open is waited for.
 _PATIENCE_S = 2.0
+# Seconds for which a half-written file may still be in the making.
+_YOUNG_S = 3600
 
 
 def plain(value: Any) -> Any:
@@ -70,11 +72,11 @@ def replace(source: Path, target: Path) -> None:
             time.sleep(0.05)
 
 
-def remove_leftovers(folder: Path, older_than_s: float = 3600) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove half-written files of processes that were killed; those that are still being written are young."""
     for part in folder.glob(".*.part"):
         with contextlib.suppress(FileNotFoundError):  # another process may be tidying up, too
-            if time.time() - part.stat().st_mtime > older_than_s:
+            if time.time() - part.stat().st_mtime > _YOUNG_S:
                 part.unlink()
 
 

@@ -38,19 +38,18 @@ _STROKES = (
 )
 
 
-def transformed(X: Tensor, matrices: Tensor, size: int = SIZE) -> Tensor:
+def transformed(X: Tensor, matrices: Tensor) -> Tensor:
     """Pictures under affine maps of the plane.
 
     Parameters
     ----------
-    X : Tensor, shape (batch, channels, size * size)
+    X : Tensor, shape (batch, channels, SIZE * SIZE)
     matrices : Tensor, shape (batch, 2, 3)
         Where each place of the new picture is read in the old one, both from -1 to 1.
-    size : int
 
     Returns
     -------
-    Tensor, shape (batch, channels, size * size)
+    Tensor, shape (batch, channels, SIZE * SIZE)
         Zero where nothing is read.
 
     Examples
@@ -60,7 +59,7 @@ def transformed(X: Tensor, matrices: Tensor, size: int = SIZE) -> Tensor:
     >>> bool(torch.allclose(transformed(torch.as_tensor(X), same), torch.as_tensor(X), atol=1e-5))
     True
     """
-    pictures = X.reshape(*X.shape[:2], size, size)
+    pictures = X.reshape(*X.shape[:2], SIZE, SIZE)
     grid = functional.affine_grid(matrices, list(pictures.shape), align_corners=False)
     return functional.grid_sample(pictures, grid, align_corners=False).reshape(X.shape)
 

@@ -35,6 +35,8 @@ _STRENGTHS, _WEIGHTS, _LETTER = 66.0, 38.0, 4.9
 _OF_AN_OPERATION = {"layer", "operation", "weight", "magnitude", "strength", "unit", "signal_change", "loss_rise"}
 # Up to so many epochs each is marked: a line through few points does not show where they are, through one nothing.
 _MARKED_EPOCHS = 10
+# Between labels of lines that end side by side, of the height of the axes.
+_GAP = 0.085
 # Of the lines of one family, which have one colour: as many as eegaug has operations on sensors.
 _DASHES: tuple[Any, ...] = (
     "-",
@@ -338,20 +340,20 @@ def plot_invariances_history(
     return dress(ax, "epoch", quantity, title=title)
 
 
-def _apart(values: list[float], gap: float = 0.085) -> list[float]:
-    """Heights for labels near these sorted values, none closer than the gap: crowded labels spread about their mean."""
+def _apart(values: list[float]) -> list[float]:
+    """Heights for labels near these sorted values, none closer than a gap: crowded labels spread about their mean."""
     groups: list[list[float]] = []
     for value in values:
         groups.append([value])
-        while len(groups) > 1 and _span(groups[-2], gap)[1] + gap > _span(groups[-1], gap)[0]:
+        while len(groups) > 1 and _span(groups[-2])[1] + _GAP > _span(groups[-1])[0]:
             last = groups.pop()
             groups[-1] += last
-    return [_span(group, gap)[0] + index * gap for group in groups for index in range(len(group))]
+    return [_span(group)[0] + index * _GAP for group in groups for index in range(len(group))]
 
 
-def _span(group: list[float], gap: float) -> tuple[float, float]:
+def _span(group: list[float]) -> tuple[float, float]:
     """Lowest and highest label of a group spread about the mean of its values, within the axes if it fits there."""
-    width = (len(group) - 1) * gap
+    width = (len(group) - 1) * _GAP
     low = min(max(sum(group) / len(group) - width / 2, 0.0), max(1.0 - width, 0.0))
     return low, low + width
 
