@@ -142,5 +142,6 @@ class EpochBar(Callback):
         self._bar.update(len(net.history), net.max_epochs, text)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Close it."""
+        """Close it; an open stream could not be copied with the estimator."""
         self._bar.close()
+        self._bar = None

@@ -1,7 +1,9 @@
 """Training one model on nights and scoring it."""
 
 import copy
+import io
 import os
+import pickle
 import signal
 from types import SimpleNamespace
 
@@ -115,6 +117,19 @@ class TestFit:
         bar = EpochBar()
         bar.on_train_begin(SimpleNamespace(history=[], max_epochs=1))
         assert _callback_state(bar) == {}
+
+    def test_a_bar_on_a_terminal_is_copied_with_its_estimator(self, monkeypatch):
+        terminal = io.StringIO()
+        terminal.isatty = lambda: True
+        monkeypatch.setattr("sys.stderr", terminal)
+        bar = EpochBar()
+        net = SimpleNamespace(history=[], max_epochs=2)
+        bar.on_train_begin(net)
+        net.history.append({"train_loss": 0.5, "valid_balanced_accuracy": 0.25})
+        bar.on_epoch_end(net)
+        bar.on_train_end(net)
+        assert "training loss 0.500, validation balanced accuracy 0.250:  50%" in terminal.getvalue()
+        assert pickle.loads(pickle.dumps(bar)).every_s == 10.0
 
     @pytest.mark.parametrize(
         ("other", "words"),
