@@ -184,8 +184,8 @@ class StagingData:
         for operation in _operations_in(module):
             get_operation(operation, sfreq=signal.sfreq, ch_names=signal.ch_names)
 
-    def _warn_of_weak_noise(self, windows: Any) -> None:
-        """Say so where an operation is meant for standardised windows, and the first window is none."""
+    def _warn_of_strengths(self, windows: Any) -> None:
+        """Say so where noise is meant for standardised windows, and the first is none, or masks are longer than it."""
         given = vars(self).get("iterator_train__transforms")
         policies = [self.policy, *getattr(getattr(self, "variants_", None), "policies", ())]
         used: list[Operation] = []
@@ -194,6 +194,13 @@ class StagingData:
                 policies += [getattr(part, "policy", None) for part in transforms_of(module)]
                 used += _operations_in(module)
         used += [operation for policy in policies for operation in getattr(policy, "operations", ())]
+        n_times = self.signal_.n_times
+        long = next((one for one in used if one.unit == "samples" and one.max_strength > n_times), None)
+        if long is not None:
+            warn(
+                f"{long.name} masks up to {long.max_strength:g} samples, windows have {n_times}, of which nothing is "
+                f"left then: give {type(long).__name__}(max_strength=…) in samples, or max_seconds=…, or leave it out"
+            )
         weak = next((operation for operation in used if operation.unit == "SD"), None)
         if weak is None or (spread := _spread(windows)) <= _STANDARDISED:
             return

@@ -56,7 +56,7 @@ class StagingLoop:
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Let a checkpoint restore the network before other callbacks look at it."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
-        self._warn_of_weak_noise(X)
+        self._warn_of_strengths(X)
         for _, callback in self.callbacks_:
             if hasattr(callback, "before_training"):
                 callback.before_training(net, X, y)

@@ -20,6 +20,7 @@ from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, nights, stagin
 from eegaug import AITClassifier, AugmentationLayer, AugNetClassifier, Policy
 from eegaug.data import NightDataset, Preprocessing
 from eegaug.invariance import frozen_test_set, intra_augmentation_variation, invariance_score, transfer_matrix
+from eegaug.operations import get_operation
 from eegaug.transforms import FrequencyShift, GaussianNoise
 
 NOISE = Policy(sub_policies=[{"operations": [("gaussian_noise", 0.5, 0.5)]}])
@@ -200,7 +201,9 @@ def test_a_dataset_that_scikit_learn_took_apart():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: AugNetClassifier(SmallNet, layers=["time-frequency"], sfreq=SFREQ, max_epochs=1, verbose=0),
+        lambda: AugNetClassifier(
+            SmallNet, layers=[["gaussian_noise", "ft_surrogate"]], sfreq=SFREQ, max_epochs=1, verbose=0
+        ),
         lambda: AITClassifier(SmallNet, variants=["gaussian_noise"], sfreq=SFREQ, max_epochs=1, verbose=0),
         lambda: staging(policy=NOISE),
         lambda: staging(iterator_train=AugmentedDataLoader, iterator_train__transforms=[NOISE.to_braindecode()]),
@@ -213,6 +216,19 @@ def test_noise_in_units_of_standardised_windows(make, scale):
         warnings.simplefilter("always")
         make().fit(scale * X, Y)
     assert [bool(re.search(words, str(one.message))) for one in said] == [True] * (scale > 1)
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(None, True), (2.1, True), (2.0, False)])
+def test_masks_that_leave_nothing_of_short_windows(seconds, told):
+    mask = get_operation("time_masking", sfreq=SFREQ, max_seconds=seconds)
+    policy = Policy(sub_policies=[{"operations": [(mask, 0.5, 0.1)]}], sfreq=SFREQ)
+    learned = AugNetClassifier(SmallNet, layers=[[mask, "sign_flip"]], sfreq=SFREQ, max_epochs=1, verbose=0)
+    for clf in (staging(policy=policy), learned):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            clf.fit(X, Y)
+        words = rf"time_masking masks up to {mask.max_strength:g} samples, windows have 100, .*max_seconds=…"
+        assert [bool(re.match(words, str(one.message))) for one in said] == [True] * told
 
 
 def test_a_loader_that_makes_tensors_of_labels_needs_numbers():

@@ -221,7 +221,7 @@ class TestResuming:
     SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
-from eegaug import Policy, StagingClassifier, compare
+from eegaug import Policy, compare
 compare(out=sys.argv[1], **{arguments})
 """
 
