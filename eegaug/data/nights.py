@@ -292,7 +292,8 @@ class Nights(BaseConcatDataset):
             here = {name_of(night) for night in self.datasets}
             if missing := [w for w in wanted if w not in here]:
                 raise ValueError(f"No {what} {', '.join(map(repr, missing))} among {sorted(here)}.")
-            keep = [night for night in keep if name_of(night) in set(wanted)]
+            chosen = set(wanted)
+            keep = [night for night in keep if name_of(night) in chosen]
         return self._like(keep)
 
     def read(self, indices: Sequence[int] | None = None) -> np.ndarray:
