@@ -78,7 +78,7 @@ class StagingData:
             if classes is not None:
                 self.classes_inferred_ = np.unique(np.asarray(classes))
             else:
-                self.classes_inferred_ = _codes_of_nights(X) if is_nights(X) else observed
+                self.classes_inferred_ = np.arange(len(classes_of_nights(X))) if is_nights(X) else observed
         else:
             self._refuse(self._compare(signal)[0])
         self._codes(labels)  # refuses labels that are no classes
@@ -321,9 +321,9 @@ def is_nights(X: Any) -> bool:
     return isinstance(X, (Nights, NightDataset)) or (isinstance(X, torch.utils.data.Subset) and is_nights(X.dataset))
 
 
-def _codes_of_nights(X: Any) -> np.ndarray:
-    """All classes of nights, also those of which there is no window."""
-    return _codes_of_nights(X.dataset) if isinstance(X, Subset) else np.arange(len(X.classes))
+def classes_of_nights(X: Any) -> tuple[str, ...]:
+    """Names of all classes of nights, also of those of which there is no window."""
+    return classes_of_nights(X.dataset) if isinstance(X, Subset) else X.classes
 
 
 def _length(signal: Signal) -> str:

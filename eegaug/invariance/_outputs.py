@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from eegaug._hooks import evaluating, find_layer, recorded
 from eegaug._inputs import Signal, as_windows, signal_of, window_of
 from eegaug._precision import widest
-from eegaug._staging_data import is_nights
+from eegaug._staging_data import classes_of_nights, is_nights
 from eegaug._trunk import uncompiled_network
 from eegaug._validation import channel_differences, check_sfreq, ordered_names
+from eegaug.data import STAGES
 
 __all__ = ["features_of", "labels_by", "outputs_of", "signal_for", "stages_in", "windows_array"]
 
@@ -176,7 +177,10 @@ class _silence(warnings.catch_warnings):
         super().__init__(action="ignore", category=UserWarning)
 
 
-def stages_in(X: Any, labels: np.ndarray) -> np.ndarray:
-    """Labels that occur; of nights without that of windows that nobody scored."""
+def stages_in(X: Any, labels: np.ndarray) -> dict[Any, Any]:
+    """Labels that occur, by what they are called; of nights without that of windows that nobody scored."""
     found = np.unique(labels)
-    return found[found >= 0] if is_nights(X) else found
+    if not is_nights(X):
+        return {label: label for label in found}
+    classes = classes_of_nights(X)
+    return {label if classes == STAGES else classes[label]: label for label in found if label >= 0}

@@ -143,7 +143,7 @@ def invariance_score(
     median, low, high, dropped = _summary(values)
     by_stage = None
     if labels is not None:
-        rows = {label: _stage_row(values[labels == label]) for label in stages_in(X, labels)}
+        rows = {name: _stage_row(values[labels == label]) for name, label in stages_in(X, labels).items()}
         by_stage = pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
     return InvarianceScore(median, low, high, dropped, values, by_stage)
 
@@ -211,7 +211,7 @@ def invariance_table(
         }
         groups: dict[Any, np.ndarray] = {"all": values}
         if labels is not None:
-            groups |= {label: values[labels == label] for label in stages_in(X, labels)}
+            groups |= {name: values[labels == label] for name, label in stages_in(X, labels).items()}
         rows += [known | {"stage": stage} | _stage_row(part) for stage, part in groups.items()]
     return pd.DataFrame(rows)
 

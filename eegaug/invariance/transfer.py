@@ -14,7 +14,7 @@ from eegaug._inputs import check_labels, labels_of
 from eegaug._progress import track
 from eegaug._random import RandomState, resolve_seed
 from eegaug._staging_data import is_nights
-from eegaug.invariance._outputs import labels_by, signal_for, windows_array
+from eegaug.invariance._outputs import labels_by, signal_for, stages_in, windows_array
 from eegaug.invariance.frozen import as_changes
 from eegaug.operations import list_operations
 
@@ -135,7 +135,7 @@ def transfer_matrix(
         del test  # it makes room for the next one
     index = pd.Index(models, name="model")
     if per_stage:
-        index = pd.MultiIndex.from_product([models, stages.tolist()], names=["model", "stage"])
+        index = pd.MultiIndex.from_product([models, list(stages_in(X, y))], names=["model", "stage"])
     matrix = pd.DataFrame(columns, index=index)
     if unseen is not None:
         of_row = [unseen[row[0] if per_stage else row] for row in matrix.index]

@@ -89,7 +89,7 @@ def intra_augmentation_variation(
     groups: dict[Any, np.ndarray] = {"all": np.ones(len(windows), dtype=bool)}
     if y is not None:
         y = check_labels(y, len(windows))
-        groups |= {label: y == label for label in stages_in(X, y)}
+        groups |= {name: y == label for name, label in stages_in(X, y).items()}
     about = signal_for(X, [model], sfreq, ch_names) | {"positions": positions}
     changes = as_changes(operations, magnitudes, n_channels=windows.shape[1], **about)
     seed = resolve_seed(random_state)

@@ -18,6 +18,7 @@ from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, global_random_
 from torch import nn
 
 from eegaug import AugNetClassifier, Policy
+from eegaug.data import NightDataset, Nights
 from eegaug.invariance import (
     intra_augmentation_variation,
     invariance_score,
@@ -396,3 +397,14 @@ def test_a_function_that_changes_its_input_leaves_the_windows_alone():
     model = Of(lambda X: X.mean(2))
     assert float(invariance_score(model, windows, lambda X: X.mul_(-1.0))) < 1
     np.testing.assert_array_equal(windows, before)
+
+
+def test_classes_of_nights_that_are_no_stages_are_called_by_their_names():
+    about = {"ch_names": CHANNELS, "sfreq": SFREQ, "classes": ["rest", "left", "right"]}
+    data = Nights([NightDataset(X, Y, subject="a", **about)])
+    clf = staging(max_epochs=0).fit(data)
+    expected = ["rest", "left", "right"]
+    assert list(invariance_score(clf, data, "sign_flip").by_stage.index) == expected
+    assert list(invariance_table(clf, data, ["sign_flip"])["stage"]) == ["all", *expected]
+    found = transfer_matrix(clf, data, ["sign_flip"], per_stage=True)
+    assert found.index.get_level_values("stage").tolist() == expected
