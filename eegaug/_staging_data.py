@@ -291,12 +291,12 @@ def _spread(windows: Any) -> float:
 
 
 def _warn_of_volts(windows: Any) -> None:
-    """Say so where the first window is so small that it must be in volts: a network learns nothing from it."""
+    """Say so where the first window is so small that it must be in volts or tesla: nothing is learned from it."""
     spread = _spread(windows)
     if 0 < spread < 1e-3:
         warn(
-            f"windows have a standard deviation of {spread:.1g}: they seem to be in volts, from which a network hardly "
-            "learns; multiply them by 1e6 (µV) or standardise them"
+            f"windows have a standard deviation of {spread:.1g}: they seem to be in volts or, of MEG, in tesla, from "
+            "which a network hardly learns; standardise them, or multiply volts by 1e6 (µV)"
         )
 
 

@@ -139,6 +139,12 @@ def build_trunk(module: Any, given: dict[str, Any], known: dict[str, Any]) -> nn
             raise
         own = ", ".join(f"{key}={value!r}" for key, value in given.items())
         raise TypeError(f"{name} cannot be built with {own}: {error}.") from error
+    except RuntimeError as error:  # a layer that has nothing left to see
+        n_chans, n_times = (arguments.get(key, "unknown") for key in ("n_chans", "n_times"))
+        raise ValueError(
+            f"{name} cannot be built for windows of {n_chans} channels and {n_times} samples ({error}): take another "
+            "network, or other arguments of it (module__…)."
+        ) from error
     if not isinstance(trunk, nn.Module):
         raise TypeError(f"{name} gave a {type(trunk).__name__}, not a torch.nn.Module.")
     return trunk

@@ -113,7 +113,9 @@ def electrode_positions(
     positions : mapping, array (n_channels, 3) or None
         Positions of the user's own electrodes, in any unit: a mapping from channel label or electrode name, or an array
         in the order of `ch_names`. Channels that a mapping leaves out are looked up in MNE's template (Colin 27)
-        montage. The origin is the centre of the head; x points to the right ear, y to the nose, z up.
+        montage. The origin is the centre of the head; x points to the right ear, y to the nose, z up. MNE's montages
+        are so as they are made (``make_standard_montage``); once in ``info`` they count from between the ears, some
+        4 cm below that centre, which has to be taken off again.
 
     Returns
     -------

@@ -397,3 +397,10 @@ def test_measures_refuse_a_network_that_has_diverged():
     for measure in (invariance_score, intra_augmentation_variation):
         with pytest.raises(ValueError, match="the network's answers are nan: has its training diverged"):
             measure(clf, X, "sign_flip" if measure is invariance_score else ["sign_flip"])
+
+
+def test_a_network_that_cannot_be_built_for_these_windows():
+    single = np.random.default_rng(0).standard_normal((8, 1, 500)).astype("float32")
+    words = r"ShallowFBCSPNet cannot be built for windows of 1 channels and 500 samples \(.*\): take another network"
+    with pytest.raises(ValueError, match=words):
+        staging("ShallowFBCSPNet", ch_names=["Fpz"]).fit(single, np.arange(8) % 2)

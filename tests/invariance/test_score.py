@@ -406,5 +406,5 @@ def test_classes_of_nights_that_are_no_stages_are_called_by_their_names():
     expected = ["rest", "left", "right"]
     assert list(invariance_score(clf, data, "sign_flip").by_stage.index) == expected
     assert list(invariance_table(clf, data, ["sign_flip"])["stage"]) == ["all", *expected]
-    found = transfer_matrix(clf, data, ["sign_flip"], per_stage=True)
+    found = transfer_matrix(clf, data, operations=["sign_flip"], per_stage=True)
     assert found.index.get_level_values("stage").tolist() == expected
