@@ -25,6 +25,15 @@ def test_simulated_nights_are_the_same_however_they_are_written(data):
     assert (source, nights.sfreq, nights.ch_names) == ("simulated", 50.0, ["F3", "F4", "O1", "O2"])
 
 
+def test_the_seed_of_the_split_says_who_is_in_which_fold():
+    nights, _ = get_nights("simulated", data_args={"n_subjects": 8, "n_windows": 20})
+    sizes = dict.fromkeys(("n_train", "n_valid", "n_test"))
+    first, same, other = (get_folds(4, nights, sizes, seed) for seed in (0, 0, 1))
+    assert first == same != other
+    for folds in (first, other):
+        assert sorted(name for fold in folds for name in fold.test) == sorted(set(nights.subjects))
+
+
 def test_a_result_takes_the_place_of_a_file_only(tmp_path):
     """Put in the place of /dev/null by a user who may, it would be what every process of the machine writes to."""
     check_result_file(tmp_path / "new.csv", "a CSV file")

@@ -26,6 +26,24 @@ OWN = {
 }
 
 
+#: What the papers used, or their authors' code.
+PUBLISHED = {
+    "fast-autoaugment": {"n_folds": 5, "valid_size": 0.4, "n_copies": 5, "n_best": 10},
+    "faster-autoaugment": {"class_loss_weight": 0.1, "gradient_penalty": 10.0, "critic_lr": 1e-3, "policy_lr": 1e-3},
+    "dada": {"policy_lr": 5e-3, "policy_betas": (0.5, 0.999), "choice": "relax", "max_steps": 20},
+    "adda": {"policy_lr": 5e-4, "policy_betas": (0.5, 0.999), "temperature": 0.05, "warm_start": 20},
+    "cadda": {"policy_lr": 5e-4, "policy_betas": (0.5, 0.999), "temperature": 0.05, "warm_start": 20},
+    "dna": {"policy_lr": 5e-3, "temperature": 0.5, "penalty": 1.0, "max_steps": 20, "objective": "joint"},
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_is_used_where_nothing_is_said(name):
+    known = {"n_sub_policies": 5, "n_operations": 2} | PUBLISHED[name]
+    used = get_searcher(name)().get_params(deep=False)
+    assert {key: used[key] for key in known} == known
+
+
 def search(name, **settings):
     if name in ("autoaugment", "fast-autoaugment"):
         pytest.importorskip("optuna")

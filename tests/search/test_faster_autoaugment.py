@@ -53,6 +53,8 @@ def test_a_batch_moves_critic_and_policy_and_keeps_the_policy_in_its_range():
     for p in (*state.stages.probabilities, *state.stages.magnitudes):
         assert ((p >= 0) & (p <= 1)).all()
     assert task.n_forward_backward == 3
+    rates = [one.param_groups[0] for one in (state.critic_optimizer, state.policy_optimizer)]
+    assert [(one["lr"], one["betas"]) for one in rates] == [(1e-3, (0.0, 0.999)), (0.5, (0.0, 0.999))]
     assert all(torch.isfinite(value) for value in terms.values())
 
 
