@@ -58,6 +58,8 @@ class TestPlan:
             ({"seeds": [0, 0]}, "twice"),
             ({"seeds": []}, "seeds is empty"),
             ({"seeds": [0.5]}, "integers"),
+            ({"seeds": [True]}, r"seeds must be integers, got \[True\]"),
+            ({"fractions": [True]}, r"fractions must be numbers, got \[True\]"),
             ({"seeds": [float("nan")]}, r"seeds must be integers, got \[nan\]"),
             ({"seeds": ["a"]}, r"seeds must be integers, got \['a'\]"),
             ({"seeds": None}, "seeds must be integers"),

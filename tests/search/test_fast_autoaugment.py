@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import tracemalloc
 
@@ -36,7 +37,9 @@ def found():
 
 def test_history(found):
     assert found.history_["phase"].tolist() == ["pre-training"] + ["search"] * 30
-    assert found.history_["n_forward_backward"].nunique() == 1  # trials are forward passes only
+    # The batches of the training; trials are forward passes only.
+    passes = found.history_["epochs"][0] * math.ceil(len(found._running.task.train.labels) / 16)
+    assert found.history_["n_forward_backward"].tolist() == [passes] * 31
     assert found.history_["n_forward"].dropna().tolist() == [3] * 30  # one batch of held-out windows, three copies
     assert found.history_["best_score"].dropna().is_monotonic_increasing
 
