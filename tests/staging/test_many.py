@@ -212,6 +212,12 @@ class TestStageFiles:
         result = stage_files(find_tasks(files[1:], out), bundle, out=out, page=False)
         assert json.loads((out / "night" / "night.json").read_text())["made_from"]["file"] == str(files[1])
 
+    def test_a_folder_that_cannot_be_made_is_no_fault_of_the_recordings(self, folder, bundle, tmp_path):
+        out = tmp_path / "out"
+        out.write_text("a file")
+        with pytest.raises(FileExistsError):
+            stage_files(find_tasks([folder], out), bundle, out=out)
+
     def test_a_model_trained_anew_is_noticed(self, folder, model, tmp_path):
         out, saved = tmp_path / "out", model.save(tmp_path / "model")
         tasks = find_tasks([folder / "anna.edf"], out)
