@@ -12,6 +12,7 @@ from eegaug import AugNetClassifier
 from eegaug.data import STAGES as NAMES
 from eegaug.data import Preprocessing, load_recordings, parse_stage, simulate_nights
 from eegaug.staging import StagedNight
+from eegaug.staging.prepare import prepare
 
 from .conftest import N_EPOCHS, STAGES
 
@@ -132,6 +133,15 @@ class TestStage:
         path = write_edf(tmp_path / "a.edf", {"C3": noise(100), "C4": noise(100, seed=1)})
         found = eegaug.stage(path, model)
         assert len(found) == 3 and "the last 10 s are less than an epoch and were left out" in found.notes
+
+    def test_spectra_are_densities_of_the_power(self):
+        t = np.arange(12000) / 100
+        raw = as_raw({"C3": 20 * np.sin(2 * np.pi * 10 * t), "C4": 8 * np.sin(2 * np.pi * 5 * t)})
+        found = prepare(raw, Preprocessing(ch_names=["C3", "C4"], sfreq=50, h_freq=20))
+        assert found.freqs_hz.tolist() == [k / 4 for k in range(1, 81)]  # windows of 4 s, to where the filter ends
+        assert found.freqs_hz[found.power.argmax(-1)].tolist() == [[10.0, 5.0]] * 4
+        # Half the square of a sine's amplitude; the ends of the recording suffer from the filter.
+        np.testing.assert_allclose(found.power.sum(-1) / 4, [[200.0, 32.0]] * 4, rtol=0.03)
 
     def test_flat_epochs_and_odd_units_are_noted(self, model):
         flat = noise(120)
