@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from eegaug.data import STAGES, simulate_nights
-from eegaug.staging import STATISTICS, sleep_statistics, stage_transitions
+from eegaug.staging import STATISTICS, sleep_statistics, stage_transitions, statistics
 
 # Four epochs awake, six minutes of sleep that a minute of waking breaks, two epochs awake.
 NIGHT = [0] * 4 + [1] * 2 + [2] * 4 + [0] * 2 + [3] * 4 + [4] * 2 + [0] * 2
@@ -27,6 +27,19 @@ def test_a_night_without_sleep():
     found = sleep_statistics([0] * 10, engine="eegaug")
     assert found["TST"] == found["SE"] == found["SPT"] == 0 and found["W"] == 5
     assert all(np.isnan(found[name]) for name in ("SOL", "WASO", "SME", "SFI", "Lat_REM", "%N2"))
+
+
+@pytest.mark.parametrize(
+    ("engine", "installed", "by"),
+    [("auto", True, "yasa"), ("auto", False, "ourselves"), ("yasa", True, "yasa"), ("eegaug", True, "ourselves")],
+)
+def test_who_computes(engine, installed, by, monkeypatch):
+    asked, compute = [], statistics._by_ourselves
+    monkeypatch.setattr(statistics, "find_spec", lambda name: installed or None)
+    for name in ("yasa", "ourselves"):
+        monkeypatch.setattr(statistics, f"_by_{name}", lambda *night, name=name: asked.append(name) or compute(*night))
+    assert sleep_statistics(NIGHT, engine=engine)["TST"] == 6
+    assert asked == [by]
 
 
 class TestYasa:
