@@ -180,7 +180,8 @@ def get_nights(
         if not hasattr(data, "select") or not hasattr(data, "subjects"):
             raise TypeError(
                 f"data must be nights, a folder, 'simulated', 'sleep-edf' or 'mass', not {type(data).__name__}; "
-                "arrays have no subjects to split by: wrap them in eegaug.data.Nights"
+                "arrays have no subjects to split by, and other datasets no classes: make nights of them, "
+                "eegaug.data.Nights([NightDataset(X, y, subject=…, ch_names=…, sfreq=…), …])"
             )
         given = {"root": root, "preprocessing": preprocessing, "data_args": data_args or None}
         if unused := [name for name, value in given.items() if value is not None]:

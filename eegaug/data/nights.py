@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,9 @@ class NightDataset(RecordDataset):
         super().__init__({"subject": str(subject), "night": night, **description}, transform)
         if classes is not None:
             self.classes = tuple(classes)
-            if len(set(self.classes)) != len(self.classes) or not all(isinstance(name, str) for name in self.classes):
-                raise ValueError(f"classes is {classes!r}; it is a list of different names.")
+            names = all(isinstance(name, str) for name in self.classes)
+            if isinstance(classes, (str, Set)) or not names or len(set(self.classes)) < len(self.classes):
+                raise ValueError(f"classes is {classes!r}; it is a list of different names, in order.")
         self.y = stages_of_windows(y, classes=self.classes)
         self.ch_names = list(ordered_names(ch_names))
         check_sfreq(sfreq)

@@ -159,7 +159,8 @@ def test_classes_of_ones_own_are_numbers_or_names():
         NightDataset(X, ["left", "up", "left"], **about)
     with pytest.raises(ValueError, match=r"window 2 has the class 2; classes are 0=left 1=right"):
         NightDataset(X, [0, 1, 2], **about)
-    with pytest.raises(ValueError, match=r"classes is \['a', 'a'\]; it is a list of different names"):
-        NightDataset(X, [0, 0, 0], **(about | {"classes": ["a", "a"]}))
+    for wrong in (["a", "a"], "ab", {"a", "b"}, [0, 1]):
+        with pytest.raises(ValueError, match=r"classes is .*; it is a list of different names, in order"):
+            NightDataset(X, [0, 0, 0], **(about | {"classes": wrong}))
     with pytest.raises(ValueError, match=r"has classes \('W', .*, night '.*' has \('left', 'right'\)"):
         Nights([named, NightDataset(X, [0, 1, 1], ch_names=["C3"], sfreq=10, subject="c")])
