@@ -156,7 +156,8 @@ def note(options: argparse.Namespace) -> str:
         f"the range. AugNet: {options.train} training subjects, {options.epochs} epochs, penalty {options.penalty:g}, "
         f"Adam {options.lr:g}, strengths start at 0.5 Hz; {options.seeds} seeds, each with subjects, split and initial "
         f"weights of its own; scored on {options.test} other subjects. 'Largest weight': runs in which frequency shift "
-        "had the largest weight of its layer. A strength whose weight is near 0 has no effect and means nothing."
+        "had the largest weight of its layer. A strength whose weight is near 0 has no effect and means "
+        "nothing. Balanced accuracy: mean ± SD over seeds."
     )
 
 

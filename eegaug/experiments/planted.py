@@ -197,6 +197,6 @@ EXPERIMENT = Experiment(
         "learned is how far an operation may go before stages are mistaken for one another: for polarity and sides "
         "that is what was planted, for the shift it need not be, since no stage begins where the jitter ends. "
         "'Judged': a quarter of the training windows moves the strengths and does not train the network. Balanced "
-        "accuracy is that of the network for windows as they are."
+        "accuracy (mean ± SD over seeds) is that of the network for windows as they are."
     ),
 )
