@@ -58,7 +58,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "dada": ("dada", {"policy_lr": 3e-2}),
     "dada-gumbel": ("dada", {"choice": "gumbel", "policy_lr": 3e-2}),
     "faster-autoaugment": ("faster-autoaugment", {"policy_lr": 5e-3}),
-    "faster-autoaugment-gumbel": ("faster-autoaugment", {"choice": "gumbel", "policy_lr": 5e-3}),
+    "faster-autoaugment-softmax": ("faster-autoaugment", {"choice": "softmax", "policy_lr": 5e-3}),
     "dna": ("dna", {}),
     "dna-bilevel": ("dna", {"objective": "bilevel"}),
     "dna-all": ("dna", {"search_fraction": 1.0, "policy_lr": 3e-2}),
@@ -69,7 +69,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "fast-autoaugment": ("fast-autoaugment", {}),
 }
 GRADIENT = ["adda", "adda-gumbel", "adda-relax", "cadda", "dada", "dada-gumbel"]
-GRADIENT += ["faster-autoaugment", "faster-autoaugment-gumbel", "dna", "dna-bilevel", "dna-all", "dna-bilevel-all"]
+GRADIENT += ["faster-autoaugment", "faster-autoaugment-softmax", "dna", "dna-bilevel", "dna-all", "dna-bilevel-all"]
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

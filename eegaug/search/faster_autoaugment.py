@@ -37,8 +37,8 @@ class FasterAutoAugmentSearch(PolicySearch):
 
         \text{policy:}\quad \min\; -\mathbb E D(T(x_a)) + \lambda_c\, \mathrm{CE}(f(T(x_a)), y_a)
 
-    The policy is made of sub-policies of stages (:class:`eegaug.search.stages.Stages`), each a weighted sum of all
-    operations; in the end each is its operation of largest weight.
+    The policy is made of sub-policies of stages (:class:`eegaug.search.stages.Stages`), each a choice
+    between all operations; in the end each is its operation of largest weight.
 
     Parameters
     ----------
@@ -50,10 +50,11 @@ class FasterAutoAugmentSearch(PolicySearch):
         :math:`\lambda_p`. The norm is taken over all samples of a window.
     critic_lr, policy_lr : float
         Of Adam, with betas (0, 0.999).
-    choice : {"softmax", "gumbel"}
-        What a stage is in the search: the weighted sum of its operations, as in the paper, or one of them, drawn for
-        each window. In a sum, a window and its inverted or reversed self cancel, so that sign flip and time reverse
-        look destructive while the weights are even; drawn, they do not.
+    choice : {"gumbel", "softmax"}
+        What a stage is in the search: one of its operations, drawn for each window, with a straight-through gradient
+        to the weights of all; or the weighted sum of all, as in the paper. No window looks like a sum of operations,
+        so that while weights are even the critic drives all probabilities down, those of invariances too, and often
+        for good; and in a sum a window and its inverted or reversed self cancel.
     temperature : float
         Of the weights of a stage.
     mask : {"relaxed", "linear", "soft"}
@@ -115,7 +116,7 @@ class FasterAutoAugmentSearch(PolicySearch):
         gradient_penalty: float = 10.0,
         critic_lr: float = 1e-3,
         policy_lr: float = 1e-3,
-        choice: str = "softmax",
+        choice: str = "gumbel",
         temperature: float = 0.05,
         mask: str = "relaxed",
         mask_temperature: float = 0.5,
