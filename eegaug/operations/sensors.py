@@ -275,7 +275,8 @@ class SensorsRotation(SensorsOperation):
     """Turn the cap about one axis of the head, by an angle uniform over ``±magnitude * max_strength`` degrees.
 
     The potential at the turned places is read off spherical splines through the measured ones, see
-    :func:`eegaug.functional.rotation_table`. Positions are computed from `ch_names` unless `positions` are given.
+    :func:`eegaug.functional.rotation_table`. Positions are computed from `ch_names` unless `positions` are given;
+    bipolar channels (``F7-T3``) have none by name, and groups of operations go without rotations there.
 
     Parameters
     ----------
