@@ -130,9 +130,9 @@ def compare(
     out : path
         Folder of the results.
     n_jobs : int
-        Runs at a time on this machine (−1 is one for each core). They share the cores, and a run on fewer threads adds up
-        in another order, which may change its scores; with ``OMP_NUM_THREADS`` set all have as many. A run whose process
-        dies is begun once more and then reported as failed; the others go on.
+        Runs at a time on this machine (−1 is one for each core). They share the cores, and a run on fewer threads adds
+        up in another order, which may change its scores; with ``OMP_NUM_THREADS`` set all have as many. A run whose
+        process dies is begun once more and then reported as failed; the others go on.
     backend : {"local", "dask"}
         Where runs are made: in processes of this machine, or by the workers of a Dask cluster, all of which must see
         ``out``. Needs the extra ``eegaug[distributed]``.
