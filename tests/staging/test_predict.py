@@ -101,6 +101,10 @@ class TestSequences:
         one_by_one = np.concatenate([clf.predict_proba(X[None, i : i + 6]) for i in range(0, 42, 6)])
         np.testing.assert_allclose(proba[:42, :3], one_by_one.swapaxes(1, 2).reshape(42, 3), atol=1e-6)
         assert (disagreement is None) == (copies == 0) and len(proba) == 47
+        if copies:  # of windows that stand in two sequences as of those in one
+            alone = np.concatenate([predict_stages(clf, X[i : i + 6])[1] for i in range(0, 42, 6)])
+            np.testing.assert_allclose(disagreement[:42], alone, atol=1e-6)
+            assert alone.max() > 0
 
     def test_a_night_shorter_than_a_sequence(self):
         clf = staging(Sequences).fit(X.reshape(8, 6, 4, 100), Y.reshape(8, 6))
