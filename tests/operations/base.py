@@ -235,7 +235,7 @@ class OperationTests:
         noise = {key: value.double() for key, value in op.draw(*X.shape, generator=rng()).items()}
         at, along = (
             (X, torch.tensor(0.4).double()),
-            (signal(3, 6, 40, dtype=torch.float64, seed=1), torch.ones(()).double()),
+            (signal(3, 6, 40, dtype=torch.float64, seed=1), torch.tensor(-1.5).double()),
         )
         _, expected = torch.func.jvp(lambda x, m: op.transform(x, m[None], noise), at, along)
         _, functional = torch.func.jvp(lambda x, m: op.apply(x, m, noise), at, along)

@@ -73,6 +73,20 @@ def test_a_number_of_operations_is_a_whole_number(wrong):
         Policy.rand_augment(operations=["gaussian_noise"], n_operations=wrong)
 
 
+def test_where_nothing_is_said_of_strengths():
+    for made, magnitude in ((Policy.trivial_augment, (0.0, 1.0)), (Policy.rand_augment, 0.3)):
+        policy = made(operations=["gaussian_noise"])
+        assert policy.sub_policies[0].operations[0].magnitude == magnitude
+    assert policy.draws == 2
+
+
+@pytest.mark.parametrize("kind", ["uniform", "trivial_augment", "rand_augment", "random", "fixed_sleep"])
+def test_the_signal_is_kept(kind):
+    own = {} if kind == "fixed_sleep" else {"operations": ["sign_flip"]}
+    policy = getattr(Policy, kind)(sfreq=100, ch_names=["C3", "C4"], **own)
+    assert (policy.sfreq, policy.ch_names) == (100.0, ("C3", "C4"))
+
+
 class TestRandom:
     def test_seed(self):
         one, same, other = (Policy.random(sfreq=100, ch_names=MASS, random_state=seed) for seed in (0, 0, 1))
