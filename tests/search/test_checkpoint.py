@@ -141,3 +141,18 @@ def test_files_of_trials_are_removed_whatever_the_name_of_the_search(tmp_path):
     other.write_text("")
     search.fit(X, Y, groups=GROUPS)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a1.pt.trial-9", "a[1]*.pt", "a[1]*.pt.before"]
+
+
+def test_tensors_are_saved_as_copies_and_restored_in_place():
+    held = torch.zeros(2, requires_grad=True)
+    state = SearchState(alpha=held, best=torch.ones(1))
+    saved = state.state_dict()
+    with torch.no_grad():
+        held.add_(1.0)
+    state.best = None
+    assert saved["alpha"]["value"].tolist() == [0.0, 0.0] and not saved["alpha"]["value"].requires_grad
+    state.load_state_dict(saved)
+    assert state.alpha is held and held.tolist() == [0.0, 0.0] and held.requires_grad
+    assert state.best.tolist() == [1.0]
+    state.load_state_dict({"best": {"value": None}})
+    assert state.best is None

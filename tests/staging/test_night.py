@@ -219,6 +219,13 @@ class TestReference:
         found = eegaug.stage(recording, model, reference=scored)
         assert found.agreement.scored[:4].tolist() == [0, 2, 3, -1]
 
+    @pytest.mark.parametrize(("page_s", "start_s", "first_s"), [(10, 10.0, 0), (20, 20.0, 20), (30, 40.0, 10)])
+    def test_epochs_begin_with_a_page_where_pages_are_no_part_of_them(
+        self, recording, model, tmp_path, page_s, start_s, first_s
+    ):
+        scored = write_edf(tmp_path / "b.edf", stages=pages(["2"] * 9, start_s=start_s, page_s=page_s))
+        assert eegaug.stage(recording, model, reference=scored).onset_s[0] == first_s
+
     def test_one_stage_per_epoch(self, recording, model):
         assert eegaug.stage(recording, model, reference=CODES).agreement.scored.tolist() == CODES
         with pytest.raises(ValueError, match="scorer has 3 epochs, the night has 12"):
