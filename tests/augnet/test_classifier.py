@@ -141,7 +141,7 @@ def test_number_of_copies_can_change_after_training(fitted):
     clf.set_params(n_copies=9, aggregate="probs")
     np.testing.assert_allclose(clf.predict_proba(X).sum(1), 1, atol=1e-6)
     assert clf.module_.n_copies == 9
-    with pytest.raises(ValueError, match="n_copies is -1"):
+    with pytest.raises(ValueError, match="n_copies must be a whole number of at least 0, got -1"):
         clf.set_params(n_copies=-1).predict(X)
 
 
