@@ -55,6 +55,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "adda-gumbel": ("adda", {"choice": "gumbel", "policy_lr": 5e-3}),
     "adda-relax": ("adda", {"choice": "relax", "policy_lr": 5e-3}),
     "cadda": ("cadda", {"policy_lr": 5e-3}),
+    "cadda-apart": ("cadda", {"policy_lr": 5e-3, "pooled": False}),
     "dada": ("dada", {"policy_lr": 3e-2}),
     "dada-gumbel": ("dada", {"choice": "gumbel", "policy_lr": 3e-2}),
     "faster-autoaugment": ("faster-autoaugment", {"policy_lr": 5e-3}),
