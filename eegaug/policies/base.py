@@ -96,6 +96,35 @@ class BasePolicy(PlainData):
         """Each operation that the policy may apply, once."""
         return self._operations
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, with other values of some fields: these are checked, and its operations are built by them.
+
+        Parameters
+        ----------
+        update : mapping or None
+            Name of a field → its new value.
+        deep : bool
+            Whether what the policy holds is copied too.
+
+        Returns
+        -------
+        BasePolicy
+
+        Raises
+        ------
+        ValueError
+            When the policy cannot have such values.
+
+        Examples
+        --------
+        >>> from eegaug import Policy
+        >>> policy = Policy(sub_policies=[{"operations": [("frequency_shift", 1.0, 0.1)]}], sfreq=100)
+        >>> policy.model_copy(update={"sfreq": 128}).operations[0].sfreq
+        128.0
+        """
+        copied = super().model_copy(deep=deep)
+        return type(self)(**{**dict(copied), **update}) if update else copied
+
     def _take_signal(self, steps: Iterable[PolicyOperation]) -> None:
         """Take from operations given as instances what the policy does not say of its signal itself."""
         for step in steps:

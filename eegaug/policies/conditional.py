@@ -105,6 +105,12 @@ class ConditionalPolicy(BasePolicy):
         self._pairs = torch.tensor(self.pairs)
         return self
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """See :meth:`eegaug.policy.BasePolicy.model_copy`; the copy has the network too."""
+        if update and self._module is not None:
+            update = {"network": self._module, **update}
+        return super().model_copy(update=update, deep=deep)
+
     def __getstate__(self) -> dict[Any, Any]:
         # Copies of the network on accelerators, which may not be there where the policy is read.
         state = super().__getstate__()

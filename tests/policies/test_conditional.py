@@ -251,6 +251,16 @@ def test_trains_a_classifier_and_survives_its_folder(tmp_path):
     assert torch.equal(again.policy.apply(Z, generator=rng()), policy.apply(Z, generator=rng()))
 
 
+def test_copies_with_other_values_keep_the_network():
+    policy, Z = example(), torch.randn(16, 4, 100)
+    flips = policy.model_copy(update={"operations": ["sign_flip"] * 3, "settings": {}})
+    assert flips == example(operations=["sign_flip"] * 3, settings={}) and flips.weights == policy.weights
+    out = flips.apply(Z, generator=rng())
+    assert all(torch.equal(one, X) or torch.equal(one, -X) for one, X in zip(out, Z, strict=True))
+    with pytest.raises(ValueError, match="names operation 2; there are 2"):
+        policy.model_copy(update={"operations": NAMED[:2]})
+
+
 def test_as_a_braindecode_transform():
     policy = example()
     transform = policy.to_braindecode(random_state=0)

@@ -65,6 +65,18 @@ class TestData:
             X = signal(4, 6, 100)
             assert torch.equal(other.apply(X, generator=rng()), policy.apply(X, generator=rng()))
 
+    def test_copies_with_other_values_do_what_they_say(self):
+        X, shift = signal(2, 6, 400), [{"operations": [("frequency_shift", 1.0, 1.0)]}]
+        policy = Policy(sub_policies=shift, sfreq=100)
+        for changes in ({"sfreq": 200}, {"sub_policies": Policy.identity().sub_policies}, {"draws": 3}):
+            changed, new = policy.model_copy(update=changes), Policy(**{**dict(policy), **changes})
+            assert changed == new != policy and changed.describe() == new.describe()
+            assert torch.equal(changed.apply(X, generator=rng()), new.apply(X, generator=rng()))
+        with pytest.raises(ValueError, match="sfreq"):
+            policy.model_copy(update={"sfreq": -1})
+        with pytest.raises(ValueError, match="sample_rate"):
+            policy.model_copy(update={"sample_rate": 200})
+
     def test_operations_give_their_options(self):
         op = get_operation("frequency_shift", sfreq=100, max_strength=1.0)
         step = PolicyOperation(operation=op, probability=0.5, magnitude=0.5)
