@@ -18,6 +18,7 @@ from eegaug.augnet.fused import fused_sum
 from eegaug.augnet.sampling import Draw, choose_operations
 from eegaug.augnet.single import one_operation_each
 from eegaug.augnet.together import held
+from eegaug.functional.sampling import transformed
 from eegaug.operations import FAMILIES, Operation, get_operation
 from eegaug.operations.possible import possible_operations
 
@@ -169,7 +170,8 @@ class AugmentationLayer(nn.Module):
         if windows.numel() == 0:
             return X.clone()
         draws = self.draw(windows, generator)
-        total = fused_sum(self, windows, draws) if self.fused else self.weighted_sum(windows, draws)
+        fused = self.fused and not transformed()
+        total = fused_sum(self, windows, draws) if fused else self.weighted_sum(windows, draws)
         return total.reshape(X.shape)
 
     def draw(self, X: Tensor, generator: torch.Generator | None = None) -> dict[int, TrainingDraw]:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["bernoulli_and_slope", "differentiated", "relaxed_bernoulli"]
+__all__ = ["bernoulli_and_slope", "differentiated", "relaxed_bernoulli", "transformed"]
 
 # The gradient of the surrogate vanishes for a probability of exactly 0 or 1; held this far away from both it still
 # tells a strength that sits on the border which way to go.
@@ -65,6 +65,11 @@ def relaxed_bernoulli(probability: Tensor, u: Tensor, temperature: float = 0.5, 
 def differentiated(x: Tensor) -> bool:
     """Whether a derivative in `x` may be asked for, backwards or, by ``torch.func.jvp`` and its like, forwards."""
     return x.requires_grad or getattr(forward_ad, "_current_level", -1) >= 0
+
+
+# Whether a transformation of torch.func is at work: these want autograd's functions in another form, which costs more
+# to call, and under vmap a tensor has no values of its own to look at.
+transformed = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 
 
 @torch.no_grad()

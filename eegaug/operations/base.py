@@ -193,7 +193,8 @@ class Operation(LinearForm):
             Floating point; never modified. bfloat16 and float16 are computed in float32.
         magnitude : float, or Tensor of shape (), (batch,) or (batch, 1, 1)
             In [0, 1]; ignored by operations without a magnitude. For sequences also ``(batch * windows,)``. Tensors on
-            an accelerator are not checked for their range, which would make the host wait.
+            an accelerator are not checked for their range, which would make the host wait, nor are any under
+            ``torch.func``.
         noise : dict of Tensor
             From :meth:`draw`. A first dimension of 1 serves all examples with the same draws; for sequences it may be
             ``batch * windows`` (own draws for each window) or ``batch`` (shared by the windows of a sequence).

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from eegaug.functional.sampling import transformed
+
 if TYPE_CHECKING:
     from eegaug.operations.base import Operation
 
@@ -19,9 +21,12 @@ _TOLERANCE = 1e-4
 
 
 def check_unit_interval(value: float | Tensor, what: str) -> None:
-    """Refuse numbers outside [0, 1]. Tensors on an accelerator pass unseen: looking at them would stall it."""
+    """Refuse numbers outside [0, 1]. Tensors on an accelerator, or under torch.func, pass unseen.
+
+    Looking at them would stall the accelerator; torch.func may not let them be looked at.
+    """
     if isinstance(value, Tensor):
-        if value.device.type != "cpu" or value.numel() == 0 or torch.compiler.is_compiling():
+        if value.device.type != "cpu" or value.numel() == 0 or torch.compiler.is_compiling() or transformed():
             return
         low, high = (float(v) for v in torch.aminmax(value.detach()))
     elif isinstance(value, numbers.Real):

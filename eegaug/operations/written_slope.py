@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from eegaug.functional.sampling import transformed
 from eegaug.functional.signal_sum import Derived, SignalSum, SumGradient
 
 if TYPE_CHECKING:
@@ -35,13 +36,9 @@ def apply_with_slope(op: Operation, X: Tensor, magnitude: Tensor, noise: dict[st
     Tensor, shape (batch, channels, times)
         Differentiable once by the slopes; a second derivative goes through ``op.transform``.
     """
-    if _transformed():
+    if transformed():
         return op.transform(X, magnitude, noise)
     return _Product.apply(X, magnitude, op, noise)
-
-
-# Whether a transformation of torch.func is at work: these want a function of another form, which costs more to call.
-_transformed = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 
 
 class _Product(torch.autograd.Function):

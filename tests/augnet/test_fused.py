@@ -301,6 +301,20 @@ def test_first_derivatives_that_are_to_be_differentiated_are_the_same_for_a_laye
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("selection", ["weighted", "single"])
+def test_gradients_by_torch_func_are_those_of_autograd(selection):
+    layer = AugmentationLayer("all", sfreq=50, ch_names=CH_NAMES, selection=selection, initial_strength=0.5)
+    X, learned = torch.randn(8, len(CH_NAMES), 64), {"strengths": layer.strengths}
+
+    def loss(X, learned):
+        generator = torch.Generator().manual_seed(0)
+        return torch.func.functional_call(layer, learned, (X, generator)).square().sum()
+
+    to_X, to_learned = torch.func.grad(loss, argnums=(0, 1))(X, learned)
+    expected = torch.autograd.grad(loss(X.requires_grad_(), learned), [X, layer.strengths])
+    torch.testing.assert_close((to_X, to_learned["strengths"]), expected, rtol=1e-4, atol=1e-4)
+
+
 class Places(Operation):
     """Takes each channel from another, by whole numbers that are drawn."""
 

@@ -245,6 +245,24 @@ class OperationTests:
             tangent = torch.autograd.forward_ad.unpack_dual(op.apply(*duals, noise)).tangent
         torch.testing.assert_close(tangent, expected)
 
+    def test_windows_one_by_one_under_vmap(self):
+        op = self.op()
+        X, magnitude = signal(4, 6, 40, dtype=torch.float64), torch.tensor([0.0, 0.3, 0.6, 1.0], dtype=torch.float64)
+        noise = {key: value[:, None].double() for key, value in op.draw(*X.shape, generator=rng()).items()}
+
+        def energy(x, m, draws):
+            Y = op.mix(x, m, draws, m, torch.tensor([0.5]))
+            return Y.square().sum(), Y
+
+        def by_hand(i):
+            x, m = X[i].clone().requires_grad_(), magnitude[i].clone().requires_grad_()
+            loss, Y = energy(x, m, {key: value[i] for key, value in noise.items()})
+            return *torch.autograd.grad(loss, [x, m]), Y.detach()
+
+        slopes, Y = torch.func.vmap(torch.func.grad(energy, argnums=(0, 1), has_aux=True))(X, magnitude, noise)
+        for found, expected in zip((*slopes, Y), zip(*map(by_hand, range(4)), strict=True), strict=True):
+            torch.testing.assert_close(found, torch.stack(expected))
+
     def test_usable_for_training_after_inference_mode(self):
         op = self.op()
         X = signal(2, 6, 100)
