@@ -267,6 +267,8 @@ def test_a_class_that_a_batch_has_no_window_of_takes_the_step_of_the_others_or_n
     found.update_policy(task, state, task.new_criterion(), (windows[labels == 1], labels[labels == 1]))
     for now, then in zip(state.policy.children(), before.children(), strict=True):
         assert torch.equal(now[0], then[0]) == (not pooled) and not torch.equal(now[1], then[1])
+        if pooled:  # the gradient of what classes have in common, which is all that the absent one has
+            assert now[0].grad.any() and torch.equal(now[1].grad, 2 * now[0].grad)
 
 
 def test_pooling_is_of_no_account_for_one_policy():
@@ -324,11 +326,19 @@ def test_memory_does_not_grow_with_the_steps(choice):
     assert counts[1] == counts[2] == counts[3]
 
 
+def test_losses_of_an_epoch_do_not_hold_its_batches_in_memory():
+    found = search(max_steps=1).fit(*bumps(32, 16))
+    task, state = found._running.task, found._running.state
+    batch = next(task.batches(task.train))
+    assert found.update_trunk(task, state, task.new_criterion(), batch).grad_fn is None
+    assert found.update_policy(task, state, task.new_criterion(), batch).valid_loss.grad_fn is None
+
+
 def test_a_search_that_diverges_says_so():
     X, y, subjects = bumps()
     broken = search().set_params(estimator__lr=1e30, estimator__optimizer=torch.optim.SGD)
     broken.set_params(estimator__optimizer__betas=(0.0, 0.999))
-    with pytest.raises(ValueError, match=r"diverged: train_loss is (nan|inf)"):
+    with pytest.raises(ValueError, match=r"diverged: train_loss is (nan|inf) in step 1\. Lower .* \(now 1e\+30\)"):
         broken.fit(X, y, subjects)
 
 

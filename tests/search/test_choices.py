@@ -73,6 +73,18 @@ def test_the_control_variate_lowers_the_variance():
     assert estimates(learned).var(0).sum() < 0.6 * estimates(plain).var(0).sum()
 
 
+def test_every_decision_counts_in_full():
+    made, (logits, p) = Relax([3], 3, 0).double(), law()  # before it has learned, its gradient is that of REINFORCE
+    log_probs = torch.log_softmax(logits, 0).expand(50, 3)
+    generator = torch.Generator().manual_seed(0)
+    choices = draw_choices([log_probs], lambda index: p.expand(50, 3), torch.zeros(50, 0, dtype=F64), generator)
+    values = torch.arange(50, dtype=F64)
+    chance = torch.where(choices.b > 0, p, 1 - p)
+    log_prob = log_probs[torch.arange(50), choices.index[0]] + chance.log().sum(1)
+    expected = torch.autograd.grad((values * log_prob).sum() / made.scale(values), (logits, p), retain_graph=True)
+    torch.testing.assert_close(made.gradient(values, choices, [logits, p]), expected)
+
+
 def test_draws_follow_their_law():
     choices = drawn(*law())
     index, b = choices.index[0], choices.b[:, 0]
