@@ -21,8 +21,12 @@ __all__ = ["DamagedError", "check_settings", "check_writable", "read_state", "wr
 _LONG = 160
 
 
-def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Put a file in the place of the old one at once, and only when it is whole."""
+def write_state(path: Path, state: dict[str, Any], checkpoint: Path | None = None) -> None:
+    """Put a file in the place of the old one at once, and only when it is whole.
+
+    Errors name the checkpoint, where this file is one on the way to it.
+    """
+    checkpoint = path if checkpoint is None else checkpoint
     part = path.with_name(f".{path.name}.part")
     try:
         with open(part, "wb") as file:
@@ -40,10 +44,10 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
             raise
         if isinstance(reason, FileNotFoundError) and path.parent.exists():
             raise OSError(
-                f"another process writes the checkpoint {path} too: give each process one of its own."
+                f"another process writes the checkpoint {checkpoint} too: give each process one of its own."
             ) from error
-        kept = "; what was saved before is kept" if path.exists() else ""
-        raise OSError(f"the checkpoint cannot be written to {path}: {reason.strerror or reason}{kept}") from error
+        kept = "; what was saved before is kept" if checkpoint.exists() else ""
+        raise OSError(f"the checkpoint cannot be written to {checkpoint}: {reason.strerror or reason}{kept}") from error
 
 
 def check_writable(path: Path) -> None:

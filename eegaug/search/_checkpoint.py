@@ -63,7 +63,7 @@ class SearchFile:
             **content,
         }
         new = self.beside("new")
-        write_state(new, state)
+        write_state(new, state, self.path)
         try:
             if self.path.exists():
                 replace(self.path, self.before)
@@ -150,8 +150,6 @@ def plain_row(row: dict[str, Any]) -> dict[str, Any]:
     """
     plain = {}
     for name, value in row.items():
-        if isinstance(value, torch.Tensor):
-            value = value.detach().cpu()
         value = value.tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else plain_numbers(value)
         try:
             json.dumps(value)

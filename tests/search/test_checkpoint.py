@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from skorch.callbacks import Callback
 from small import X, Y, staging
 
 from eegaug.search import AutoAugmentSearch, PolicySearch, RandomSearch, SearchState, get_searcher
+from eegaug.search._checkpoint import SearchFile
 
 GROUPS = np.arange(len(Y)) // 8
 SETTINGS = {"operations": ["sign_flip", "gaussian_noise"], "refit": False, "verbose": 0}
@@ -58,6 +61,18 @@ def test_a_search_killed_while_files_change_places_goes_on_from_the_new_one(tmp_
     assert steps_done(counting(path)) == [1, 2, 3]
     path.rename(tmp_path / "search.pt.new")
     assert steps_done(counting(path, max_steps=4)) == [4]
+
+
+def test_a_full_disk_names_the_checkpoint_that_is_kept(tmp_path, monkeypatch):
+    def fill(*args):
+        raise OSError(28, "No space left on device")
+
+    file = SearchFile(tmp_path / "s.pt")
+    file.write({}, {"n": 1})
+    monkeypatch.setattr(os, "fsync", fill)
+    with pytest.raises(OSError, match=r"to .*/s\.pt: No space left on device; what was saved before is kept$"):
+        file.write({}, {"n": 2})
+    assert os.listdir(tmp_path) == ["s.pt"] and torch.load(tmp_path / "s.pt")["n"] == 1
 
 
 def test_what_a_search_keeps_can_be_read_again(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from small import CHANNELS, NAMES, SFREQ, SmallNet, X, Y, epochs, staging
 
 from eegaug.policies import Policy
 from eegaug.search import ADDASearch, FastAutoAugmentSearch, FasterAutoAugmentSearch, RandomSearch
-from eegaug.search._trials import SCORE, run_trial, validated_estimator
+from eegaug.search._trials import SCORE, run_trial, seconds_each, validated_estimator
 
 GROUPS = np.arange(len(Y)) // 8
 OPERATIONS = ["sign_flip", "gaussian_noise", "channels_dropout"]
@@ -50,6 +51,19 @@ def test_draws_are_uniform():
         assert abs(values.mean() - 0.5) < 4 * np.sqrt(1 / 12 / n)
     for name in OPERATIONS:
         assert abs(names.count(name) / n - 1 / 3) < 4 * np.sqrt(2 / 9 / n)
+
+
+def test_time_of_trials_side_by_side():
+    # Ten seconds here, and four that one of them had been at work on before it was killed.
+    assert seconds_each(time.perf_counter() - 10, [{"earlier_seconds": 4.0}, {}]) == pytest.approx(7, abs=0.1)
+    found = search(n_jobs=2)
+    found._running = SimpleNamespace(state=SimpleNamespace(waiting=[]), n_steps=9)
+    found._rows = [{"seconds": 5.0}, {"seconds": 7.0}, {"seconds": 6.0}]
+    assert found._expected_seconds() == 14.0
+    found._running.n_steps = 4  # of which one is left
+    assert found._expected_seconds() == 7.0
+    found._running.state.waiting = [{}]  # trained already, in the round of the last
+    assert found._expected_seconds() == 0.0
 
 
 def test_best_trial_is_the_policy():
