@@ -50,7 +50,7 @@ from eegaug.comparison.sources import (
 from eegaug.comparison.table import FOLDS, SETTINGS, Comparison, load_comparison
 from eegaug.comparison.workers import Work, check_backend, make_runs
 from eegaug.data import Split, save_splits
-from eegaug.data.atomic import write_json
+from eegaug.data.atomic import remove_leftovers, write_json
 
 __all__ = ["compare", "describe_plan"]
 
@@ -204,6 +204,8 @@ def compare(
     plan, work = _prepare(given)
     out = work.out
     with one_at_a_time(out):
+        for folder in (out, *(out / "runs").glob("*")):
+            remove_leftovers(folder)
         # Looked at once more: another command may have added methods meanwhile.
         settings = check_settings(out / SETTINGS, _own_settings(work), finished_methods(out))
         # Before the settings are written: what was begun must never be taken for a run with the options of now.
