@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ __all__ = ["SELECTIONS", "AugmentationLayer"]
 
 #: What a layer does with its operations in training.
 SELECTIONS = ("weighted", "single")
+# Settings of an operation that belong to the signal: a layer may go on with another one.
+_SIGNAL = ("sfreq", "ch_names", "positions")
 
 
 class TrainingDraw(NamedTuple):
@@ -281,6 +284,32 @@ class AugmentationLayer(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_host": None, "drawn": []}
+
+    # Weights and strengths are numbers in [0, 1]: what they are of travels in the state dict with them.
+
+    def get_extra_state(self) -> Tensor:
+        """Names and options of the operations, as JSON in bytes: formats for weights hold tensors only."""
+        known = [{key: v for key, v in op.get_config().items() if key not in _SIGNAL} for op in self.operations]
+        return torch.tensor(list(json.dumps(known, default=lambda _: None).encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Refuse the state of a layer of other operations, in another order, or of other ranges."""
+        saved, own = (json.loads(bytes(one.tolist())) for one in (state, self.get_extra_state()))
+        theirs, ours = (", ".join(op["name"] for op in ops) for ops in (saved, own))
+        if theirs == ours:
+            # Options that one of both does not know are those of another version.
+            pairs = [(a, b, key) for a, b in zip(saved, own, strict=True) for key in a if a[key] != b.get(key, a[key])]
+            theirs = ", ".join(f"{a['name']} with {key}={a[key]}" for a, _, key in pairs)
+            ours = ", ".join(f"{b['name']} with {key}={b[key]}" for _, b, key in pairs)
+        if theirs != ours:
+            raise ValueError(
+                f"the state is that of a layer of {theirs}; this one is of {ours}: build it from the same operations, "
+                "in the same order and with the same options."
+            )
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())  # older ones have none
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def physical(op: Operation, strength: float) -> dict[str, Any]:

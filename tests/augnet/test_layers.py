@@ -341,6 +341,29 @@ def test_plan_follows_the_weights():
 # As data -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("operations", "words"),
+    [
+        (["frequency_shift", "sign_flip"], "of sign_flip, frequency_shift; this one is of frequency_shift, sign_flip:"),
+        (["sign_flip"], "layer of sign_flip, frequency_shift; this one is of sign_flip:"),
+        (["sign_flip", get_operation("frequency_shift", sfreq=100, max_strength=2)], "max_strength=5.0; .*=2.0: build"),
+    ],
+)
+def test_state_of_other_operations_is_refused(operations, words):
+    state = AugmentationLayer(["sign_flip", "frequency_shift"], sfreq=100).state_dict()
+    with pytest.raises(ValueError, match=words):
+        AugmentationLayer(operations, sfreq=100).load_state_dict(state)
+
+
+def test_state_of_the_same_operations_is_taken_for_another_signal_and_from_older_versions():
+    state = AugmentationLayer(["sign_flip", "frequency_shift"], sfreq=100, initial_strength=0.7).state_dict()
+    older = {name: value for name, value in state.items() if name != "_extra_state"}
+    for known in (state, older):
+        layer = AugmentationLayer(["sign_flip", "frequency_shift"], sfreq=128)
+        layer.load_state_dict(known)
+        assert layer.strengths.tolist() == pytest.approx([0.7, 0.7])
+
+
 def test_config_round_trip():
     module = AugmentationModule(["all", ["frequency_shift"]], sfreq=SFREQ, ch_names=MASS, temperature=0.05)
     again = AugmentationModule.from_config(module.get_config())
