@@ -146,10 +146,11 @@ class TrainingCheckpoint(Callback):
         if self.loaded_ is None:
             return
         self._restore_optimizers(net)  # schedules have just set the rates
+        # What is measured after training draws as it did, also where no epoch is left that would restore this.
+        rng = (self.loaded_["result"] if self.complete_ else self.loaded_).get("rng")
+        if rng is not None:
+            restore_rng(rng, net.device)
         if self.complete_:  # nothing is left for callbacks to do
-            rng = self.loaded_["result"].get("rng")  # what is measured after training draws as it did
-            if rng is not None:
-                restore_rng(rng, net.device)
             self.loaded_ = None
             return
         for name, callback in net.callbacks_:

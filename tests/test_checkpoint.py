@@ -433,6 +433,19 @@ def test_a_finished_training_has_measured_the_same(tmp_path):
     assert first.invariances_["signal_change"].notna().all()
 
 
+def test_killed_before_its_result_is_saved_it_measures_the_same(tmp_path, monkeypatch):
+    settings = {"layers": [["gaussian_noise"]], "selection": "single", "penalty": None, "max_epochs": 2}
+    whole = estimator(tmp_path / "whole.pt", **settings).fit(X, Y)
+
+    def killed(self, net, **kwargs):
+        raise RuntimeError
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError):
+        patched.setattr(TrainingCheckpoint, "on_train_end", killed)
+        estimator(tmp_path / "training.pt", **settings).fit(X, Y)
+    assert estimator(tmp_path / "training.pt", **settings).fit(X, Y).invariances_.equals(whole.invariances_)
+
+
 def test_without_a_random_state_the_seed_is_the_first_ones(tmp_path):
     """Which of the windows judge, say, is drawn from it."""
     settings = {"layers": [["gaussian_noise"]], "selection": "single", "penalty": None, "lr_schedule": "constant"}
