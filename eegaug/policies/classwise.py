@@ -128,16 +128,15 @@ class ClassPolicy(BasePolicy):
 
     def _codes(self, y: Any) -> Tensor:
         """Place of each label among the classes."""
-        y = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y).reshape(-1)
-        found, inverse = np.unique(y, return_inverse=True)
+        y = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y).reshape(-1).tolist()
         # Integers are codes only where they cannot be labels.
         codes = () if any(isinstance(label, int) for label in self.classes) else range(len(self.classes))
         place = {label: i for table in (codes, self.names or (), self.classes) for i, label in enumerate(table)}
-        missing = [label for label in found.tolist() if label not in place]
+        missing = [label for label in y if label not in place]
         if missing:
             known = ", ".join(map(repr, self.classes)) + (f" ({', '.join(self.names)})" if self.names else "")
             raise ValueError(f"label {missing[0]!r} has no policy; the classes are {known}")
-        return torch.tensor([place[label] for label in found.tolist()], dtype=torch.int64)[inverse.reshape(-1)]
+        return torch.tensor([place[label] for label in y], dtype=torch.int64)
 
     # -- saying --------------------------------------------------------------------------------------------------------
 

@@ -78,6 +78,12 @@ class TestApply:
         with pytest.raises(ValueError, match="label 2 has no policy"):
             policy.apply(torch.ones(1, 1, 3), [2])
 
+    @pytest.mark.parametrize("y", [["a", None], np.array(["a", None], dtype=object)])
+    def test_windows_without_a_label_are_named(self, y):
+        policy = ClassPolicy(classes=["a", "b"], policies=[FLIP, Policy.identity()])
+        with pytest.raises(ValueError, match="label None has no policy; the classes are 'a', 'b'"):
+            policy.apply(torch.ones(2, 1, 3), y)
+
     def test_sequences(self):
         X, policy = torch.ones(2, 3, 1, 4), example(policies=[FLIP, Policy.identity(), FLIP])
         assert policy.apply(X, torch.tensor([[0, 1, 1], [1, 0, 0]]))[0][..., 0, 0].tolist() == [[-1, 1, 1], [1, -1, -1]]
