@@ -21,6 +21,7 @@ from eegaug.augnet.single import one_operation_each
 from eegaug.augnet.together import held
 from eegaug.functional.sampling import transformed
 from eegaug.operations import FAMILIES, Operation, get_operation
+from eegaug.operations.checks import as_windows
 from eegaug.operations.possible import possible_operations
 
 __all__ = ["SELECTIONS", "AugmentationLayer"]
@@ -168,6 +169,8 @@ class AugmentationLayer(nn.Module):
         if not self.training:
             return self.apply_one(X, choose_operations([self.shares()], n_copies=1, seed=0)[0][0])
         windows = as_batch(X)
+        if named := next((op for op in self.operations if op.ch_names is not None), None):
+            as_windows(named, windows)  # refuses other channels, which a sum of matrices would not always
         if self.selection == "single":
             return one_operation_each(self, windows, generator).reshape(X.shape)
         if windows.numel() == 0:

@@ -440,6 +440,14 @@ def test_windows_are_floating_point(X, selection):
         AugmentationLayer(["sign_flip"], selection=selection)(X)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("operations", [["sign_flip", "channels_dropout"], ["channels_symmetry", "time_masking"]])
+def test_windows_of_other_channels_are_refused(operations, training):
+    layer = AugmentationLayer(operations, ch_names=MASS).train(training)
+    with pytest.raises(ValueError, match=r"was built for the 6 channels .*, got X with 5 channels"):
+        layer(torch.ones(2, 5, 50))
+
+
 def test_prediction_in_inference_mode_leaves_gradients_possible():
     module = AugmentationModule([["gaussian_noise"]]).eval()
     X = torch.randn(4, 2, 60)
