@@ -38,6 +38,12 @@ class SensorsOperation(Operation):
                 f"{self.name}: max_strength is the largest probability, at most 1, got {self.max_strength:g}"
             )
 
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        own = own_names(cls)
+        if "mixing_matrix" in own and "transform" not in own:  # its parent may do it in a quicker way
+            cls.transform = SensorsOperation.transform
+
     def mixing_matrix(self, magnitude: Tensor | None, noise: dict[str, Tensor], n_channels: int) -> Tensor:
         """The operation as matrices, shape (batch or 1, n_channels, n_channels), as differentiable as itself.
 
