@@ -586,6 +586,16 @@ def test_probabilities_with_another_loss(criterion, module):
     np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-5)
 
 
+def test_answers_of_the_network_as_skorch_gives_them():
+    clf = staging(max_epochs=1, module__drop_prob=0.5).fit(X, Y)
+    logits = clf.forward(X)
+    assert not torch.equal(clf.forward(X, training=True), logits)  # with dropout
+    np.testing.assert_allclose(clf.predict_proba(X), torch.softmax(logits, 1), rtol=1e-6)
+    for nonlinearity, expected in ((None, logits), (torch.sigmoid, torch.sigmoid(logits))):
+        clf.set_params(predict_nonlinearity=nonlinearity)
+        np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-6)
+
+
 def test_log_likelihood_of_logits_is_refused():
     with pytest.raises(ValueError, match=r"NLLLoss takes logarithms of probabilities.*CrossEntropyLoss"):
         staging(criterion=nn.NLLLoss, max_epochs=1).fit(X, Y)
