@@ -23,6 +23,8 @@ __all__ = ["SearchFile", "own_settings", "search_settings"]
 
 _FORMAT = "eegaug-search"
 _VERSION = 2
+# How the names of files beside a search's begin that are of trainings under way.
+_TRAININGS = ("fold-", "trial-")
 
 
 class SearchFile:
@@ -49,9 +51,13 @@ class SearchFile:
         return self.path.with_name(f"{self.path.name}.{name}")
 
     def remove(self, name: str) -> None:
-        """Remove files of :meth:`beside` whose names begin so."""
-        for left in self.path.parent.glob(f"{glob.escape(self.beside(name).name)}*"):
+        """Remove files of :meth:`beside` whose names begin so, also those that were only half written."""
+        for left in self._beginning(name):
             left.unlink(missing_ok=True)
+
+    def _beginning(self, name: str) -> list[Path]:
+        beside, folder = glob.escape(self.beside(name).name), self.path.parent
+        return [*folder.glob(f"{beside}*"), *folder.glob(f".{beside}*.part")]
 
     def write(self, settings: dict[str, Any], content: dict[str, Any]) -> None:
         """Save; what was there becomes the one before."""
@@ -91,9 +97,13 @@ class SearchFile:
             if not self.before.exists():
                 raise
             found, damaged = self._read_before(), True
-        if found is None:
-            self.before.unlink(missing_ok=True)  # of a search whose file was deleted, to begin anew
+        if found is None:  # what lies beside is of a search whose file was deleted, to begin anew
+            self.before.unlink(missing_ok=True)
+            for name in _TRAININGS:
+                self.remove(name)
             return None
+        if found["history"] == "[]" and not damaged and not any(map(self._beginning, _TRAININGS)):
+            return None  # nothing was done yet: other settings are welcome
         check_settings(self.path, *_told_apart(found["settings"], settings), "search")
         if damaged:
             warn(f"{self.path} is damaged: the checkpoint before it, {self.before}, is used instead.")

@@ -61,8 +61,8 @@ class PolicySearch(SearchLoop, PredictsByBest, MetaEstimatorMixin, BaseEstimator
     refit : bool
         Whether to train a network with the policy found.
     checkpoint : path-like | None
-        A file that is written after every step. ``fit`` with the same settings and data goes on from it, to the same
-        result as if it had not been stopped.
+        A file that is written at the beginning and after every step. ``fit`` with the same settings and data goes on
+        from it, to the same result as if it had not been stopped.
     step_callback : callable | None
         Called as ``step_callback(search, row)`` after every step, with the row of the history, to which it may add
         columns; :meth:`current_policy` can be asked. Its time is not counted. When a search is killed, the callback may
@@ -226,6 +226,8 @@ class PolicySearch(SearchLoop, PredictsByBest, MetaEstimatorMixin, BaseEstimator
         self._begin_anew()
         if saved is not None:
             self._restore(saved)
+        elif file is not None:
+            self._running.save([])  # with the seed: what is left of a first step that is killed is of this search
         return self._run(self._n_steps(), budget)
 
     def continue_fit(self, *, max_epochs: int | None = None, time_budget: float | str | None = None) -> Self:

@@ -53,7 +53,50 @@ def test_a_search_whose_file_was_deleted_begins_anew(tmp_path):
     assert steps_done(counting(path)) == [1, 2, 3]
     path.unlink()
     assert steps_done(counting(path, max_steps=1, random_state=1)) == [1]
-    assert [one.name for one in tmp_path.iterdir()] == ["search.pt"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["search.pt", "search.pt.before"]
+
+
+def test_a_search_that_failed_in_its_first_step_may_be_given_other_settings(tmp_path, monkeypatch):
+    path = tmp_path / "search.pt"
+    with monkeypatch.context() as patch:
+        patch.setattr(Counting, "_step", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            counting(path).fit(X, Y, groups=GROUPS)
+    assert steps_done(counting(path).set_params(n_operations=1)) == [1, 2, 3]
+    with pytest.raises(ValueError, match="is of another search: n_operations was 1, is 2"):
+        counting(path).fit(X, Y, groups=GROUPS)
+
+
+@pytest.mark.parametrize(("name", "n_epochs"), [("random", 3), ("fast-autoaugment", 6)])
+def test_a_search_without_a_seed_that_is_killed_in_its_first_training_goes_on(name, n_epochs, tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    path = tmp_path / "search.pt"
+
+    def search(**more):
+        estimator = staging(max_epochs=3, random_state=None, callbacks=[("dies", Dies())], **more)
+        own = {"n_folds": 2} if name == "fast-autoaugment" else {}
+        return get_searcher(name)(estimator, max_steps=1, checkpoint=path, **SETTINGS | own)
+
+    def killed(**more):
+        monkeypatch.setattr(Dies, "at", 3)
+        with pytest.raises(RuntimeError, match="killed"):
+            search(**more).fit(X, Y, groups=GROUPS)
+        (training,) = tmp_path.glob("search.pt.*")
+        training.with_name(f".{training.name}.part").touch()  # as where it is killed while it writes
+
+    killed()
+    with pytest.raises(ValueError, match=r"is of another search: estimator__lr was 0\.01, is 0\.02"):
+        search(lr=0.02).fit(X, Y, groups=GROUPS)
+    seed = torch.load(path, weights_only=True)["seed"]
+    monkeypatch.setattr(Dies, "at", 100)
+    assert search().fit(X, Y, groups=GROUPS)._running.task.seed == seed
+    assert 100 - Dies.at == n_epochs - 2  # which were done
+    path.unlink()
+    killed(lr=0.02)  # and not refused, as a training of another search
+    path.unlink()
+    monkeypatch.setattr(Dies, "at", None)
+    search().fit(X, Y, groups=GROUPS)
+    assert not list(tmp_path.glob("*.trial*")) and not list(tmp_path.glob(".*"))
 
 
 def test_a_search_killed_while_files_change_places_goes_on_from_the_new_one(tmp_path):
