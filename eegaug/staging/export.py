@@ -165,14 +165,12 @@ def _edf(night: Any) -> bytes:
         EdfAnnotation(round(float(onset), 3), round(float(duration), 3), EDF_TEXTS[code])
         for onset, duration, code in zip(*night.stretches(merge=True), strict=True)
     ]
-    more: dict[str, Any] = {}
-    start = night.start
-    if start is not None and 1985 <= start.year <= 2084:
+    start, more = night.start, {}
+    if start is not None and 1985 <= start.year <= 2084:  # not a date that was moved to anonymise it
         # EDF+ says where a field is unknown, and takes no spaces.
         equipment = re.sub(r"\s+", "_", f"eegaug_{__version__}")
-        more = {"recording": Recording(startdate=start.date(), equipment_code=equipment), "starttime": start.time()}
-    else:
-        more = {"starttime": datetime.time(0)}
+        more = {"recording": Recording(startdate=start.date(), equipment_code=equipment)}
+    clock = datetime.time(0) if start is None else start.time()
     out = io.BytesIO()
-    Edf([], annotations=notes, **more).write(out)
+    Edf([], annotations=notes, starttime=clock, **more).write(out)
     return out.getvalue()

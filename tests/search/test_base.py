@@ -370,9 +370,11 @@ def test_ctrl_c_keeps_the_policy_and_goes_on(tmp_path, kept):
     assert search.interrupted_
     assert len(search.history_) == 2
     assert not hasattr(search, "best_estimator_")
+    done = search.history_
     search.continue_fit()
     assert not search.interrupted_
     same(search, whole)
+    assert search.history_["seconds"][:2].equals(done["seconds"])  # they were not done again
     assert search.best_estimator_.policy == search.policy_
 
 

@@ -1,3 +1,4 @@
+import datetime
 import json
 
 import mne
@@ -36,6 +37,23 @@ def test_edf_begins_when_the_recording_does(folder, recording):
     raw = mne.io.read_raw_edf(recording, verbose="error")
     raw.set_annotations(mne.read_annotations(folder / "hypnogram.edf"))
     assert raw.annotations.duration.sum() == pytest.approx(360)
+
+
+@pytest.mark.parametrize(
+    ("start", "header"),
+    [
+        (datetime.datetime(2084, 5, 4, 23, 10, 30), "04.05.8423.10.30"),
+        (datetime.datetime(1925, 5, 4, 23, 10, 30), "01.01.8523.10.30"),  # a date that EDF+ cannot say
+        (None, "01.01.8500.00.00"),
+    ],
+)
+def test_edf_says_of_the_beginning_what_is_known(night, tmp_path, start, header):
+    pytest.importorskip("edfio")
+    night.prepared.start = start
+    out = tmp_path / "out"
+    assert sorted(night.save(out, page=False)) == sorted(out.iterdir())
+    assert read_edf_header(out / "hypnogram.edf").start == header
+    assert read_hypnogram(out / "hypnogram.edf").windows(30.0, 360.0).y.tolist() == night.stages.tolist()
 
 
 def test_tables(folder, night):
