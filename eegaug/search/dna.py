@@ -81,7 +81,8 @@ class DNASearch(PolicySearch):
     policy_ : ConditionalPolicy
     class_policies_ : ClassPolicy
         What the network does to the training windows of each class, on average: all pairs with mean weights,
-        probabilities and magnitudes.
+        probabilities and magnitudes. Each is a mean by itself: where the windows that draw a pair more often also apply
+        it more often, more is done than weight times probability says.
     top_pairs_ : DataFrame
         The pairs that each class draws most often: ``class``, ``rank``, ``weight``, ``place``, ``operation``,
         ``probability``, ``magnitude``, ``strength``, ``unit``.
@@ -148,7 +149,8 @@ class DNASearch(PolicySearch):
         Returns
         -------
         DataFrame
-            Operations by classes: mean weight times mean probability, summed over the pairs that an operation is in.
+            Operations by classes: mean weight times mean probability, summed over the pairs that an operation is in;
+            exact where one of both is the same for all windows of a class.
 
         Raises
         ------
