@@ -1,6 +1,7 @@
 """The documentation has all that is public, tutorials compile, and links lead somewhere."""
 
 import ast
+import builtins
 import importlib
 import re
 from pathlib import Path
@@ -113,6 +114,30 @@ def test_links_lead_somewhere(page):
             assert anchor in slugs(there), f"{page.name} links to {target}"
     for name in re.findall(r"\{(?:func|class|mod|meth|attr|exc)\}`~?([\w.]+)`", prose):
         find(name)
+
+
+def introduced(block):
+    """What a block of code assigns, defines, imports or takes as an argument."""
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            yield node.id
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.alias):
+            yield (node.asname or node.name).partition(".")[0]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.suffix == ".md"], ids=lambda path: path.stem)
+def test_examples_use_what_the_page_has_introduced(page):
+    # By code, by name in the prose before, or by convention.
+    known = {*dir(builtins), "X_train", "y_train", "X_test"}
+    for prose, block in re.findall(r"(.*?)^```python\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE):
+        known |= {name for code in re.findall(r"`([^`\n]+)`", prose) for name in re.findall(r"\b[A-Za-z_]\w*", code)}
+        known |= set(introduced(block))
+        used = {node.id for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Name)}
+        assert used <= known, f"{page.name}: {sorted(used - known)} in\n{block}"
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if p.name in ("index.md", "guide.md")], ids=lambda path: path.stem)
