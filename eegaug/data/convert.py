@@ -138,7 +138,10 @@ def convert(found: Found, preprocessing: Preprocessing, reading: Reading) -> Win
     report: list[tuple[str, str, int]] = []
     make = _from_npz if found.path.suffix.lower() == ".npz" else _from_continuous
     windows = make(found, preprocessing, reading, report)
-    flat = int((windows.X.std(axis=-1) < FLAT_UV).any(axis=1).sum())
+    spread = windows.X.std(axis=-1)
+    for name, most in zip(preprocessing.ch_names, spread.max(axis=0), strict=True):
+        _refuse_flat(most, name, "a standard deviation of at most", "in every window")
+    flat = int((spread < FLAT_UV).any(axis=1).sum())
     if flat:
         report.append(("note", "a channel is flat in some windows; it is 0 there once standardised", flat))
     if (windows.y >= 0).any() and not (windows.y > 0).any():
@@ -193,9 +196,15 @@ def _select(
     return onset_s[keep], y[keep], keep
 
 
-def _refuse_flat(signal: np.ndarray, name: str) -> None:
-    if signal.size and signal.max() - signal.min() < FLAT_UV:
-        raise ValueError(f"channel {name!r} is flat (constant) throughout")
+def _refuse_flat(spread: float, name: str, what: str = "a range of", where: str = "throughout") -> None:
+    if spread >= FLAT_UV:
+        return
+    if spread == 0:
+        raise ValueError(f"channel {name!r} is flat (constant) {where}")
+    raise ValueError(
+        f"channel {name!r} is flat {where}, with {what} {spread:.1g} µV; if it is in volts, give µV (in an npz file, "
+        "scale=1e6 makes them)"
+    )
 
 
 def _from_continuous(found: Found, p: Preprocessing, reading: Reading, report: list) -> Windows:
@@ -250,7 +259,8 @@ def windows_at(
             at = start_s + int(np.flatnonzero(~np.isfinite(signal))[0]) / sfreq
             window = int(np.searchsorted(onset_s, at, side="right")) - 1
             raise ValueError(f"channel {p.ch_names[k]!r} is NaN or infinite at {at:g} s (window {window})")
-        _refuse_flat(signal, p.ch_names[k])
+        if signal.size:
+            _refuse_flat(np.ptp(signal), p.ch_names[k])
         # The first sample read is not exactly at start_s where the rate is no integer.
         first_s = round(start_s * sfreq) / sfreq
         filtered, rate = filter_and_resample(signal[None], sfreq, p)
@@ -327,7 +337,7 @@ def _from_npz(found: Found, p: Preprocessing, reading: Reading, report: list) ->
     X = np.stack([night.X[:, a] - (0 if b is None else night.X[:, b]) for a, b in picks], axis=1)
     refuse_not_finite(X, p.ch_names, found.name)
     for k, name in enumerate(p.ch_names):
-        _refuse_flat(X[:, k], name)
+        _refuse_flat(np.ptp(X[:, k]), name)
     out = np.empty((len(wanted), len(picks), p.n_times), dtype=np.float32)
     # Epochs that follow one another are one signal to filter; others are filtered by themselves.
     breaks = np.flatnonzero(np.abs(np.diff(night.onset_s) - p.window_s) > 1 / night.sfreq) + 1

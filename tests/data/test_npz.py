@@ -3,6 +3,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from eegaug.data import load_recordings
 from eegaug.data.files.npz import read_npz
 
 
@@ -75,3 +76,14 @@ def test_npz_whose_header_is_damaged(tmp_path):
             archive.writestr(name, content)
     with pytest.raises(ValueError, match="unreadable npz file"):
         read_npz(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(("uv", "what"), [(5.0, "a range of 3e-05"), (50.0, "a standard deviation of at most 5e-05")])
+@pytest.mark.parametrize("standardise", ["window", None])
+def test_volts_are_not_taken_for_a_lost_electrode(tmp_path, uv, what, standardise):
+    X = 1e-6 * uv * np.clip(np.random.default_rng(0).standard_normal((3, 1, 3000)), -3, 3)
+    path = save(tmp_path / "a.npz", X=X, ch_names=["C3"], sfreq=100.0)
+    settings = {"store": tmp_path / "store", "standardise": standardise, "l_freq": None, "h_freq": None}
+    with pytest.raises(ValueError, match=rf"channel 'C3' is flat .* with {what} µV; if it is in volts, give µV"):
+        load_recordings(path, **settings)
+    assert len(load_recordings(save(path, X=X, scale=1e6, ch_names=["C3"], sfreq=100.0), **settings)) == 2
