@@ -1,4 +1,4 @@
-"""What must hold whatever the scores are: who is tested, the order of the work and the place of the windows decide none."""
+"""What holds whatever the scores are: who is tested, the order of the work and the place of windows decide none."""
 
 from __future__ import annotations
 
