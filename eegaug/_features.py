@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eegaug._convolutions import quick_convolutions
 from eegaug._hooks import evaluating
-from eegaug._spatial import spatial_products
 
 __all__ = ["TrunkFeatures"]
 
@@ -55,7 +55,7 @@ class TrunkFeatures(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Features, shape (batch, n_features)."""
-        with spatial_products():
+        with quick_convolutions():
             return self.trunk(X).flatten(1)
 
     @torch.no_grad()

@@ -16,8 +16,10 @@ from skorch.dataset import unpack_data
 from skorch.utils import to_tensor
 from torch import nn
 
+from eegaug._convolutions import quick_convolutions
 from eegaug._precision import widest
 from eegaug._transform_draws import reseed, reseed_sampler
+from eegaug._trunk import uncompiled_network
 from eegaug._validation import naming_a_batch_of_one
 from eegaug._warning import warn
 
@@ -131,7 +133,7 @@ class StagingLoop:
         self._set_training(True)
         Xi, yi = unpack_data(batch)
         Xi = self._augment(to_tensor(Xi, device=self.device), yi)
-        with self._autocast():
+        with self._autocast(), self._convolving():
             y_pred = self.infer(Xi, **fit_params)
             cross_entropy = self.get_loss(y_pred, yi, X=Xi, training=True)
         penalty = self._penalty()
@@ -144,6 +146,10 @@ class StagingLoop:
     def _autocast(self) -> AbstractContextManager:
         """Automatic mixed precision, where skorch's AccelerateMixin asks for it."""
         return self.accelerator.autocast() if hasattr(self, "accelerator") else nullcontext()
+
+    def _convolving(self) -> AbstractContextManager:
+        """Convolutions whose gradients are quick; a compiled network has its own."""
+        return quick_convolutions() if uncompiled_network(self.module_) is self.module_ else nullcontext()
 
     def _augment(self, X: torch.Tensor, y: Any = None) -> torch.Tensor:
         if self.policy is None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eegaug._spatial import spatial_products
+from eegaug._convolutions import quick_convolutions
 from eegaug._validation import check_count
 from eegaug.augnet.module import AugmentationModule
 from eegaug.augnet.penalties import norm_of_layers
@@ -119,7 +119,7 @@ class AugAveragedModel(nn.Module):
 
     def trunk_outputs(self, X: Tensor) -> Tensor:
         """What the trunk says to windows as they are given."""
-        with spatial_products():
+        with quick_convolutions():
             return self.trunk(X)
 
     def copies(self, X: Tensor):

@@ -11,8 +11,8 @@ import torch
 from braindecode.augmentation import Transform
 from torch import Tensor, nn
 
+from eegaug._convolutions import quick_convolutions
 from eegaug._named_operations import as_policy, is_one_operation, named_operation
-from eegaug._spatial import spatial_products
 from eegaug._transform_draws import reseed
 from eegaug.augnet.layers import AugmentationLayer
 from eegaug.augnet.module import AugmentationModule
@@ -133,7 +133,7 @@ class VariantModel(WithVariants):
 
     def forward(self, X: Tensor) -> Tensor:
         """Logits of the trunk for windows as they are."""
-        with spatial_products():
+        with quick_convolutions():
             return self.trunk(X)
 
 

@@ -64,7 +64,12 @@ def relaxed_bernoulli(probability: Tensor, u: Tensor, temperature: float = 0.5, 
 
 def differentiated(x: Tensor) -> bool:
     """Whether a derivative in `x` may be asked for, backwards or, by ``torch.func.jvp`` and its like, forwards."""
-    return x.requires_grad or getattr(forward_ad, "_current_level", -1) >= 0
+    return x.requires_grad or differentiated_forwards()
+
+
+def differentiated_forwards() -> bool:
+    """Whether derivatives are taken forwards."""
+    return getattr(forward_ad, "_current_level", -1) >= 0
 
 
 # Whether a transformation of torch.func is at work: these want autograd's functions in another form, which costs more

@@ -10,7 +10,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 from torch import Tensor, nn
 
-from eegaug._spatial import spatial_products
+from eegaug._convolutions import quick_convolutions
 from eegaug.policy import BasePolicy, ClassPolicy
 from eegaug.search._checks import check_one_of, check_positive
 from eegaug.search._choices import Relax
@@ -220,7 +220,7 @@ class BilevelSearch(PolicySearch):
             with torch.no_grad():
                 X, _ = state.policy.augment_choices(X, y, task.generator("policy"))
         state.trunk_optimizer.zero_grad()
-        with spatial_products():
+        with quick_convolutions():
             loss = criterion(state.trunk(X), y)
         loss.backward()
         state.trunk_optimizer.step()

@@ -14,13 +14,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
+from eegaug._convolution_gradients import How, convolution_gradients, convolve
+from eegaug._convolutions import arguments, product_over_channels
+
 __all__ = ["HypergradientConvolutions", "graph_nodes"]
-
-_N_DIMS = {torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}
-_DEFAULTS = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-
-#: Stride, padding, dilation, groups.
-How = tuple[list[int], list[int], list[int], int]
 
 
 class HypergradientConvolutions(TorchFunctionMode):
@@ -52,16 +49,12 @@ class HypergradientConvolutions(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Replace convolutions, leave everything else."""
         kwargs = kwargs or {}
-        n_dims = _N_DIMS.get(func)
-        if n_dims is None:
+        if func is torch.conv2d and (product := product_over_channels(*args, **kwargs)) is not None:
+            return product
+        given = arguments(func, args, kwargs)
+        if given is None or not given[1].is_leaf:
             return func(*args, **kwargs)
-        given = _DEFAULTS | dict(zip(("input", "weight", *_DEFAULTS), args, strict=False)) | kwargs
-        X, weight = given["input"], given["weight"]
-        if isinstance(given["padding"], str) or X.ndim != n_dims + 2 or not weight.is_leaf:
-            return func(*args, **kwargs)
-        stride, padding, dilation = (_each(given[name], n_dims) for name in ("stride", "padding", "dilation"))
-        how = (stride, padding, dilation, given["groups"])
-        return _Convolution.apply(X, weight, given["bias"], how, self._learned(X))
+        return _Convolution.apply(*given, self._learned(given[0]))
 
     def _learned(self, X: Tensor) -> bool:
         """Whether a convolution's input depends on weights, and not on the signal alone."""
@@ -85,36 +78,19 @@ def graph_nodes(ends: Iterable[Any]) -> Iterator[Any]:
             todo += [before for before, _ in node.next_functions]
 
 
-def _each(value: Any, n_dims: int) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return values * n_dims if len(values) == 1 else values
-
-
-def _convolve(X: Tensor, weight: Tensor, bias: Tensor | None, how: How) -> Tensor:
-    *sizes, groups = how
-    return torch.ops.aten.convolution(X, weight, bias, *sizes, False, [0] * len(sizes[0]), groups)
-
-
-def _gradients(grad: Tensor, X: Tensor, weight: Tensor, how: How, wanted: list[bool]) -> tuple[Tensor | None, ...]:
-    """Gradients to signal, weight and bias; None for those that are not wanted."""
-    *sizes, groups = how
-    zeros = [0] * len(sizes[0])
-    return torch.ops.aten.convolution_backward(grad, X, weight, [weight.shape[0]], *sizes, False, zeros, groups, wanted)
-
-
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, X: Tensor, weight: Tensor, bias: Tensor | None, how: How, learned: bool) -> Tensor:
         ctx.save_for_backward(X, weight)
         ctx.how, ctx.learned = how, learned
-        return _convolve(X, weight, bias, how)
+        return convolve(X, weight, bias, how)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         X, weight = ctx.saved_tensors
         to_X, to_weight, to_bias, *_ = ctx.needs_input_grad
         if not torch.is_grad_enabled():
-            return _gradients(grad, X, weight, ctx.how, [to_X, False, False])[0], None, None, None, None
+            return convolution_gradients(grad, X, weight, ctx.how, [to_X, False, False])[0], None, None, None, None
         return (*_Gradients.apply(grad, X, weight, ctx.how, [to_X and ctx.learned, to_weight, to_bias]), None, None)
 
 
@@ -126,7 +102,7 @@ class _Gradients(torch.autograd.Function):
         ctx.save_for_backward(grad, X, weight)
         ctx.how = how
         ctx.set_materialize_grads(False)
-        return tuple(_gradients(grad, X, weight, how, wanted))
+        return tuple(convolution_gradients(grad, X, weight, how, wanted))
 
     @staticmethod
     @once_differentiable
@@ -136,7 +112,7 @@ class _Gradients(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_grad = _to_grad(of_X, of_weight, of_bias, X, weight, ctx.how)
         if ctx.needs_input_grad[1] and of_weight is not None:
-            to_X = _gradients(grad, X, of_weight, ctx.how, [True, False, False])[0]
+            to_X = convolution_gradients(grad, X, of_weight, ctx.how, [True, False, False])[0]
         return to_grad, to_X, None, None, None
 
 
@@ -145,12 +121,12 @@ def _to_grad(
 ) -> Tensor | None:
     """``of_X * weight + X * of_weight + of_bias``; both in one convolution where all channels are in one group."""
     if of_X is not None and of_weight is not None and how[-1] == 1:
-        return _convolve(torch.cat([of_X, X], 1), torch.cat([weight, of_weight], 1), of_bias, how)
+        return convolve(torch.cat([of_X, X], 1), torch.cat([weight, of_weight], 1), of_bias, how)
     total = None
     for signal, kernel in ((X, of_weight), (of_X, weight)):
         if signal is not None and kernel is not None:
-            term = _convolve(signal, kernel, of_bias if total is None else None, how)
+            term = convolve(signal, kernel, of_bias if total is None else None, how)
             total = term if total is None else total + term
     if total is None and of_bias is not None:
-        return _convolve(X, torch.zeros_like(weight), of_bias, how)
+        return convolve(X, torch.zeros_like(weight), of_bias, how)
     return total

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from eegaug._convolutions import quick_convolutions
 from eegaug._hooks import evaluating
 from eegaug._precision import widest
 from eegaug._random import contained_rng
-from eegaug._spatial import spatial_products
 from eegaug._trunk import twice_differentiable
 from eegaug.search._convolutions import HypergradientConvolutions, graph_nodes
 
@@ -278,18 +278,18 @@ def hypergradient(
     parameters = {name: p for name, p in trunk.named_parameters() if p.requires_grad}
 
     def train_loss(theta: Parameters) -> Tensor:
-        cheaper = HypergradientConvolutions(X) if method == "exact" else nullcontext()
+        cheaper = HypergradientConvolutions(X) if method == "exact" else quick_convolutions()
         with contained_rng(seed, X.device), cheaper:
             return (each(_call(trunk, theta, X), y) * weights).sum() / total
 
     def valid_loss(theta: Parameters) -> Tensor:
-        with evaluating(trunk):
+        with evaluating(trunk), quick_convolutions():
             return criterion(_call(trunk, theta, valid[0]), valid[1])
 
     @torch.no_grad()
     def worth_as_they_are(v: Parameters) -> Tensor | None:
         def losses(theta: Parameters) -> list[Tensor]:
-            with contained_rng(seed, X.device):
+            with contained_rng(seed, X.device), quick_convolutions():
                 return [each(_call(trunk, theta, plain), y) / total]
 
         found = None if plain is None else _central_difference(losses, parameters, v)
@@ -379,8 +379,7 @@ def _call(trunk: nn.Module, parameters: Parameters, X: Tensor) -> Tensor:
         for name, tensor in (*module._parameters.items(), *module._buffers.items())
         if tensor is not None and tensor in values
     }
-    with spatial_products():
-        return functional_call(trunk, replaced, (X,), tie_weights=False)
+    return functional_call(trunk, replaced, (X,), tie_weights=False)
 
 
 def _per_example(criterion: nn.Module, y: Tensor) -> tuple[nn.Module, Tensor | float]:

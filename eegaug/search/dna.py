@@ -12,8 +12,8 @@ import torch
 from sklearn.exceptions import NotFittedError
 from torch import Tensor, nn
 
+from eegaug._convolutions import quick_convolutions
 from eegaug._random import derive_seed
-from eegaug._spatial import spatial_products
 from eegaug._trunk import copy_network
 from eegaug.policies.network import AugmentationNetwork, PairPolicy
 from eegaug.policy import ClassPolicy, ConditionalPolicy, PolicyOperation, SubPolicy
@@ -228,7 +228,7 @@ class DNASearch(PolicySearch):
         if self.objective == "bilevel":
             noted["valid_loss"] = self._bilevel(task, state, augmented, y, criterion)
             seen = augmented.detach()
-        with spatial_products():
+        with quick_convolutions():
             loss = criterion(state.trunk(seen), y)
         noted["train_loss"] = loss.detach()
         (loss - self.penalty * size if self.objective == "regularised" else loss).backward()
