@@ -181,7 +181,7 @@ class MutualClassifier(AITClassifier):
         with self._comparing(self._comparable_layers()):
             X, _ = self._make_variants(Xi, yi)
             windows = [X] * n if self.shared_variant else X.chunk(n)
-            with self._autocast():  # accelerate sees to the module as a whole, not to its networks
+            with self._autocast(), self._convolving():  # accelerate sees to the module as a whole, not its networks
                 for network, one in zip(networks, windows, strict=True):
                     with self._compared(network) as seen:
                         logits.append(network(one, **fit_params))
