@@ -202,7 +202,8 @@ def _finished(
     for k, channel in enumerate(table["recording"]):
         if flat[:, k].any():
             notes.append(f"channel {channel} is flat in {int(flat[:, k].sum())} of {len(X)} epochs")
-        typical = float(np.median(sd[~flat[:, k], k])) if not flat[:, k].all() else np.nan
+        # Where all is flat, that may be for its unit.
+        typical = float(np.median(sd[~flat[:, k], k] if not flat[:, k].all() else sd[:, k]))
         if unit == "µV²/Hz" and not _PLAUSIBLE_UV[0] <= typical <= _PLAUSIBLE_UV[1]:
             notes.append(f"channel {channel} has a standard deviation of {typical:.3g} µV: is its unit right?")
     freqs_hz, power = _spectra(X, p)

@@ -150,6 +150,12 @@ class TestStage:
         text = "; ".join(found.notes)
         assert "C3 is flat in 1 of 4 epochs" in text and "C4 has a standard deviation of" in text
 
+    @pytest.mark.filterwarnings("ignore:channels 'C3', 'C4' of X are flat")
+    def test_what_is_flat_because_of_its_unit_is_told_with_its_size(self, model):
+        volts = 1e-6 * noise(120)
+        found = eegaug.stage(as_raw({"C3": volts, "C4": volts}), model)
+        assert any(note.startswith("channel C3 has a standard deviation of 1.") for note in found.notes), found.notes
+
 
 class TestReference:
     def test_agreement(self, night):
