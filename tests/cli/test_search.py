@@ -80,6 +80,7 @@ def test_ctrl_c_saves_the_policy_and_the_same_command_goes_on(searched, tmp_path
     assert (tmp_path / "policy.json.search").exists()
     monkeypatch.undo()
     (tmp_path / "policy.json.searches").write_text("somebody's own")
+    monkeypatch.setattr(RandomSearch, "_train_with_policy", None)  # no network is asked for, and none is trained
     assert run(out).exit_code == 0
     assert Policy.load(out) == Policy.load(searched[0])
     assert sorted(one.name for one in tmp_path.iterdir()) == ["policy.json", "policy.json.searches"]
