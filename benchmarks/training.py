@@ -61,11 +61,13 @@ def candidates(n_times: int, device: str) -> tuple[dict, dict]:
             bd.GaussianNoise(0.5, std=0.12),
         ]
     )
-    state = {name: value.clone() for name, value in learned.module_.augmentation.state_dict().items()}
+    start = [(parameter, parameter.detach().clone()) for parameter in learned.module_.augmentation.parameters()]
 
     def augnet_step():
         # Equal weights: the optimiser would soon turn operations off, and the step would become cheaper.
-        learned.module_.augmentation.load_state_dict(state)
+        with torch.no_grad():
+            for parameter, value in start:
+                parameter.copy_(value)
         learned.train_step((X, y))
 
     def peer_step():
