@@ -47,7 +47,8 @@ class _QuickConvolutions(TorchFunctionMode):
         self, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if torch.compiler.is_compiling():  # a part of the network is compiled by itself
+        # Whatever a network computes comes by here. A part of it may be compiled by itself.
+        if func not in _N_DIMS or torch.compiler.is_compiling():
             return func(*args, **kwargs)
         if func is torch.conv2d and (product := product_over_channels(*args, **kwargs)) is not None:
             return product
