@@ -76,11 +76,11 @@ def _each(value: Any, n_dims: int) -> list[int]:
 
 
 def _is_quicker(X: Tensor, weight: Tensor, bias: Tensor | None, how: How) -> bool:
-    if not torch.is_grad_enabled() or torch.is_autocast_enabled(X.device.type):
+    if not torch.is_grad_enabled() or transformed() or differentiated_forwards():
         return False
-    if transformed() or differentiated_forwards():
+    if not any(one.requires_grad and quick for one, quick in zip((X, weight), gains(X, weight, how), strict=True)):
         return False
-    return any(one.requires_grad and quick for one, quick in zip((X, weight), gains(X, weight, how), strict=True))
+    return not torch.is_autocast_enabled("cpu")  # which convolves in another dtype
 
 
 class _Convolution(torch.autograd.Function):
